@@ -1,0 +1,80 @@
+"""Input size -> anchors (R, 4), P3..P7, in the order of the heads' outputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+LEVELS = (3, 4, 5, 6, 7)
+
+
+def feature_sizes(height, width):
+    """Return five (height, width) pairs of P3..P7 for an input of `height` x `width` pixels.
+
+    Every stride-2 layer here halves and rounds up, so level l has ceil(side / 2**l) cells. Python
+    integers and scalar tensors both work.
+    """
+    return [(-(-height // 2**level), -(-width // 2**level)) for level in LEVELS]
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Anchor boxes from the input's shape alone; the fields are `AnchorConfig`'s.
+
+    The defaults are the paper's 3 scales x 3 ratios on 32..512 px: sides of 32 to 813 px.
+    """
+
+    sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    scales: tuple[float, ...] = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    ratio_is: str = "h/w"
+    order: str = "ratio_outer"
+    offset: float = 0.5
+    rounded: bool = False
+    stride: str = "nominal"
+    clip: bool = False
+
+    @property
+    def per_cell(self) -> int:
+        return len(self.scales) * len(self.ratios)
+
+    def cell(self, size: float) -> np.ndarray:
+        """Return the boxes (A, 4) of one cell around (0, 0), float32, for a level of `size` px."""
+        scaled = np.array([size * scale for scale in self.scales], np.float32)
+        if self.rounded:
+            scaled = np.trunc(scaled)
+        root = np.sqrt(np.array(self.ratios, np.float32))
+        high, wide = (root, 1 / root) if self.ratio_is == "h/w" else (1 / root, root)
+        if self.order == "ratio_outer":
+            heights, widths = np.outer(high, scaled), np.outer(wide, scaled)
+        else:
+            heights, widths = np.outer(scaled, high), np.outer(scaled, wide)
+        half = np.stack([-widths, -heights, widths, heights], axis=-1).reshape(-1, 4) / 2
+        return (np.round(half) if self.rounded else half).astype(np.float32)
+
+    def __call__(self, height, width):
+        """Return all anchors (R, 4) float32 xyxy for an input of `height` x `width` pixels.
+
+        Args:
+            height, width: Python integers or scalar int32 tensors; any value from 1.
+        """
+        levels = zip(LEVELS, self.sizes, feature_sizes(height, width), strict=True)
+        anchors = tf.concat(
+            [self._level(level, size, rows, columns, height, width)
+             for level, size, (rows, columns) in levels],
+            axis=0,
+        )  # fmt: skip
+        if not self.clip:
+            return anchors
+        limit = tf.cast(tf.stack([width, height, width, height]), tf.float32)
+        return tf.clip_by_value(anchors, 0.0, limit)
+
+    def _level(self, level, size, rows, columns, height, width):
+        y_stride = x_stride = 2**level
+        if self.stride == "true":
+            y_stride, x_stride = height // rows, width // columns
+        y = (tf.cast(tf.range(rows), tf.float32) + self.offset) * tf.cast(y_stride, tf.float32)
+        x = (tf.cast(tf.range(columns), tf.float32) + self.offset) * tf.cast(x_stride, tf.float32)
+        y, x = tf.meshgrid(y, x, indexing="ij")
+        centres = tf.stack([x, y, x, y], axis=-1)  # (rows, columns, 4)
+        return tf.reshape(centres[:, :, None, :] + self.cell(size), [-1, 4])

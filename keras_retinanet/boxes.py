@@ -1,0 +1,126 @@
+"""Box arithmetic in one format: (x1, y1, x2, y2), float32, pixels of the network input.
+
+A box covers [x1, x2) x [y1, y2): its width is x2 - x1, with no added pixel.
+"""
+
+import math
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+# exp() of a width delta is cut here, so that a wild delta cannot overflow: at most 1000/16 times
+# the anchor (Detectron's bound; its numerator was the largest side then in use).
+MAX_LOG_SCALE = math.log(1000.0 / 16.0)
+
+
+def area(boxes):
+    """Return the areas (...,) of boxes (..., 4); zero where a box is inverted."""
+    return tf.maximum(boxes[..., 2] - boxes[..., 0], 0.0) * tf.maximum(
+        boxes[..., 3] - boxes[..., 1], 0.0
+    )
+
+
+def intersection(boxes, others):
+    """Return the common area (..., R, G) of boxes (..., R, 4) and others (..., G, 4)."""
+    # One coordinate at a time: a third of the memory of (..., R, G, 2) temporaries.
+    x1, y1, x2, y2 = tf.split(boxes, 4, axis=-1)  # (..., R, 1) each
+    ox1, oy1, ox2, oy2 = (o[..., None, :, 0] for o in tf.split(others, 4, axis=-1))  # (..., 1, G)
+    width = tf.minimum(x2, ox2) - tf.maximum(x1, ox1)
+    height = tf.minimum(y2, oy2) - tf.maximum(y1, oy1)
+    return tf.maximum(width, 0.0) * tf.maximum(height, 0.0)
+
+
+def iou(boxes, others):
+    """Return the intersection over union (..., R, G) of boxes (..., R, 4) and others (..., G, 4)."""
+    common = intersection(boxes, others)
+    union = area(boxes)[..., :, None] + area(others)[..., None, :] - common
+    return tf.math.divide_no_nan(common, union)
+
+
+def coverage(boxes, others):
+    """Return the share (..., R, G) of each of boxes (..., R, 4) that lies in others (..., G, 4)."""
+    return tf.math.divide_no_nan(intersection(boxes, others), area(boxes)[..., :, None])
+
+
+def generalized_iou(boxes, others):
+    """Return GIoU (...,) of boxes (..., 4) with others (..., 4), pairwise in place.
+
+    In -1..1; 1 for equal boxes (Rezatofighi et al. 2019, equation 1).
+    """
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    ox1, oy1, ox2, oy2 = tf.unstack(others, axis=-1)
+    common = tf.maximum(tf.minimum(x2, ox2) - tf.maximum(x1, ox1), 0.0) * tf.maximum(
+        tf.minimum(y2, oy2) - tf.maximum(y1, oy1), 0.0
+    )
+    union = area(boxes) + area(others) - common
+    hull = (tf.maximum(x2, ox2) - tf.minimum(x1, ox1)) * (
+        tf.maximum(y2, oy2) - tf.minimum(y1, oy1)
+    )
+    overlap = tf.math.divide_no_nan(common, union)
+    return overlap - tf.math.divide_no_nan(hull - union, hull)
+
+
+def clip(boxes, height, width):
+    """Cut boxes (..., N, 4) at a picture of `height` x `width` pixels (each broadcasts to (..., N))."""
+    height = tf.cast(height, boxes.dtype)
+    width = tf.cast(width, boxes.dtype)
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    return tf.stack(
+        [
+            tf.clip_by_value(x1, 0.0, width),
+            tf.clip_by_value(y1, 0.0, height),
+            tf.clip_by_value(x2, 0.0, width),
+            tf.clip_by_value(y2, 0.0, height),
+        ],
+        axis=-1,
+    )
+
+
+@dataclass(frozen=True)
+class BoxCoder:
+    """Writes a box relative to its anchor, and back.
+
+    Args:
+        code: "xywh": (dx, dy, log dw, log dh) of the centre form (Fast R-CNN); "yxhw": the same,
+            y and h first (TF Model Garden); "corners": each corner's offset in anchor sides
+            (keras-retinanet).
+        scales: Four divisors of the delta, in the order of the code.
+    """
+
+    code: str = "xywh"
+    scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+
+    def encode(self, boxes, anchors):
+        """Return deltas (..., 4) of boxes (..., 4) relative to anchors (..., 4).
+
+        An empty box (padding) gives finite numbers that mean nothing.
+        """
+        ax, ay, aw, ah = _centres(anchors)
+        if self.code == "corners":
+            sides = tf.stack([aw, ah, aw, ah], axis=-1)
+            return (boxes - anchors) / sides / self.scales
+        x, y, w, h = _centres(boxes)
+        dx, dy = (x - ax) / aw, (y - ay) / ah
+        # A hundredth of a pixel keeps the logarithm of padding finite.
+        dw, dh = tf.math.log(tf.maximum(w, 0.01) / aw), tf.math.log(tf.maximum(h, 0.01) / ah)
+        order = [dx, dy, dw, dh] if self.code == "xywh" else [dy, dx, dh, dw]
+        return tf.stack(order, axis=-1) / self.scales
+
+    def decode(self, deltas, anchors):
+        """Return boxes (..., 4), not clipped, of deltas (..., 4) relative to anchors (..., 4)."""
+        ax, ay, aw, ah = _centres(anchors)
+        deltas = deltas * self.scales
+        if self.code == "corners":
+            return anchors + deltas * tf.stack([aw, ah, aw, ah], axis=-1)
+        dx, dy, dw, dh = tf.unstack(deltas, axis=-1)
+        if self.code == "yxhw":
+            dx, dy, dw, dh = dy, dx, dh, dw
+        x, y = ax + dx * aw, ay + dy * ah
+        w = aw * tf.exp(tf.minimum(dw, MAX_LOG_SCALE))
+        h = ah * tf.exp(tf.minimum(dh, MAX_LOG_SCALE))
+        return tf.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1)
+
+
+def _centres(boxes):
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1

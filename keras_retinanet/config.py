@@ -1,0 +1,302 @@
+"""Typed configuration: frozen dataclasses whose defaults are the paper (see `config_files` for YAML).
+
+Only builders and commands read these; every part below takes plain values, so that
+`retinanet("resnet50", num_classes=80)` works in a notebook without YAML.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Padding = Literal["symmetric", "same"]
+Norm = Literal["none", "group_norm", "batch_norm"]
+
+# ------------------------------------------------------------------------------------------ model
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The trunk that gives C3, C4 and C5. `None` means: as the trunk was published."""
+
+    name: str = "resnet50"
+    # None: random. "imagenet": the public ImageNet weights of this trunk. Else a file.
+    weights: str | None = None
+    # Bottlenecks put stride 2 in the first 1x1 (He et al. 2015, detectron2) or in the 3x3.
+    stride_in_1x1: bool | None = None
+    # "symmetric": explicit zeros on both sides, as every PyTorch system; "same": TensorFlow's.
+    padding: Padding | None = None
+    pool_padding: Padding | None = None
+    bn_epsilon: float | None = None
+    # Both act only on a trunk that starts from loaded weights: frozen random statistics are noise.
+    freeze_bn: bool = True
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+
+
+@dataclass(frozen=True)
+class FPNConfig:
+    """C3..C5 -> P3..P7 (RetinaNet paper, section 4)."""
+
+    channels: PositiveInt = 256
+    p6_from: Literal["c5", "p5"] = "c5"
+    relu_before_p7: bool = True
+    padding: Padding = "symmetric"
+    norm: Norm = "none"
+    separable: bool = False
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The class and the box subnet: same shape, separate weights, shared over the levels."""
+
+    channels: PositiveInt = 256
+    depth: Annotated[int, Field(ge=0)] = 4
+    norm: Norm = "none"
+    separable: bool = False
+    # pi of section 4.1: the foreground probability an untrained class head gives. Class head only.
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Boxes in pixels of the network input; one size per level P3..P7."""
+
+    sizes: Annotated[tuple[PositiveFloat, ...], Field(min_length=5, max_length=5)] = (
+        32.0,
+        64.0,
+        128.0,
+        256.0,
+        512.0,
+    )
+    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (
+        1.0,
+        2.0 ** (1 / 3),
+        2.0 ** (2 / 3),
+    )
+    ratios: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    # What a ratio divides: "h/w" or "w/h".
+    ratio_is: Literal["h/w", "w/h"] = "h/w"
+    # Which of the two is the slow index among the anchors of a cell.
+    order: Literal["ratio_outer", "scale_outer"] = "ratio_outer"
+    # Centre of the first cell, in strides: .5 is the middle of the cell, 0 its corner.
+    offset: float = 0.5
+    # torchvision truncates the scaled sizes and rounds the half extents to whole pixels.
+    rounded: bool = False
+    # "nominal": 8..128. "true": input side // feature side, as torchvision.
+    stride: Literal["nominal", "true"] = "nominal"
+    # Cut the anchors at the input's border, as KerasCV.
+    clip: bool = False
+
+
+@dataclass(frozen=True)
+class BoxCoderConfig:
+    """How a box is written relative to its anchor: delta = code(box, anchor) / scales."""
+
+    code: Literal["xywh", "yxhw", "corners"] = "xywh"
+    # In the order of the code. fizyr's corners use .2, KerasCV's centres .1 .1 .2 .2.
+    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=4, max_length=4)] = (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )
+
+
+@dataclass(frozen=True)
+class PreprocessingConfig:
+    """Picture -> network input. Stored in the model file and used by every command and export."""
+
+    # The short side is scaled to `short_side` unless the long one would then pass `long_side`.
+    short_side: PositiveInt = 800
+    long_side: PositiveInt = 1333
+    # "buckets": few shapes, so that nothing retraces; "exact": each picture padded to `multiple`.
+    canvas: Literal["buckets", "exact"] = "buckets"
+    multiple: PositiveInt = 32
+    antialias: bool = False
+    color_order: Literal["rgb", "bgr"] = "rgb"
+    # In the colour order above, for pixels 0..255 (ImageNet's, as torchvision and most).
+    mean: Annotated[tuple[float, ...], Field(min_length=3, max_length=3)] = (
+        123.675,
+        116.28,
+        103.53,
+    )
+    std: Annotated[tuple[PositiveFloat, ...], Field(min_length=3, max_length=3)] = (
+        58.395,
+        57.12,
+        57.375,
+    )
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """Logits -> boxes (section 4.1 and Detectron's test options). Scoring values, not drawing ones."""
+
+    score_threshold: Fraction = 0.05
+    pre_nms_top_k: PositiveInt = 1000
+    nms_iou: Fraction = 0.5
+    max_detections: PositiveInt = 100
+    # Boxes are cut at the picture's border before the suppression (torchvision) or only after it
+    # (detectron2), which can keep another box.
+    clip_before_nms: bool = True
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    fpn: FPNConfig = field(default_factory=FPNConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    box_coder: BoxCoderConfig = field(default_factory=BoxCoderConfig)
+    preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
+    detections: DetectionConfig = field(default_factory=DetectionConfig)
+
+
+# ------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to training pictures; all off but the flip, as in the paper's Table 1."""
+
+    flip: Fraction = 0.5
+    # Multi-scale: the short side is drawn from these (empty: preprocessing.short_side always).
+    short_sides: tuple[PositiveInt, ...] = ()
+    # Scale jitter: the resized picture is scaled again by a factor from this range, then
+    # cropped to, or padded in, the same canvas.
+    scale: Annotated[tuple[PositiveFloat, PositiveFloat], Field()] = (1.0, 1.0)
+    # Brightness, contrast and saturation change by up to this fraction.
+    color: Fraction = 0.0
+    # A box is dropped when a crop leaves less than this fraction of its area.
+    min_visible: Fraction = 0.1
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures and boxes. `source` is the DATASET word of the command line."""
+
+    source: str = "coco"
+    # None: the source's usual place (data/coco, ...).
+    data_dir: str | None = None
+    # `tfds` only: the data set's name, such as coco/2017.
+    name: str | None = None
+    # `coco` only: explicit annotation file and picture folder instead of COCO's own layout.
+    annotations: str | None = None
+    images: str | None = None
+    split: str | None = None
+    val_split: str | None = None
+    # Keep these classes alone, in this order (empty: all).
+    classes: tuple[str, ...] = ()
+    # VOC boxes start at 1 in a VOCdevkit and at 0 elsewhere; None: decided by the folder.
+    one_based: bool | None = None
+    # Ground truth per picture is padded to this; more than it holds are dropped and counted.
+    max_boxes: PositiveInt = 100
+    # `shapes` only: how many scenes are drawn, and their side in pixels.
+    shapes_train: PositiveInt = 400
+    shapes_val: PositiveInt = 60
+    shapes_size: PositiveInt = 256
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+# ------------------------------------------------------------------------------------------ train
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Focal loss plus box loss, summed and divided by the positives of the global batch."""
+
+    alpha: Fraction | tuple[Fraction, ...] = 0.25
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    box: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
+    # The paper does not state smooth-L1's transition; its authors' Detectron release has .11.
+    beta: PositiveFloat = 0.11
+    box_weight: Annotated[float, Field(ge=0)] = 1.0
+    # 0: this batch's positives. .9: detectron2's moving average, which starts at 100.
+    normalizer_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """Which anchors are positive (section 4, "Anchors")."""
+
+    positive_iou: Fraction = 0.5
+    negative_iou: Fraction = 0.4
+    # Every box also takes its best anchors, however small their IoU. Off in the paper.
+    low_quality: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """SGD as in the paper, or AdamW."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    # For a batch of 16; scaled linearly to the batch in use.
+    learning_rate: PositiveFloat = 0.01
+    momentum: Fraction = 0.9
+    # On kernels alone. SGD couples it (gradient + decay * w); AdamW decouples it.
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    # The trunk learns this much slower than the rest.
+    backbone_multiplier: PositiveFloat = 1.0
+    # Clip gradients to this global norm; 0: off.
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    # Exponential moving average of the weights, used for evaluation and the saved model; 0: off.
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Learning rate over time."""
+
+    name: Literal["step", "cosine"] = "step"
+    # "step": divided by 10 at these fractions of the run (60k and 80k of 90k).
+    drops: tuple[Fraction, ...] = (2 / 3, 8 / 9)
+    # Linear from a thousandth, over this many steps (at most a tenth of the run).
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    # Pictures per step over all replicas.
+    batch_size: PositiveInt = 16
+    # In steps of 16 pictures, scaled by 16 / batch_size: 90k is detectron's 1x.
+    steps: PositiveInt = 90_000
+    # "2x" and "3x" of the field are 2 and 3 here.
+    schedule_length: PositiveFloat = 1.0
+    # Stop after this many minutes, with the schedule fitted to them; 0: no limit.
+    minutes: Annotated[float, Field(ge=0)] = 0.0
+    # Evaluate every so many steps; 0: after each pass over the data.
+    eval_every: Annotated[int, Field(ge=0)] = 0
+    # Save the resumable state every so many steps; 0: at each evaluation.
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    # A file of this package whose trunk, FPN and towers to start from.
+    weights: str | None = None
+    seed: int = 0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    loss: LossConfig = field(default_factory=LossConfig)
+    matching: MatchConfig = field(default_factory=MatchConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    split: str | None = None
+    batch_size: PositiveInt = 8
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    # For drawing alone; scores in the JSON and CSV start at model.detections.score_threshold.
+    draw_threshold: Fraction = 0.5
+    batch_size: PositiveInt = 8
+
+
+@dataclass(frozen=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)

@@ -1,0 +1,117 @@
+"""Anchors + padded ground truth -> what each anchor should say."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_retinanet import boxes as box_ops
+
+BACKGROUND = -1
+IGNORED = -2
+# An unmatched anchor with this share of its area in a crowd or difficult box teaches nothing.
+IGNORE_COVERAGE = 0.5
+
+
+class Targets(NamedTuple):
+    """Per-anchor targets of a batch."""
+
+    matches: tf.Tensor  # (B, R) int32: index of the matched box, BACKGROUND or IGNORED
+    classes: tf.Tensor  # (B, R) int32: class id, BACKGROUND or IGNORED
+    boxes: tf.Tensor  # (B, R, 4) float32 xyxy: the matched box; meaningless where none is
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class AnchorLabeler(keras.layers.Layer):
+    """Gives each anchor its box: IoU of `positive_iou` or more, of the box with the highest.
+
+    Below `negative_iou` an anchor is background, between the two it is ignored (RetinaNet paper,
+    section 4, "Anchors"). Boxes marked `ignore` are never matched; an unmatched anchor with half
+    its area in one is ignored. Padding (class -1) is never matched.
+
+    Args:
+        positive_iou, negative_iou: the two thresholds.
+        low_quality: every box also takes the anchors with its highest IoU, if they overlap at all;
+            such an anchor is assigned the box that *it* overlaps most, as in torchvision and
+            detectron2.
+    """
+
+    def __init__(self, positive_iou=0.5, negative_iou=0.4, low_quality=False, **kwargs):
+        if not 0 <= negative_iou <= positive_iou <= 1:
+            raise ValueError(
+                "Expected 0 <= negative_iou <= positive_iou <= 1. Received: "
+                f"negative_iou={negative_iou}, positive_iou={positive_iou}."
+            )
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.positive_iou = positive_iou
+        self.negative_iou = negative_iou
+        self.low_quality = low_quality
+
+    def call(self, anchors, labels):
+        """Return the `Targets` of a batch.
+
+        Args:
+            anchors: (R, 4) float32 xyxy in pixels of the network input.
+            labels: "boxes" (B, G, 4) float32 xyxy in the same pixels; "classes" (B, G) int with
+                -1 as padding; "ignore" (B, G) bool, may be absent.
+        """
+        boxes = tf.cast(labels["boxes"], tf.float32)
+        classes = tf.cast(labels["classes"], tf.int32)
+        ignore = labels.get("ignore")
+        ignore = tf.zeros_like(classes, tf.bool) if ignore is None else tf.cast(ignore, tf.bool)
+        # One picture at a time bounds the memory to a few (R, G) arrays whatever the batch.
+        return tf.map_fn(
+            lambda picture: self._label_picture(anchors, *picture),
+            (tf.stop_gradient(boxes), classes, ignore),
+            fn_output_signature=Targets(tf.int32, tf.int32, tf.float32),
+        )
+
+    def _label_picture(self, anchors, boxes, classes, ignore):
+        ious = box_ops.iou(anchors, boxes)  # (R, G)
+        # Padding and ignored boxes lose against every real box, and against no box.
+        matchable = (classes >= 0) & ~ignore  # (G,)
+        ious = tf.where(matchable[None, :], ious, -1.0)
+        # A column of zeros keeps the reductions defined for G = 0, at no other effect.
+        ious = tf.pad(ious, [[0, 0], [0, 1]])
+        best = tf.argmax(ious, axis=1, output_type=tf.int32)  # (R,)
+        best_iou = tf.reduce_max(ious, axis=1)
+
+        matches = tf.where(best_iou < self.negative_iou, BACKGROUND, IGNORED)
+        positive = best_iou >= self.positive_iou
+        if self.low_quality:
+            box_best = tf.reduce_max(ious, axis=0)  # (G + 1,)
+            positive |= tf.reduce_any((ious == box_best) & (box_best > 0), axis=1)
+        matches = tf.where(positive, best, matches)
+
+        matches = tf.where(
+            (matches == BACKGROUND) & self._in_ignored(anchors, boxes, ignore & (classes >= 0)),
+            IGNORED,
+            matches,
+        )
+        index = tf.maximum(matches, 0)
+        # The pad column's twin, so that an index is valid even where G = 0.
+        boxes = tf.pad(boxes, [[0, 1], [0, 0]])
+        classes = tf.pad(classes, [[0, 1]])
+        return Targets(
+            matches,
+            tf.where(matches >= 0, tf.gather(classes, index), matches),
+            tf.gather(boxes, index),
+        )
+
+    def _in_ignored(self, anchors, boxes, ignore):
+        """Return (R,) bool: half of the anchor lies in one box with `ignore` (G,) set."""
+
+        def compute():
+            covered = box_ops.coverage(anchors, tf.boolean_mask(boxes, ignore))
+            return tf.reduce_any(covered >= IGNORE_COVERAGE, axis=1)
+
+        # Most pictures have none: spare them a second (R, G) pass.
+        none = tf.zeros(tf.shape(anchors)[:1], tf.bool)
+        return tf.cond(tf.reduce_any(ignore), compute, lambda: none)
+
+    def get_config(self):
+        return super().get_config() | {
+            "positive_iou": self.positive_iou,
+            "negative_iou": self.negative_iou,
+            "low_quality": self.low_quality,
+        }

@@ -1,0 +1,135 @@
+"""Focal loss, the box losses, and the combined RetinaNet loss.
+
+Everything is summed over anchors, classes and coordinates; the one division is by the number of
+positive anchors. Keras's own losses average over the last axis, which moves alpha's meaning.
+"""
+
+import keras
+import tensorflow as tf
+
+from keras_retinanet import boxes as box_ops
+from keras_retinanet.boxes import BoxCoder
+from keras_retinanet.labeling import IGNORED, Targets
+
+
+def focal_loss(one_hot, logits, alpha=0.25, gamma=2.0):
+    """Return the alpha-balanced focal loss (..., K), elementwise (paper, equation 5).
+
+    Args:
+        one_hot: (..., K) float32 of 0 and 1.
+        logits: (..., K) float32; finite with its gradient for any finite logit.
+        alpha: weight of the foreground, 1 - alpha that of the background; a number or one per class.
+        gamma: focusing parameter; 0 gives the alpha-balanced cross-entropy.
+    """
+    alpha = tf.convert_to_tensor(alpha, tf.float32)
+    # The logit of the *right* answer: both classes become one formula.
+    right = logits * (2.0 * one_hot - 1.0)
+    cross_entropy = tf.nn.softplus(-right)  # -log p_t, exact for large logits
+    weight = one_hot * alpha + (1.0 - one_hot) * (1.0 - alpha)
+    if gamma:
+        # (1 - p_t) ** gamma through the logarithm: no power of zero, so no infinite gradient.
+        weight *= tf.exp(-gamma * tf.nn.softplus(right))
+    return weight * cross_entropy
+
+
+def smooth_l1(difference, beta=0.11):
+    """Return the smooth-L1 loss of `difference` (...,), elementwise (Fast R-CNN, equation 3).
+
+    Quadratic up to `beta`, linear beyond, with matching slope; beta 0 is L1.
+    """
+    size = tf.abs(difference)
+    if beta == 0:
+        return size
+    return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class RetinaNetLoss(keras.losses.Loss):
+    """Focal loss on the classes plus a loss on the boxes of the positive anchors.
+
+    Args:
+        alpha, gamma: of `focal_loss`.
+        box: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.
+        beta: smooth-L1's transition.
+        box_weight: factor of the box part.
+        box_coder: how deltas are written, a `BoxCoder` or its fields.
+        normalizer_momentum: 0 divides by the positives of the batch. Else by their moving average
+            with this momentum, which starts at 100 (detectron2's default .9); the model keeps it.
+    """
+
+    def __init__(
+        self,
+        alpha=0.25,
+        gamma=2.0,
+        *,
+        box="smooth_l1",
+        beta=0.11,
+        box_weight=1.0,
+        box_coder=None,
+        normalizer_momentum=0.0,
+        name="retinanet_loss",
+    ):
+        if box not in ("smooth_l1", "l1", "giou"):
+            raise ValueError(f"Expected box to be smooth_l1, l1 or giou. Received: box={box!r}.")
+        # Sums here; Keras must not average what is already a scalar.
+        super().__init__(name=name, reduction=None, dtype="float32")
+        self.alpha = alpha
+        self.gamma = gamma
+        self.box = box
+        self.beta = beta if box == "smooth_l1" else 0.0
+        self.box_weight = box_weight
+        self.box_coder = BoxCoder(**box_coder) if isinstance(box_coder, dict) else box_coder
+        self.normalizer_momentum = normalizer_momentum
+
+    def call(self, targets, outputs):
+        """Return the scalar loss of one batch on one device, divided by its own positives.
+
+        Args:
+            targets: dict with "targets" (a `Targets`) and "anchors" (R, 4).
+            outputs: dict with "class_logits" (B, R, K) and "box_deltas" (B, R, 4).
+        """
+        class_sum, box_sum = self.sums(targets["anchors"], targets["targets"], outputs)
+        return (class_sum + box_sum) / tf.maximum(num_positives(targets["targets"]), 1.0)
+
+    def sums(self, anchors, targets: Targets, outputs):
+        """Return (class sum, weighted box sum), two float32 scalars, before any normaliser."""
+        logits = tf.cast(outputs["class_logits"], tf.float32)
+        deltas = tf.cast(outputs["box_deltas"], tf.float32)
+        return self._class_sum(targets, logits), self._box_sum(anchors, targets, deltas)
+
+    def _class_sum(self, targets, logits):
+        # Class -1 and -2 give a row of zeros: background.
+        one_hot = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
+        loss = tf.reduce_sum(focal_loss(one_hot, logits, self.alpha, self.gamma), axis=-1)
+        return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss))
+
+    def _box_sum(self, anchors, targets, deltas):
+        # Positives are few: gather them first.
+        positive = tf.where(targets.matches >= 0)  # (P, 2) of picture, anchor
+        anchors = tf.gather(anchors, positive[:, 1])
+        boxes = tf.gather_nd(targets.boxes, positive)
+        deltas = tf.gather_nd(deltas, positive)
+        coder = self.box_coder or BoxCoder()
+        if self.box == "giou":
+            loss = 1.0 - box_ops.generalized_iou(coder.decode(deltas, anchors), boxes)
+        else:
+            loss = smooth_l1(deltas - coder.encode(boxes, anchors), self.beta)
+        return self.box_weight * tf.reduce_sum(loss)
+
+    def get_config(self):
+        coder = self.box_coder
+        return {
+            "name": self.name,
+            "alpha": self.alpha,
+            "gamma": self.gamma,
+            "box": self.box,
+            "beta": self.beta,
+            "box_weight": self.box_weight,
+            "box_coder": {"code": coder.code, "scales": list(coder.scales)} if coder else None,
+            "normalizer_momentum": self.normalizer_momentum,
+        }
+
+
+def num_positives(targets: Targets):
+    """Return the number of matched anchors in the batch, a float32 scalar."""
+    return tf.reduce_sum(tf.cast(targets.matches >= 0, tf.float32))

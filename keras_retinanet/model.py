@@ -1,0 +1,318 @@
+"""The detector: one graph that trains, detects and is saved as one file."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.anchors import Anchors, feature_sizes
+from keras_retinanet.backbones import backbone_preprocessing, build_backbone
+from keras_retinanet.boxes import BoxCoder
+from keras_retinanet.config import BackboneConfig, ModelConfig
+from keras_retinanet.config_files import model_config_from_dict, to_plain
+from keras_retinanet.detections import DetectionBatch, Detections, Detector
+from keras_retinanet.fpn import build_fpn
+from keras_retinanet.heads import build_head
+from keras_retinanet.labeling import AnchorLabeler
+from keras_retinanet.losses import RetinaNetLoss, num_positives
+from keras_retinanet.optimizers import CoupledSGD
+from keras_retinanet.preprocessing import PixelNormalization, Preprocessing
+
+# Of the `.keras` file. A reader refuses a newer one; raise it when an older reader would be wrong.
+FORMAT = 1
+# detectron2 starts its moving average of positives here.
+INITIAL_NORMALIZER = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What `compile` sets up for training. No Keras container: neither tracked nor saved."""
+
+    labeler: AnchorLabeler
+    loss: RetinaNetLoss
+    normalizer: keras.Variable  # moving average of the positives per global batch
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class RetinaNet(keras.Model):
+    """RetinaNet (Lin et al. 2017): backbone, FPN P3..P7, class and box subnets over 9 anchors a cell.
+
+    Calling it on RGB float32 pictures 0..255, (B, H, W, 3) of any height and width, gives
+    `{"class_logits": (B, R, K), "box_deltas": (B, R, 4)}`, float32, P3..P7 concatenated.
+
+    Args:
+        config: every choice of the graph, its preprocessing and its detections.
+        class_names: K names; background has none.
+        class_ids: the data set's own K ids (default 1..K).
+        metadata: origin, licence and the like, plain strings that travel with the file.
+        load_weights: read `config.backbone.weights`; False when a saved file brings its own.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        class_names: Sequence[str],
+        *,
+        class_ids: Sequence[int] | None = None,
+        metadata: dict[str, str] | None = None,
+        load_weights: bool = True,
+        **kwargs,
+    ):
+        config = resolve(config)
+        preprocessing = Preprocessing(**vars(config.preprocessing))
+        anchors = Anchors(**vars(config.anchors))
+        trunk = build_backbone(**vars(config.backbone), load_weights=load_weights)
+        images = keras.Input((None, None, 3), name="images")
+        normalized = PixelNormalization(
+            preprocessing.mean, preprocessing.std, preprocessing.color_order, name="normalization"
+        )(images)
+        features = [feature for _, feature in sorted(trunk(normalized).items())]  # C3, C4, C5
+        fpn = build_fpn([feature.shape[-1] for feature in features], **vars(config.fpn))
+        levels = fpn(features)
+        head = {**vars(config.head), "in_channels": config.fpn.channels}
+        prior = head.pop("prior")
+        head["num_anchors"] = anchors.per_cell
+        class_head = build_head(
+            "class_head", outputs_per_anchor=len(class_names), prior=prior, **head
+        )
+        box_head = build_head("box_head", outputs_per_anchor=4, **head)
+        outputs = {"class_logits": class_head(levels), "box_deltas": box_head(levels)}
+        super().__init__(inputs=images, outputs=outputs, **{"name": "retinanet", **kwargs})
+
+        self.config = config
+        self.preprocessing = preprocessing
+        self.anchors = anchors
+        self.box_coder = BoxCoder(**vars(config.box_coder))
+        self.detector = Detector(**vars(config.detections))
+        self.class_names = list(class_names)
+        self.class_ids = list(class_ids or range(1, len(class_names) + 1))
+        self.metadata = dict(metadata or {})
+        self.backbone, self.fpn = trunk, fpn
+        self.class_head, self.box_head = class_head, box_head
+        self._class_loss = keras.metrics.Mean(name="class_loss")
+        self._box_loss = keras.metrics.Mean(name="box_loss")
+
+    # ------------------------------------------------------------------------------ training
+
+    def compile(self, optimizer=None, loss=None, *, labeler=None, jit_compile=False, **kwargs):
+        """Set up training.
+
+        Args:
+            optimizer: as in Keras; default the paper's SGD for batches of 16 pictures.
+            loss: a `RetinaNetLoss`; default the paper's.
+            labeler: an `AnchorLabeler`; default the paper's.
+            jit_compile: XLA; off, for it is slower on CPU.
+        """
+        loss = RetinaNetLoss() if loss is None else loss
+        if not isinstance(loss, RetinaNetLoss):
+            raise ValueError(
+                f"Expected loss to be a RetinaNetLoss or None. Received: loss={loss!r}. "
+                "Subclass RetinaNetLoss and override `sums` for another one."
+            )
+        if loss.box_coder is None:
+            loss.box_coder = self.box_coder
+        self._objective = Objective(
+            labeler or AnchorLabeler(),
+            loss,
+            keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
+        )
+        super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return None
+        parts = {
+            "optimizer": self.optimizer,
+            "loss": self._objective.loss,
+            "labeler": self._objective.labeler,
+        }
+        return keras.saving.serialize_keras_object(parts)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return this replica's share of the loss of the global batch, a scalar.
+
+        The shares of all replicas sum to the loss, as their gradients do: no replica factor.
+        """
+        labeler, loss = self._objective.labeler, self._objective.loss
+        anchors = self.anchors(*spatial_shape(x))
+        targets = labeler(anchors, y)
+        class_sum, box_sum = loss.sums(anchors, targets, y_pred)
+        normalizer = self._normalizer(num_positives(targets), training)
+        class_loss, box_loss = class_sum / normalizer, box_sum / normalizer
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # A mean over replicas of R times the share is the sum of the shares.
+        self._class_loss.update_state(class_loss * replicas)
+        self._box_loss.update_state(box_loss * replicas)
+        return class_loss + box_loss
+
+    @property
+    def loss_normalizer(self) -> keras.Variable:
+        """The moving average of positives per batch: state of a training, not of the detector."""
+        return self._objective.normalizer
+
+    def _normalizer(self, positives, training):
+        replica = tf.distribute.get_replica_context()
+        positives = replica.all_reduce(tf.distribute.ReduceOp.SUM, positives)
+        momentum = self._objective.loss.normalizer_momentum
+        average = self._objective.normalizer
+        if momentum == 0:
+            return tf.maximum(positives, 1.0)
+        if training:
+            average.assign(momentum * average + (1 - momentum) * positives)
+        return tf.maximum(tf.convert_to_tensor(average), 1.0)
+
+    # ----------------------------------------------------------------------------- detection
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, None, 3), tf.float32),
+            tf.TensorSpec((None, 2), tf.int32),
+        ]
+    )
+    def detect_batch(self, images, sizes) -> DetectionBatch:
+        """Return detections in pixels of the network input.
+
+        Args:
+            images: (B, H, W, 3) float32 RGB 0..255, letterboxed by `preprocessing`.
+            sizes: (B, 2) int32 height and width of each picture inside its canvas.
+        """
+        return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
+
+    def detect_outputs(self, outputs, input_shape, sizes) -> DetectionBatch:
+        """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W)."""
+        cells = [rows * cols * self.anchors.per_cell for rows, cols in feature_sizes(*input_shape)]
+        anchors = self.anchors(*input_shape)
+        return self.detector(outputs, anchors, cells, sizes, self.box_coder)
+
+    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+        """Find objects in pictures of any sizes.
+
+        Args:
+            images: one uint8 RGB array (H, W, 3), or a list of such.
+            batch_size: how many of equal canvas go through the network at once.
+
+        Returns:
+            One `Detections` per picture, boxes in pixels of that picture.
+
+        Raises:
+            ValueError: if an array is not uint8 (H, W, 3), or is empty.
+        """
+        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        sizes = []
+        for index, image in enumerate(images):
+            _check_picture(image, index)
+            sizes.append(self.preprocessing.resized_size(*image.shape[:2]))
+            groups[self.preprocessing.canvas_size(*sizes[-1])].append(index)
+        found: list[Detections | None] = [None] * len(images)
+        for group in groups.values():
+            for start in range(0, len(group), batch_size):
+                members = group[start : start + batch_size]
+                canvases = tf.stack([self.preprocessing.letterbox(images[i])[0] for i in members])
+                batch = self.detect_batch(canvases, tf.constant([sizes[i] for i in members]))
+                for row, i in enumerate(members):
+                    found[i] = self.to_detections(batch, row, sizes[i], images[i].shape[:2])
+        return found  # type: ignore[return-value]
+
+    def to_detections(self, batch: DetectionBatch, row: int, size, original_size) -> Detections:
+        """Return picture `row` of a batch, moved from its resized `size` to `original_size` (h, w)."""
+        num = int(batch.num[row])
+        y, x = (original / resized for original, resized in zip(original_size, size, strict=True))
+        return Detections(
+            boxes=batch.boxes[row, :num].numpy() * np.array([x, y, x, y], np.float32),
+            scores=batch.scores[row, :num].numpy(),
+            classes=batch.classes[row, :num].numpy(),
+            class_names=self.class_names,
+        )
+
+    # -------------------------------------------------------------------------------- saving
+
+    def get_config(self):
+        return {
+            "format": FORMAT,
+            "model": to_plain(self.config),
+            "class_names": self.class_names,
+            "class_ids": self.class_ids,
+            "metadata": self.metadata,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config.pop("format")
+        model_config = model_config_from_dict(config.pop("model"))
+        return cls(model_config, config.pop("class_names"), load_weights=False, **config)
+
+
+def spatial_shape(images):
+    """Return (height, width) of `images` (B, H, W, 3): Python integers where they are known."""
+    dynamic = tf.shape(images)
+    return tuple(
+        dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (1, 2)
+    )
+
+
+def _check_picture(image, index):
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(
+            f"Expected pictures as uint8 RGB arrays (H, W, 3). Received: picture {index} with "
+            f"shape={shape}, dtype={dtype}."
+        )
+
+
+# ---------------------------------------------------------------------------------- builders
+
+
+def resolve(config: ModelConfig) -> ModelConfig:
+    """Return `config` with what its trunk's weights demand: colours, and options of the graph."""
+    demands = backbone_preprocessing(config.backbone.name, config.backbone.weights)
+    if not demands:
+        return config
+    graph = {f.name for f in dataclasses.fields(BackboneConfig)}
+    return dataclasses.replace(
+        config,
+        backbone=dataclasses.replace(
+            config.backbone, **{k: v for k, v in demands.items() if k in graph}
+        ),
+        preprocessing=dataclasses.replace(
+            config.preprocessing, **{k: v for k, v in demands.items() if k not in graph}
+        ),
+    )
+
+
+def retinanet(
+    backbone: str = "resnet50",
+    num_classes: int | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    weights: str | None = None,
+    config: ModelConfig | None = None,
+) -> RetinaNet:
+    """Build a RetinaNet as in the paper.
+
+    Args:
+        backbone: a name from `keras_retinanet.backbones.BACKBONES`.
+        num_classes: K, background not counted (default 80, or the length of `class_names`).
+        class_names: K names (default "class_0", ...).
+        weights: of the trunk: None for random, "imagenet", or a file.
+        config: every other choice; its trunk's name and weights are replaced by those above.
+    """
+    if class_names is None:
+        class_names = [f"class_{i}" for i in range(80 if num_classes is None else num_classes)]
+    if not class_names or num_classes not in (None, len(class_names)):
+        raise ValueError(
+            f"Expected one name for each class. Received: num_classes={num_classes}, "
+            f"{len(class_names)} class_names."
+        )
+    config = config or ModelConfig()
+    trunk = dataclasses.replace(config.backbone, name=backbone, weights=weights)
+    return RetinaNet(dataclasses.replace(config, backbone=trunk), class_names)

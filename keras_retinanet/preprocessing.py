@@ -1,0 +1,126 @@
+"""Picture -> network input, and the shapes between them: one place for every command and export.
+
+A picture is resized with its aspect kept, then padded at the bottom and right to a canvas. Both
+depend on that picture's own size alone, so a batch cannot change what one picture gives.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+# Landscape and portrait canvases grow in this many steps from square to `long_side`.
+BUCKET_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the network's input; the fields are `PreprocessingConfig`'s.
+
+    Raises:
+        ValueError: if `long_side` is shorter than `short_side`.
+    """
+
+    short_side: int = 800
+    long_side: int = 1333
+    canvas: str = "buckets"
+    multiple: int = 32
+    antialias: bool = False
+    color_order: str = "rgb"
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self):
+        if self.long_side < self.short_side:
+            raise ValueError(
+                "Expected long_side >= short_side. "
+                f"Received: short_side={self.short_side}, long_side={self.long_side}."
+            )
+
+    def resized_size(self, height: int, width: int, short_side: int | None = None):
+        """Return (height, width) in pixels after the resize of a `height` x `width` picture.
+
+        Args:
+            short_side: Another target than the model's own (multi-scale training); the bound on
+                the long side moves with it.
+        """
+        short, long = self._sides(short_side)
+        scale = min(short / min(height, width), long / max(height, width))
+        # A picture a thousand times longer than high must keep one pixel.
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def canvas_size(self, height: int, width: int, short_side: int | None = None):
+        """Return the (height, width) in pixels that a resized `height` x `width` picture is padded to.
+
+        "exact" pads each side up to `multiple`. "buckets" has one short side and at most
+        2 * BUCKET_STEPS + 1 shapes: however many sizes the pictures have, few graphs are traced.
+        """
+        if self.canvas == "exact":
+            return _round_up(height, self.multiple), _round_up(width, self.multiple)
+        short, long = self._sides(short_side)
+        steps = [short + (long - short) * i / BUCKET_STEPS for i in range(BUCKET_STEPS + 1)]
+        sides = [_round_up(round(side), self.multiple) for side in steps]
+        bucket = next(side for side in sides if side >= max(height, width))
+        return (sides[0], bucket) if height <= width else (bucket, sides[0])
+
+    def _sides(self, short_side):
+        if short_side is None:
+            return self.short_side, self.long_side
+        return short_side, round(self.long_side * short_side / self.short_side)
+
+    def resize(self, image, size):
+        """Return `image` (H, W, 3), any dtype, 0..255, as float32 (h, w, 3) for `size` (h, w)."""
+        image = tf.image.resize(image, size, method="bilinear", antialias=self.antialias)
+        image.set_shape([None, None, 3])
+        return image
+
+    def pad(self, image, canvas):
+        """Return float32 `image` (h, w, 3) with the mean colour below and right up to `canvas`.
+
+        The mean colour is zero after normalisation, which is what every peer pads with.
+        """
+        size = tf.shape(image)
+        paddings = [[0, canvas[0] - size[0]], [0, canvas[1] - size[1]], [0, 0]]
+        return tf.pad(image - self.mean_rgb, paddings) + self.mean_rgb
+
+    def letterbox(self, image):
+        """Return (input (ch, cw, 3) float32, resized size (h, w)) for a uint8 `image` (H, W, 3)."""
+        size = self.resized_size(image.shape[0], image.shape[1])
+        return self.pad(self.resize(image, size), self.canvas_size(*size)), size
+
+    @property
+    def mean_rgb(self) -> tuple[float, ...]:
+        """The mean colour in RGB order, 0..255, whatever order the network takes."""
+        return self.mean if self.color_order == "rgb" else self.mean[::-1]
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class PixelNormalization(keras.layers.Layer):
+    """RGB 0..255 -> what the trunk was trained on: its colour order, minus `mean`, over `std`.
+
+    Always float32: bfloat16 cannot hold 255 grey levels.
+    """
+
+    def __init__(self, mean, std, color_order="rgb", **kwargs):
+        super().__init__(trainable=False, **{**kwargs, "dtype": "float32"})
+        self.mean, self.std, self.color_order = tuple(mean), tuple(std), color_order
+
+    def call(self, images):
+        if self.color_order == "bgr":
+            images = images[..., ::-1]
+        return (images - self.mean) / self.std
+
+    def get_config(self):
+        own = {"mean": self.mean, "std": self.std, "color_order": self.color_order}
+        return super().get_config() | own
+
+
+def scale_boxes(boxes, from_size, to_size):
+    """Move `boxes` (..., 4) xyxy from a picture of `from_size` (h, w) to its resized copy `to_size`."""
+    from_size, to_size = tf.cast(from_size, tf.float32), tf.cast(to_size, tf.float32)
+    y, x = tf.unstack(to_size / from_size, axis=-1)
+    return boxes * tf.stack([x, y, x, y], axis=-1)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,102 @@
+"""What a training run will need, told before its first step: memory and time, from the graph."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import tensorflow as tf
+
+from keras_retinanet.errors import UserError
+
+GIB = 2**30
+# Outputs that the backward pass keeps; reshapes and the like share their input's memory.
+KEPT_OPS = {
+    "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3", "AddV2", "BiasAdd", "Relu", "Relu6",
+    "MaxPool", "Pad", "Mul", "ResizeNearestNeighbor", "ConcatV2",
+}  # fmt: skip
+# Weights, gradients and optimizer slots, in copies of the weights.
+WEIGHT_COPIES = 5
+# A backward pass costs two forward ones.
+TRAIN_TO_FORWARD = 3
+PROBE_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of a training step, on one device."""
+
+    bytes: int
+    flops: float
+
+    def seconds_per_step(self) -> float:
+        return self.flops / convolution_speed()
+
+
+def estimate_step(model, batch_size: int, canvas: tuple[int, int]) -> Estimate:
+    """Return what one training step needs for `batch_size` inputs of `canvas` (h, w) pixels."""
+    spec = tf.TensorSpec((batch_size, *canvas, 3), tf.float32)
+    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(spec).graph
+    activations, flops = 0, 0.0
+    for operation in graph.get_operations():
+        if operation.type in KEPT_OPS and operation.outputs[0].shape.is_fully_defined():
+            output = operation.outputs[0]
+            activations += output.shape.num_elements() * output.dtype.size
+        flops += _convolution_flops(operation)
+    weights = sum(math.prod(weight.shape) * 4 for weight in model.weights)
+    return Estimate(activations + WEIGHT_COPIES * weights, TRAIN_TO_FORWARD * flops)
+
+
+def _convolution_flops(operation) -> float:
+    if operation.type not in ("Conv2D", "DepthwiseConv2dNative"):
+        return 0.0
+    kernel = operation.inputs[1].shape  # (h, w, input channels per group, outputs)
+    per_output = kernel[0] * kernel[1] * (kernel[2] if operation.type == "Conv2D" else 1)
+    return 2.0 * operation.outputs[0].shape.num_elements() * per_output
+
+
+def convolution_speed() -> float:
+    """Return FLOP/s of this machine on a head's 3x3 convolution, measured for a moment."""
+    images, kernel = tf.ones((1, 64, 64, 128)), tf.ones((3, 3, 128, 128))
+    convolve = tf.function(lambda: tf.reduce_sum(tf.nn.conv2d(images + 0.0, kernel, 1, "SAME")))
+    convolve()
+    start, runs = time.perf_counter(), 0
+    while time.perf_counter() - start < PROBE_SECONDS:
+        convolve().numpy()
+        runs += 1
+    return runs * 2.0 * 64 * 64 * 128 * 128 * 9 / (time.perf_counter() - start)
+
+
+def available_memory() -> int:
+    """Return the bytes this process may still take: the machine's, or its container's if less."""
+    available = psutil.virtual_memory().available
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":
+        available = min(available, int(text) - int(used.read_text()))
+    return available
+
+
+def check_memory(estimate: Estimate, batch_size: int) -> None:
+    """Raise a UserError with advice if the machine's memory cannot hold a step.
+
+    A GPU's memory is not asked for: TensorFlow does not tell it.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    available = available_memory()
+    if estimate.bytes <= available:
+        return
+    fitting = batch_size * available // estimate.bytes
+    advice = f"--batch_size {fitting}" if fitting else "a smaller --image_size or backbone"
+    raise UserError(
+        f"A step of {batch_size} pictures needs about {estimate.bytes / GIB:.1f} GiB and "
+        f"{available / GIB:.1f} GiB is free. Use {advice}."
+    )
+
+
+def peak_memory() -> int:
+    """Return the most bytes this process has held."""
+    import resource  # absent on Windows, where TensorFlow has no releases of this line
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,286 @@
+"""One training run: from a `Config` to a folder with the best model, its figures and its state."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_retinanet import callbacks as cb
+from keras_retinanet import resources
+from keras_retinanet.config import Config, TrainConfig
+from keras_retinanet.config_files import save_config
+from keras_retinanet.data import load_train_val
+from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.distribution import strategy
+from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.runner import evaluate
+from keras_retinanet.files import atomic_write
+from keras_retinanet.labeling import AnchorLabeler
+from keras_retinanet.losses import RetinaNetLoss
+from keras_retinanet.model import RetinaNet
+from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
+from keras_retinanet.saving import load, save_model
+from keras_retinanet.schedules import scaled_learning_rate, total_steps
+from keras_retinanet.transfer import transfer_weights, transferred_config
+from keras_retinanet.visualization import batch_picture, loss_curves, save_picture
+
+DRY_STEPS = 2
+
+
+def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: bool = False) -> dict:
+    """Train as `config` says; everything the run makes lies in the folder `out`.
+
+    `best.keras` (highest AP on the validation part, lowest loss where there is none), `last.keras`,
+    `config.yaml` as resolved, `data.json` (which pictures trained and which validated, and what was
+    wrong with them), `metrics.csv`, `curves.png`, `tensorboard/`, and `state/` to resume from.
+
+    Args:
+        resume: go on from the newest state in `out`, as if the run had never stopped.
+        dry_run: two steps; prints what the whole run would take.
+
+    Returns:
+        "best" and "last" (paths), "best_AP" (or the negative loss), "steps", "seconds".
+
+    Raises:
+        UserError: for bad data, files or options, or where memory cannot suffice.
+        KeyboardInterrupt: after Ctrl-C, once the state is saved.
+    """
+    out = Path(out)
+    keras.utils.set_random_seed(config.train.seed)
+    keras.config.set_dtype_policy(config.train.precision)
+    try:
+        return Run(config, out, resume=resume).fit(dry_run=dry_run)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+class Run:
+    """What `train` sets up: data, model, state; `fit` uses them."""
+
+    def __init__(self, config: Config, out: Path, *, resume: bool):
+        self.out = out
+        self.data, self.validation = load_train_val(config.data, config.train.seed)
+        _require_boxes(self.data)
+        self.strategy = strategy()
+        replicas = self.strategy.num_replicas_in_sync
+        if config.train.batch_size % replicas:
+            raise UserError(
+                f"Expected train.batch_size to divide by the {replicas} devices. "
+                f"Received: {config.train.batch_size}."
+            )
+        with self.strategy.scope():
+            self.model = build_model(config, self.data)
+            compile_model(self.model, config.train)
+        self.config = dataclasses.replace(config, model=self.model.config)
+        self.clock = cb.Clock(config.train)
+        out.mkdir(parents=True, exist_ok=True)
+        self.state = cb.RunState(self.model, out)
+        if resume:
+            self._resume()
+        save_config(self.config, out / "config.yaml")
+        _write_data_report(self.data, self.validation, out / "data.json")
+
+    def _resume(self):
+        if not self.state.restore():
+            raise UserError(f"Expected the state of a run in {self.out}/state. Received: none.")
+        self.clock.step = int(self.state.step)
+        self.clock.earlier_seconds = float(self.state.seconds)
+        print(f"resuming at step {self.clock.step}")
+
+    def batches(self):
+        return training_batches(
+            self.data,
+            self.model.preprocessing,
+            data_config=self.config.data,
+            batch_size=self.config.train.batch_size,
+            seed=self.config.train.seed,
+            start_step=self.clock.step,
+        )
+
+    def fit(self, *, dry_run: bool) -> dict:
+        self._announce()
+        batches = self.batches()
+        if dry_run:
+            return self._dry_run(batches)
+        callbacks = self._callbacks()
+        try:
+            if not self.clock.done:
+                remaining = total_steps(self.config.train) - self.clock.step
+                self.model.fit(
+                    batches,
+                    steps_per_epoch=remaining,
+                    callbacks=list(callbacks),
+                    verbose=0,
+                    shuffle=False,
+                )
+        except KeyboardInterrupt:
+            self.clock.step = int(self.model.optimizer.iterations)
+            callbacks[-1].save()
+            print(f"\nstopped at step {self.clock.step}; go on with --resume {self.out}")
+            raise
+        return self._finish(callbacks)
+
+    def _callbacks(self):
+        train = self.config.train
+        every = train.eval_every or max(1, len(self.data.records) // train.batch_size)
+        score = None
+        if self.validation is not None:
+            score = lambda model: evaluate(  # noqa: E731
+                model, self.validation, batch_size=self.config.evaluate.batch_size, progress=False
+            )
+        log = cb.Log(self.clock, self.out)
+        evaluation = cb.Evaluation(
+            self.clock, self.out, every=every, score=score, log=log, best=float(self.state.best)
+        )
+        checkpoint = cb.Checkpoint(
+            self.clock, self.state, evaluation, every=train.checkpoint_every or every
+        )
+        return cb.Pace(self.clock), log, evaluation, checkpoint
+
+    def _finish(self, callbacks) -> dict:
+        with cb.averaged_weights(self.model):
+            save_model(self.model, self.out / "last.keras")
+        loss_curves(self.out / "metrics.csv", self.out / "curves.png")
+        unreadable = self.data.problems.get("unreadable picture", [])
+        if unreadable:
+            print(f"{len(unreadable)} pictures could not be read and taught nothing")
+        _write_data_report(self.data, self.validation, self.out / "data.json")
+        return {
+            "best": self.out / "best.keras",
+            "last": self.out / "last.keras",
+            "best_AP": callbacks[2].best,
+            "steps": self.clock.step,
+            "seconds": self.clock.seconds,
+        }
+
+    # ------------------------------------------------------------------------ before step 1
+
+    def _announce(self):
+        """Print the data, and what memory and time the run is likely to take."""
+        train, steps = self.config.train, total_steps(self.config.train)
+        validating = len(self.validation.records) if self.validation is not None else 0
+        print(
+            f"{self.data.name}: {len(self.data.records)} pictures to train on, {validating} to "
+            f"validate on, {len(self.data.class_names)} classes"
+        )
+        canvas = self._largest_canvas()
+        per_replica = train.batch_size // self.strategy.num_replicas_in_sync
+        estimate = resources.estimate_step(self.model, per_replica, canvas)
+        seconds = estimate.seconds_per_step()
+        length = f"{steps} steps of {train.batch_size} pictures"
+        likely = _duration(seconds * (steps - self.clock.step))
+        if train.minutes:
+            length = f"{train.minutes:g} minutes or {length}, whichever is shorter"
+        print(
+            f"{length}; learning rate {scaled_learning_rate(train):g}; input up to "
+            f"{canvas[0]}x{canvas[1]}\nestimated: {estimate.bytes / resources.GIB:.1f} GiB of "
+            f"memory, {seconds:.2f} s per step, {likely} in all (--dry_run measures)"
+        )
+        resources.check_memory(estimate, train.batch_size)
+
+    def _largest_canvas(self):
+        sides = self.config.data.augment.short_sides or (None,)
+        sizes = {(record.height, record.width) for record in self.data.records}
+        canvases = set()
+        preprocessing = self.model.preprocessing
+        for side in {None, max(sides, key=lambda s: s or 0)}:
+            for size in sizes:
+                resized = preprocessing.resized_size(*size, side)
+                canvases.add(preprocessing.canvas_size(*resized, side))
+        return max(canvases, key=np.prod)
+
+    def _dry_run(self, batches) -> dict:
+        """Take two steps, the second one timed, and draw the first batch; nothing is kept."""
+        iterator = iter(self.strategy.experimental_distribute_dataset(batches))
+        images, labels = next(iter(batches))
+        picture = batch_picture(images.numpy(), labels, class_names=self.data.class_names)
+        save_picture(picture, self.out / "batch.png")
+        step = self.model.make_train_function()
+        for _ in range(DRY_STEPS):
+            start = time.perf_counter()
+            logs = step(iterator)
+            seconds = time.perf_counter() - start
+        expected = seconds * total_steps(self.config.train)
+        if self.config.train.minutes:
+            expected = min(expected, self.config.train.minutes * 60)
+        print(
+            f"measured: {seconds:.2f} s per step, {_duration(expected)} in all (end "
+            f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(time.time() + expected))}), peak "
+            f"memory {resources.peak_memory() / resources.GIB:.1f} GiB, loss {float(logs['loss']):.3f}"
+            f"\nthe first batch with its boxes: {self.out / 'batch.png'}"
+        )
+        return {"seconds_per_step": seconds, "batch": self.out / "batch.png"}
+
+
+# ----------------------------------------------------------------------------------- building
+
+
+def build_model(config: Config, data: Dataset) -> RetinaNet:
+    """Return the model that `config` asks for, with the classes of `data`."""
+    names = {"class_ids": data.class_ids, "metadata": {"trained_on": data.name}}
+    if config.train.weights is None:
+        return RetinaNet(config.model, data.class_names, **names)
+    source = load(config.train.weights)
+    graph = transferred_config(source, config.model, config.train.weights)
+    model = RetinaNet(graph, data.class_names, load_weights=False, **names)
+    model.metadata.update(source.metadata, trained_on=data.name, started_from=config.train.weights)
+    print(f"from {config.train.weights} ({graph.backbone.name}):")
+    for line in transfer_weights(source, model):
+        print("  " + line)
+    return model
+
+
+def compile_model(model: RetinaNet, train: TrainConfig) -> None:
+    """Set up loss, labeler and optimizer as `train` says."""
+    model.compile(
+        optimizer=build_optimizer(model, train),
+        loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
+        labeler=AnchorLabeler(**dataclasses.asdict(train.matching)),
+    )
+
+
+def build_optimizer(model: RetinaNet, train: TrainConfig) -> keras.optimizers.Optimizer:
+    """Return SGD with coupled decay, or AdamW; the rate itself is set at each step."""
+    options = train.optimizer
+    slow = [variable.path for variable in model.backbone.trainable_variables]
+    shared = {
+        "slow_variables": slow,
+        "slow_multiplier": options.backbone_multiplier,
+        "clip_norm": options.clip_norm,
+        "use_ema": options.ema > 0,
+        "ema_momentum": options.ema or 0.99,
+    }
+    rate = scaled_learning_rate(train)
+    if options.name == "sgd":
+        return CoupledSGD(rate, options.momentum, coupled_decay=options.weight_decay, **shared)
+    return DetectorAdamW(rate, weight_decay=options.weight_decay, **shared)
+
+
+def _require_boxes(data: Dataset) -> None:
+    if not any(len(record.boxes) for record in data.records):
+        raise UserError(
+            f"Expected pictures with boxes to train on. Received: {data.name}, "
+            f"{len(data.records)} pictures without any. Check the annotations and --classes."
+        )
+
+
+def _write_data_report(data: Dataset, validation: Dataset | None, path: Path) -> None:
+    parts = {"train": data} | ({"validation": validation} if validation is not None else {})
+    report = {
+        name: {
+            "pictures": [record.file_name for record in part.records],
+            "problems": dict(part.problems),
+        }
+        for name, part in parts.items()
+    }
+    with atomic_write(path) as stream:
+        json.dump(report, stream, indent=1)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.1f} minutes"
