@@ -31,7 +31,7 @@ def intersection(boxes, others):
 
 
 def iou(boxes, others):
-    """Return the intersection over union (..., R, G) of boxes (..., R, 4) and others (..., G, 4)."""
+    """Return the intersection over union (..., R, G) of (..., R, 4) boxes and (..., G, 4)."""
     common = intersection(boxes, others)
     union = area(boxes)[..., :, None] + area(others)[..., None, :] - common
     return tf.math.divide_no_nan(common, union)
@@ -53,15 +53,13 @@ def generalized_iou(boxes, others):
         tf.minimum(y2, oy2) - tf.maximum(y1, oy1), 0.0
     )
     union = area(boxes) + area(others) - common
-    hull = (tf.maximum(x2, ox2) - tf.minimum(x1, ox1)) * (
-        tf.maximum(y2, oy2) - tf.minimum(y1, oy1)
-    )
+    hull = (tf.maximum(x2, ox2) - tf.minimum(x1, ox1)) * (tf.maximum(y2, oy2) - tf.minimum(y1, oy1))
     overlap = tf.math.divide_no_nan(common, union)
     return overlap - tf.math.divide_no_nan(hull - union, hull)
 
 
 def clip(boxes, height, width):
-    """Cut boxes (..., N, 4) at a picture of `height` x `width` pixels (each broadcasts to (..., N))."""
+    """Cut boxes (..., N, 4) at `height` and `width`, each of which broadcasts to (..., N)."""
     height = tf.cast(height, boxes.dtype)
     width = tf.cast(width, boxes.dtype)
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)

@@ -125,8 +125,16 @@ class Evaluation(keras.callbacks.Callback):
         best: the score that a resumed run has to beat.
     """
 
-    def __init__(self, clock: Clock, folder: Path, *, every: int,
-                 score: Callable[[keras.Model], dict[str, float]] | None, log: Log, best: float):  # fmt: skip
+    def __init__(
+        self,
+        clock: Clock,
+        folder: Path,
+        *,
+        every: int,
+        score: Callable[[keras.Model], dict[str, float]] | None,
+        log: Log,
+        best: float,
+    ):
         super().__init__()
         self.clock, self.every, self.score, self.log, self.best = clock, every, score, log, best
         self.path = folder / "best.keras"
@@ -180,8 +188,6 @@ class RunState:
     """The resumable state of a run, in `<folder>/state`."""
 
     def __init__(self, model, folder: Path):
-        # Slots must exist before they can be restored into.
-        model.optimizer.build(model.trainable_variables)
         self.step = tf.Variable(0, dtype=tf.int64)
         self.seconds = tf.Variable(0.0, dtype=tf.float64)
         self.best = tf.Variable(float("-inf"), dtype=tf.float64)

@@ -1,4 +1,4 @@
-"""Typed configuration: frozen dataclasses whose defaults are the paper (see `config_files` for YAML).
+"""Typed configuration: frozen dataclasses whose defaults are the paper (YAML: `config_files`).
 
 Only builders and commands read these; every part below takes plain values, so that
 `retinanet("resnet50", num_classes=80)` works in a notebook without YAML.
@@ -132,7 +132,7 @@ class PreprocessingConfig:
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """Logits -> boxes (section 4.1 and Detectron's test options). Scoring values, not drawing ones."""
+    """Logits -> boxes (section 4.1, Detectron's test options). For scoring, not for drawing."""
 
     score_threshold: Fraction = 0.05
     pre_nms_top_k: PositiveInt = 1000
@@ -221,7 +221,7 @@ class LossConfig:
 class MatchConfig:
     """Which anchors are positive (section 4, "Anchors")."""
 
-    positive_iou: Fraction = 0.5
+    positive_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     negative_iou: Fraction = 0.4
     # Every box also takes its best anchors, however small their IoU. Off in the paper.
     low_quality: bool = False

@@ -19,7 +19,7 @@ class DetectionBatch(NamedTuple):
     num: tf.Tensor  # (B,) int32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """What a model found in one picture, best first.
 

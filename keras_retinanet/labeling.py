@@ -37,12 +37,12 @@ class AnchorLabeler(keras.layers.Layer):
     """
 
     def __init__(self, positive_iou=0.5, negative_iou=0.4, low_quality=False, **kwargs):
-        if not 0 <= negative_iou <= positive_iou <= 1:
+        if not 0 <= negative_iou <= positive_iou <= 1 or positive_iou == 0:
             raise ValueError(
-                "Expected 0 <= negative_iou <= positive_iou <= 1. Received: "
+                "Expected 0 <= negative_iou <= positive_iou <= 1, positive_iou > 0. Received: "
                 f"negative_iou={negative_iou}, positive_iou={positive_iou}."
             )
-        super().__init__(trainable=False, dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "trainable": False, "dtype": "float32"})
         self.positive_iou = positive_iou
         self.negative_iou = negative_iou
         self.low_quality = low_quality
@@ -64,6 +64,7 @@ class AnchorLabeler(keras.layers.Layer):
             lambda picture: self._label_picture(anchors, *picture),
             (tf.stop_gradient(boxes), classes, ignore),
             fn_output_signature=Targets(tf.int32, tf.int32, tf.float32),
+            parallel_iterations=1,
         )
 
     def _label_picture(self, anchors, boxes, classes, ignore):

@@ -18,7 +18,7 @@ def focal_loss(one_hot, logits, alpha=0.25, gamma=2.0):
     Args:
         one_hot: (..., K) float32 of 0 and 1.
         logits: (..., K) float32; finite with its gradient for any finite logit.
-        alpha: weight of the foreground, 1 - alpha that of the background; a number or one per class.
+        alpha: weight of the foreground, 1 - alpha of the background; a number or one per class.
         gamma: focusing parameter; 0 gives the alpha-balanced cross-entropy.
     """
     alpha = tf.convert_to_tensor(alpha, tf.float32)
@@ -78,7 +78,9 @@ class RetinaNetLoss(keras.losses.Loss):
         self.box = box
         self.beta = beta if box == "smooth_l1" else 0.0
         self.box_weight = box_weight
-        self.box_coder = BoxCoder(**box_coder) if isinstance(box_coder, dict) else box_coder
+        if isinstance(box_coder, dict):
+            box_coder = BoxCoder(box_coder["code"], tuple(box_coder["scales"]))
+        self.box_coder = box_coder
         self.normalizer_momentum = normalizer_momentum
 
     def call(self, targets, outputs):
@@ -88,8 +90,11 @@ class RetinaNetLoss(keras.losses.Loss):
             targets: dict with "targets" (a `Targets`) and "anchors" (R, 4).
             outputs: dict with "class_logits" (B, R, K) and "box_deltas" (B, R, 4).
         """
-        class_sum, box_sum = self.sums(targets["anchors"], targets["targets"], outputs)
-        return (class_sum + box_sum) / tf.maximum(num_positives(targets["targets"]), 1.0)
+        # Keras has made floats of all targets; indices are exact up to 2 ** 24.
+        matches, classes, boxes = targets["targets"]
+        matched = Targets(tf.cast(matches, tf.int32), tf.cast(classes, tf.int32), boxes)
+        class_sum, box_sum = self.sums(targets["anchors"], matched, outputs)
+        return (class_sum + box_sum) / tf.maximum(num_positives(matched), 1.0)
 
     def sums(self, anchors, targets: Targets, outputs):
         """Return (class sum, weighted box sum), two float32 scalars, before any normaliser."""

@@ -1,5 +1,6 @@
 """The detector: one graph that trains, detects and is saved as one file."""
 
+import copy
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ class Objective:
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class RetinaNet(keras.Model):
-    """RetinaNet (Lin et al. 2017): backbone, FPN P3..P7, class and box subnets over 9 anchors a cell.
+    """RetinaNet (Lin et al. 2017): backbone, FPN P3..P7, class and box subnets over anchors.
 
     Calling it on RGB float32 pictures 0..255, (B, H, W, 3) of any height and width, gives
     `{"class_logits": (B, R, K), "box_deltas": (B, R, 4)}`, float32, P3..P7 concatenated.
@@ -113,13 +114,28 @@ class RetinaNet(keras.Model):
                 "Subclass RetinaNetLoss and override `sums` for another one."
             )
         if loss.box_coder is None:
+            loss = copy.copy(loss)  # the caller's own may serve another model
             loss.box_coder = self.box_coder
+        elif loss.box_coder != self.box_coder:
+            raise ValueError(
+                "Expected the loss to write boxes as the model does. "
+                f"Received: loss.box_coder={loss.box_coder}, model's {self.box_coder}."
+            )
+        if np.ndim(loss.alpha) and len(loss.alpha) != len(self.class_names):
+            raise ValueError(
+                f"Expected one alpha, or one for each of the {len(self.class_names)} classes. "
+                f"Received: {len(loss.alpha)}."
+            )
         self._objective = Objective(
             labeler or AnchorLabeler(),
             loss,
             keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
         )
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Nothing is left to build, and Keras's way of it averages bool labels over replicas."""
 
     def get_compile_config(self):
         if not self.compiled:
@@ -133,7 +149,6 @@ class RetinaNet(keras.Model):
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return this replica's share of the loss of the global batch, a scalar.
@@ -222,7 +237,7 @@ class RetinaNet(keras.Model):
         return found  # type: ignore[return-value]
 
     def to_detections(self, batch: DetectionBatch, row: int, size, original_size) -> Detections:
-        """Return picture `row` of a batch, moved from its resized `size` to `original_size` (h, w)."""
+        """Return picture `row` of a batch, moved from its resized `size` to its own (h, w)."""
         num = int(batch.num[row])
         y, x = (original / resized for original, resized in zip(original_size, size, strict=True))
         return Detections(
@@ -261,7 +276,8 @@ def spatial_shape(images):
 
 
 def _check_picture(image, index):
-    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    dtype = getattr(image, "dtype", None)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(
             f"Expected pictures as uint8 RGB arrays (H, W, 3). Received: picture {index} with "

@@ -1,4 +1,4 @@
-"""The paper's SGD and AdamW: decay on kernels alone, a slower trunk, clipping of the global gradient.
+"""The paper's SGD and AdamW: decay on kernels alone, a slower trunk, one gradient clipped.
 
 Both extend Keras's optimizers where those differ from the field: Keras's SGD decouples weight decay
 from the gradient, and Keras clips each replica's gradient before the replicas are summed.
@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 
-class _DetectorOptimizer:
+class _DetectorOptimizer(keras.optimizers.Optimizer):
     """What both optimizers share; comes before a Keras optimizer among the bases.
 
     Args:
@@ -73,14 +73,14 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class DetectorAdamW(_DetectorOptimizer, keras.optimizers.AdamW):
-    """AdamW (decoupled decay) on kernels alone, with the trunk's own rate."""
+    """AdamW (decoupled decay) on kernels alone; a slow trunk decays as slowly as it learns."""
 
-    def build(self, variables):
-        if self.built:
-            return
-        self.exclude_from_weight_decay([v for v in variables if not v.name.endswith("kernel")])
-        super().build(variables)
+    def _apply_weight_decay(self, variables):
+        """Done in `update_step`, where the variable's own rate is known."""
 
     def update_step(self, gradient, variable, learning_rate):
-        multiplier = self._multipliers[self._get_variable_index(variable)]
-        super().update_step(gradient, variable, learning_rate * multiplier)
+        index = self._get_variable_index(variable)
+        rate = learning_rate * self._multipliers[index]
+        if self._is_kernel[index] and self.weight_decay:
+            self.assign_sub(variable, variable * self.weight_decay * rate)
+        super().update_step(gradient, variable, rate)

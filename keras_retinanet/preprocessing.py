@@ -37,7 +37,9 @@ class Preprocessing:
                 f"Received: short_side={self.short_side}, long_side={self.long_side}."
             )
 
-    def resized_size(self, height: int, width: int, short_side: int | None = None):
+    def resized_size(
+        self, height: int, width: int, short_side: int | None = None
+    ) -> tuple[int, int]:
         """Return (height, width) in pixels after the resize of a `height` x `width` picture.
 
         Args:
@@ -49,8 +51,10 @@ class Preprocessing:
         # A picture a thousand times longer than high must keep one pixel.
         return max(1, round(height * scale)), max(1, round(width * scale))
 
-    def canvas_size(self, height: int, width: int, short_side: int | None = None):
-        """Return the (height, width) in pixels that a resized `height` x `width` picture is padded to.
+    def canvas_size(
+        self, height: int, width: int, short_side: int | None = None
+    ) -> tuple[int, int]:
+        """Return the (height, width) that a resized picture of `height` x `width` is padded to.
 
         "exact" pads each side up to `multiple`. "buckets" has one short side and at most
         2 * BUCKET_STEPS + 1 shapes: however many sizes the pictures have, few graphs are traced.
@@ -60,7 +64,12 @@ class Preprocessing:
         short, long = self._sides(short_side)
         steps = [short + (long - short) * i / BUCKET_STEPS for i in range(BUCKET_STEPS + 1)]
         sides = [_round_up(round(side), self.multiple) for side in steps]
-        bucket = next(side for side in sides if side >= max(height, width))
+        bucket = next((side for side in sides if side >= max(height, width)), None)
+        if bucket is None or min(height, width) > sides[0]:
+            raise ValueError(
+                f"Expected a resized size of at most {sides[0]} x {sides[-1]} pixels. "
+                f"Received: height={height}, width={width}. Use `resized_size` first."
+            )
         return (sides[0], bucket) if height <= width else (bucket, sides[0])
 
     def _sides(self, short_side):
@@ -102,7 +111,7 @@ class PixelNormalization(keras.layers.Layer):
     """
 
     def __init__(self, mean, std, color_order="rgb", **kwargs):
-        super().__init__(trainable=False, **{**kwargs, "dtype": "float32"})
+        super().__init__(**{**kwargs, "trainable": False, "dtype": "float32"})
         self.mean, self.std, self.color_order = tuple(mean), tuple(std), color_order
 
     def call(self, images):
@@ -116,7 +125,7 @@ class PixelNormalization(keras.layers.Layer):
 
 
 def scale_boxes(boxes, from_size, to_size):
-    """Move `boxes` (..., 4) xyxy from a picture of `from_size` (h, w) to its resized copy `to_size`."""
+    """Move `boxes` (..., 4) xyxy from a picture of `from_size` (h, w) to one of `to_size`."""
     from_size, to_size = tf.cast(from_size, tf.float32), tf.cast(to_size, tf.float32)
     y, x = tf.unstack(to_size / from_size, axis=-1)
     return boxes * tf.stack([x, y, x, y], axis=-1)

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
+import tensorflow as tf
 
 from keras_retinanet import callbacks as cb
 from keras_retinanet import resources
+from keras_retinanet.backbones import weights_licence
 from keras_retinanet.config import Config, TrainConfig
 from keras_retinanet.config_files import save_config
 from keras_retinanet.data import load_train_val
@@ -26,6 +29,7 @@ from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.saving import load, save_model
 from keras_retinanet.schedules import scaled_learning_rate, total_steps
 from keras_retinanet.transfer import transfer_weights, transferred_config
+from keras_retinanet.version import __version__
 from keras_retinanet.visualization import batch_picture, loss_curves, save_picture
 
 DRY_STEPS = 2
@@ -172,26 +176,27 @@ class Run:
         estimate = resources.estimate_step(self.model, per_replica, canvas)
         seconds = estimate.seconds_per_step()
         length = f"{steps} steps of {train.batch_size} pictures"
-        likely = _duration(seconds * (steps - self.clock.step))
+        likely = seconds * (steps - self.clock.step)
         if train.minutes:
             length = f"{train.minutes:g} minutes or {length}, whichever is shorter"
+            likely = min(likely, train.minutes * 60)
         print(
             f"{length}; learning rate {scaled_learning_rate(train):g}; input up to "
             f"{canvas[0]}x{canvas[1]}\nestimated: {estimate.bytes / resources.GIB:.1f} GiB of "
-            f"memory, {seconds:.2f} s per step, {likely} in all (--dry_run measures)"
+            f"memory, {seconds:.2f} s per step, {_duration(likely)} in all (--dry_run measures)"
         )
         resources.check_memory(estimate, train.batch_size)
 
     def _largest_canvas(self):
         sides = self.config.data.augment.short_sides or (None,)
         sizes = {(record.height, record.width) for record in self.data.records}
-        canvases = set()
         preprocessing = self.model.preprocessing
-        for side in {None, max(sides, key=lambda s: s or 0)}:
-            for size in sizes:
-                resized = preprocessing.resized_size(*size, side)
-                canvases.add(preprocessing.canvas_size(*resized, side))
-        return max(canvases, key=np.prod)
+        canvases = {
+            preprocessing.canvas_size(*preprocessing.resized_size(height, width, side), side)
+            for side in sides
+            for height, width in sizes
+        }
+        return max(canvases, key=math.prod)
 
     def _dry_run(self, batches) -> dict:
         """Take two steps, the second one timed, and draw the first batch; nothing is kept."""
@@ -199,19 +204,20 @@ class Run:
         images, labels = next(iter(batches))
         picture = batch_picture(images.numpy(), labels, class_names=self.data.class_names)
         save_picture(picture, self.out / "batch.png")
-        step = self.model.make_train_function()
+        self.model.make_train_function()
         for _ in range(DRY_STEPS):
             start = time.perf_counter()
-            logs = step(iterator)
+            logs = self.model.train_function(iterator)
             seconds = time.perf_counter() - start
         expected = seconds * total_steps(self.config.train)
         if self.config.train.minutes:
             expected = min(expected, self.config.train.minutes * 60)
+        end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + expected))
         print(
-            f"measured: {seconds:.2f} s per step, {_duration(expected)} in all (end "
-            f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(time.time() + expected))}), peak "
-            f"memory {resources.peak_memory() / resources.GIB:.1f} GiB, loss {float(logs['loss']):.3f}"
-            f"\nthe first batch with its boxes: {self.out / 'batch.png'}"
+            f"measured: {seconds:.2f} s per step, {_duration(expected)} in all (end {end}), peak "
+            f"memory {resources.peak_memory() / resources.GIB:.1f} GiB, loss "
+            f"{float(logs['loss']):.3f}\n"
+            f"the first batch with its boxes: {self.out / 'batch.png'}"
         )
         return {"seconds_per_step": seconds, "batch": self.out / "batch.png"}
 
@@ -221,17 +227,29 @@ class Run:
 
 def build_model(config: Config, data: Dataset) -> RetinaNet:
     """Return the model that `config` asks for, with the classes of `data`."""
-    names = {"class_ids": data.class_ids, "metadata": {"trained_on": data.name}}
+    names, ids = data.class_names, data.class_ids
+    facts = provenance(config, data)
     if config.train.weights is None:
-        return RetinaNet(config.model, data.class_names, **names)
+        return RetinaNet(config.model, names, class_ids=ids, metadata=facts)
     source = load(config.train.weights)
     graph = transferred_config(source, config.model, config.train.weights)
-    model = RetinaNet(graph, data.class_names, load_weights=False, **names)
-    model.metadata.update(source.metadata, trained_on=data.name, started_from=config.train.weights)
+    # A licence stays with the weights that it came with.
+    facts = {**source.metadata, **facts, "started_from": config.train.weights}
+    model = RetinaNet(graph, names, class_ids=ids, metadata=facts, load_weights=False)
     print(f"from {config.train.weights} ({graph.backbone.name}):")
     for line in transfer_weights(source, model):
         print("  " + line)
     return model
+
+
+def provenance(config: Config, data: Dataset) -> dict[str, str]:
+    """Return what a model file says of its origin, as plain strings."""
+    facts = {
+        "origin": f"trained by keras_retinanet {__version__} on {data.name}",
+        "versions": f"tensorflow {tf.__version__}, keras {keras.__version__}",
+    }
+    licence = weights_licence(config.model.backbone.name, config.model.backbone.weights)
+    return facts | ({"licence": licence} if licence else {})
 
 
 def compile_model(model: RetinaNet, train: TrainConfig) -> None:
@@ -247,7 +265,7 @@ def build_optimizer(model: RetinaNet, train: TrainConfig) -> keras.optimizers.Op
     """Return SGD with coupled decay, or AdamW; the rate itself is set at each step."""
     options = train.optimizer
     slow = [variable.path for variable in model.backbone.trainable_variables]
-    shared = {
+    shared: dict[str, Any] = {
         "slow_variables": slow,
         "slow_multiplier": options.backbone_multiplier,
         "clip_norm": options.clip_norm,

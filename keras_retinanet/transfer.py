@@ -1,4 +1,4 @@
-"""Start from a trained model of other classes: keep trunk, FPN and towers, begin the last layers anew."""
+"""Start from a trained model of other classes: keep trunk, FPN, towers; begin the rest anew."""
 
 import dataclasses
 

@@ -1,12 +1,12 @@
-"""What torchvision and detectron2 compute, reproduced from their stored logits, deltas and boxes."""
+"""torchvision's and detectron2's results, from their stored logits, deltas and boxes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from conftest import GOLDENS
+
 from keras_retinanet.anchors import Anchors, feature_sizes
 from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.detections import Detector
@@ -77,7 +77,9 @@ def test_match_indices(peer):
 def test_both_losses(peer):
     graph, golden = peer
     class_sum, box_sum = graph.loss.sums(*targets_of(graph, golden), outputs_of(golden))
-    assert float(class_sum) / graph.normalizer == pytest.approx(golden["loss_classification"], rel=1e-6)
+    assert float(class_sum) / graph.normalizer == pytest.approx(
+        golden["loss_classification"], rel=1e-6
+    )
     assert float(box_sum) / graph.normalizer == pytest.approx(golden["loss_box"], rel=1e-6)
 
 

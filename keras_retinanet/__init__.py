@@ -1,0 +1,61 @@
+"""RetinaNet in Keras: train, evaluate, predict.
+
+    import keras_retinanet
+    model = keras_retinanet.load("best.keras")
+    detections = model.detect(image)[0]
+
+Names load on first use: importing this package imports no TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from keras_retinanet.version import __version__
+
+if TYPE_CHECKING:
+    from keras_retinanet.config import Config
+    from keras_retinanet.config_files import load_config
+    from keras_retinanet.detections import Detections
+    from keras_retinanet.labeling import AnchorLabeler
+    from keras_retinanet.losses import RetinaNetLoss
+    from keras_retinanet.model import RetinaNet, retinanet
+    from keras_retinanet.saving import load, save_model
+    from keras_retinanet.training import train
+
+__all__ = [
+    "AnchorLabeler",
+    "Config",
+    "Detections",
+    "RetinaNet",
+    "RetinaNetLoss",
+    "__version__",
+    "load",
+    "load_config",
+    "retinanet",
+    "save_model",
+    "train",
+]
+
+# Public name -> the module that has it.
+_MODULES = {
+    "AnchorLabeler": "labeling",
+    "Config": "config",
+    "Detections": "detections",
+    "RetinaNet": "model",
+    "RetinaNetLoss": "losses",
+    "load": "saving",
+    "load_config": "config_files",
+    "retinanet": "model",
+    "save_model": "saving",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,138 @@
+"""Trunks by name: a normalised image -> C3, C4, C5, with random or ImageNet weights."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_retinanet.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
+from keras_retinanet.backbones.imagenet import load_weights as _load_weights
+from keras_retinanet.backbones.imagenet import required_options, weights_licence
+from keras_retinanet.backbones.resnet import ResNetSpec, resnet
+from keras_retinanet.errors import UserError
+
+
+def _resnext(groups: int, group_width: int, blocks: tuple[int, int, int, int]) -> Callable:
+    spec = ResNetSpec(blocks, groups=groups, group_width=group_width)
+    return partial(resnet, spec, stride_in_1x1=False)
+
+
+def _lite(width: float, depth: float) -> Callable:
+    return partial(efficientnet_lite, LiteSpec(width, depth))
+
+
+# A builder's own defaults are the graph as published; its keywords are `build_backbone`'s.
+BACKBONES: dict[str, Callable[..., keras.Model]] = {
+    "resnet18": partial(resnet, ResNetSpec((2, 2, 2, 2), bottleneck=False)),
+    "resnet34": partial(resnet, ResNetSpec((3, 4, 6, 3), bottleneck=False)),
+    "resnet50": partial(resnet, ResNetSpec((3, 4, 6, 3))),
+    "resnet101": partial(resnet, ResNetSpec((3, 4, 23, 3))),
+    "resnet152": partial(resnet, ResNetSpec((3, 8, 36, 3))),
+    "resnext50_32x4d": _resnext(32, 4, (3, 4, 6, 3)),
+    "resnext101_32x4d": _resnext(32, 4, (3, 4, 23, 3)),
+    "resnext101_32x8d": _resnext(32, 8, (3, 4, 23, 3)),
+    "resnext101_64x4d": _resnext(64, 4, (3, 4, 23, 3)),
+    "efficientnet_lite0": _lite(1.0, 1.0),
+    "efficientnet_lite1": _lite(1.0, 1.1),
+    "efficientnet_lite2": _lite(1.1, 1.2),
+    "efficientnet_lite3": _lite(1.2, 1.4),
+    "efficientnet_lite4": _lite(1.4, 1.8),
+}
+_INPUT_OPTIONS = ("color_order", "mean", "std")
+
+
+def _check_name(name: str) -> None:
+    if name not in BACKBONES:
+        raise ValueError(
+            f"expected one of the trunks {', '.join(BACKBONES)}. Received: name={name!r}."
+        )
+
+
+def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | None:
+    """What a trunk's weights demand of their input; None where they leave it to the caller.
+
+    Args:
+        name: key of `BACKBONES`.
+        weights: as for `build_backbone`.
+
+    Returns:
+        `color_order`, `mean` and `std` (3 floats each, in that order, for pixels 0..255), and the
+        graph options that these weights were trained with, under `build_backbone`'s names.
+        EfficientNet-Lite expects its colours with random weights too.
+    """
+    _check_name(name)
+    return required_options(name, weights)
+
+
+def build_backbone(
+    name: str,
+    *,
+    weights: str | None = None,
+    stride_in_1x1: bool | None = None,
+    padding: str | None = None,
+    pool_padding: str | None = None,
+    bn_epsilon: float | None = None,
+    freeze_bn: bool = True,
+    frozen_stages: int = 2,
+    load_weights: bool = True,
+) -> keras.Model:
+    """Builds a trunk. Options left at None are the weights' own, or else the published graph's.
+
+    Args:
+        name: key of `BACKBONES`.
+        weights: None (random), "imagenet", or the path of a file that `imagenet.py` lists.
+        stride_in_1x1: ResNets: stride 2 in a bottleneck's first 1x1 convolution, else in its 3x3.
+        padding: "symmetric" or "same" at convolutions of stride 2.
+        pool_padding: ResNets: the same for the stem's max-pool.
+        bn_epsilon: of every batch norm.
+        freeze_bn: batch norms keep their loaded statistics, scale and shift.
+        frozen_stages: 1 freezes the stem, 2 all up to stride 4, ... 5 everything. Like freeze_bn
+            it acts only where `weights` is given: frozen random statistics are noise.
+        load_weights: False freezes in the same way but reads no file: for a model whose weights
+            come from elsewhere.
+
+    Returns:
+        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        strides 8, 16, 32.
+
+    Raises:
+        ValueError: no such trunk; the message lists all. UserError (a ValueError): an option that
+            this trunk lacks, or weights that cannot be had.
+    """
+    _check_name(name)
+    given = {
+        "stride_in_1x1": stride_in_1x1,
+        "padding": padding,
+        "pool_padding": pool_padding,
+        "bn_epsilon": bn_epsilon,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+    builder = BACKBONES[name]
+    absent = {"stride_in_1x1", "pool_padding"} & set(options)
+    if name.startswith("efficientnet") and absent:
+        raise UserError(
+            f"expected options that {name} has: padding, bn_epsilon. "
+            f"Received: {', '.join(sorted(absent))}. Leave them out."
+        )
+    demanded = backbone_preprocessing(name, weights) or {}
+    demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
+    trunk = builder(name=name, **{**demanded, **options})
+    if weights is not None:
+        if load_weights:
+            _load_weights(trunk, name, weights)
+        _freeze(trunk, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
+    return trunk
+
+
+def _freeze(trunk: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
+    for layer in trunk.layers:
+        stage = layer.name.split("_")[0]
+        number = int(stage.removeprefix("stage")) if stage.startswith("stage") else 1
+        frozen_norm = freeze_bn and isinstance(layer, layers.BatchNormalization)
+        if frozen_norm or number <= frozen_stages:
+            layer.trainable = False
+
+
+__all__ = ["BACKBONES", "backbone_preprocessing", "build_backbone", "weights_licence"]

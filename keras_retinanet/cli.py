@@ -1,0 +1,69 @@
+"""The command line: an absl app whose subcommands are `commands.COMMANDS`.
+
+Exit codes: 0; 2 for what the user got wrong, with one line on standard error; 130 after Ctrl-C.
+"""
+
+import sys
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+
+from absl import app
+from absl.flags import argparse_flags
+
+from keras_retinanet.commands import COMMANDS
+from keras_retinanet.errors import UserError
+from keras_retinanet.version import __version__
+
+PROGRAM = "keras_retinanet"
+USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def build_parser() -> argparse_flags.ArgumentParser:
+    """Return the parser of all subcommands; `args.run` is the chosen one's function."""
+    parser = argparse_flags.ArgumentParser(
+        prog=PROGRAM, description="RetinaNet: train, evaluate, predict.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        summary, _, examples = (module.__doc__ or "").partition("\n\n")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=examples,
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            inherited_absl_flags=None,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line, `sys.argv` unless `argv` (without the program's name), and exit."""
+    words = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
+    app.run(run, argv=words, flags_parser=_parse)
+
+
+def _parse(words: Sequence[str]) -> Namespace:
+    return build_parser().parse_args(words[1:])
+
+
+def run(args: Namespace) -> int:
+    """Run the parsed command; return the exit code, after a line on what the user got wrong."""
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if error.filename is None:  # not about a file that the user named
+            raise
+        print(f"{PROGRAM}: error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return INTERRUPTED

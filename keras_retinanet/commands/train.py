@@ -1,0 +1,117 @@
+"""Train a detector; without a data set, on embedded scenes of shapes.
+
+Examples:
+    keras_retinanet train
+    keras_retinanet train voc --data_dir bccd --config bccd
+    keras_retinanet train coco --backbone resnet50 --set train.optimizer.name=adamw
+    keras_retinanet train --resume
+"""
+
+import datetime
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.commands.common import (
+    CONFIG_FILE,
+    DATA_KEYS,
+    RUNS,
+    add_data_arguments,
+    find_run,
+    flag_overrides,
+    image_size,
+    import_tensorflow,
+    with_source,
+)
+from keras_retinanet.config import Config
+from keras_retinanet.config_files import load_config, with_overrides
+from keras_retinanet.errors import UserError
+
+# The recipe of a run that names neither a data set nor a recipe, or the embedded set alone.
+EMBEDDED = "shapes"
+
+# Flag -> key of the configuration.
+TRAIN_KEYS = {
+    "split": "data.split",
+    "val_split": "data.val_split",
+    "backbone": "model.backbone.name",
+    "batch_size": "train.batch_size",
+    "steps": "train.steps",
+    "minutes": "train.minutes",
+    "learning_rate": "train.optimizer.learning_rate",
+    "precision": "train.precision",
+    "seed": "train.seed",
+    "weights": "train.weights",
+}
+# Those that a resumed run may not change: it goes on as it began.
+CONFIG_FLAGS = ("dataset", "config", "set", "image_size", "out", *DATA_KEYS, *TRAIN_KEYS)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of `train` to its parser."""
+    add = parser.add_argument
+    add("--config", metavar="NAME|FILE", help="recipe, such as bccd, or a YAML file")
+    add("--set", action="append", metavar="KEY=VALUE", help="any key: train.loss.box=giou")
+    add_data_arguments(parser)
+    add("--split", help="split to train on")
+    add("--val_split", metavar="SPLIT", help="split to select the best model on")
+    add("--backbone", metavar="NAME", help="trunk, such as resnet50 or efficientnet_lite0")
+    add("--image_size", type=image_size, metavar="SHORT[,LONG]", help="network input in pixels")
+    add("--batch_size", type=int, metavar="B", help="pictures per step, over all devices")
+    add("--steps", type=int, metavar="N", help="in steps of 16 pictures")
+    add("--minutes", type=float, metavar="M", help="stop by then, the schedule fitted to it")
+    add("--learning_rate", type=float, metavar="LR", help="per 16 pictures")
+    add("--precision", help="float32, mixed_bfloat16 or mixed_float16")
+    add("--seed", type=int, metavar="N", help="of weights, data order and augmentation")
+    add("--weights", metavar="FILE", help="start from this model, of any classes")
+    add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
+    add("--resume", nargs="?", const="", metavar="RUN", help="go on with a run (the newest)")
+    add("--dry_run", action="store_true", help="2 steps: time, memory, a picture of the batch")
+
+
+def run(args: Namespace) -> int:
+    """Resolve the configuration and train; return the exit code."""
+    resuming = args.resume is not None
+    config, out_dir = _resumed(args) if resuming else _started(args)
+
+    import_tensorflow()
+    from keras_retinanet.training import train
+
+    train(config, out_dir, resume=resuming, dry_run=args.dry_run)
+    return 0
+
+
+def config_from_args(args: Namespace) -> tuple[Config, str]:
+    """Return the configuration that the flags ask for, and the name of its recipe.
+
+    Later wins: the recipe, DATASET and the named flags, --set.
+    """
+    recipe = args.config
+    if recipe is None and args.dataset in (None, EMBEDDED):
+        recipe = EMBEDDED
+        if args.dataset is None:
+            print(f"No data set given: takes the embedded `{EMBEDDED}`, with its recipe.")
+    config = with_source(load_config(recipe), args)
+    overrides: dict[str, Any] = flag_overrides(args, TRAIN_KEYS)
+    if args.image_size:
+        sides = ("model.preprocessing.short_side", "model.preprocessing.long_side")
+        overrides |= dict(zip(sides, args.image_size, strict=True))
+    config = with_overrides(with_overrides(config, overrides), args.set or ())
+    return config, Path(recipe).stem if recipe else config.data.source
+
+
+def _started(args: Namespace) -> tuple[Config, Path]:
+    config, name = config_from_args(args)
+    date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return config, Path(args.out) if args.out else RUNS / f"{date}-{name}"
+
+
+def _resumed(args: Namespace) -> tuple[Config, Path]:
+    given = [flag for flag in CONFIG_FLAGS if getattr(args, flag) is not None]
+    if given:
+        raise UserError(
+            f"A resumed run goes on with its own {CONFIG_FILE}. Received: --resume with "
+            f"{', '.join(given)}. Leave them out, or start a new run with --weights."
+        )
+    run_dir = find_run(args.resume or None)
+    return load_config(run_dir / CONFIG_FILE), run_dir

@@ -1,0 +1,275 @@
+"""YAML recipes, dotted overrides and plain dicts -> `Config`, and back; strict about every key.
+
+A recipe states only its differences from the paper (the dataclasses' defaults), or from another
+recipe that its key `base` names.
+"""
+
+import dataclasses
+import difflib
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from keras_retinanet.config import Config, ModelConfig
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import atomic_write
+
+# ------------------------------------------------------------------------------------------- YAML
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe types, with floats as in YAML 1.2: `1e-4` is a number, not a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """Return the value that `text` holds; `origin` names it in the UserError for bad YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML's messages span lines; the problem and its place fit on one.
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{origin}{place}: expected valid YAML. Received: {problem}.") from error
+
+
+# ------------------------------------------------------------------------------- dict <-> Config
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Return a config dataclass as a dict of what YAML and JSON know: tuples become lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Return all keys of `config` in nested plain dicts; the inverse of `config_from_dict`."""
+    return to_plain(config)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """Build a Config from nested dicts; keys left out have the paper's values.
+
+    Raises:
+        UserError: at an unknown key (names the nearest) or a wrong type (what was expected).
+    """
+    return _from_dict(Config, values)
+
+
+def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
+    """Build the `model` section alone, as a model file stores it; raises as `config_from_dict`."""
+    return _from_dict(ModelConfig, values)
+
+
+def _from_dict(kind: type, values: Any) -> Any:
+    values = _checked_sections(kind, values, "", dotted_keys(kind))
+    # Through JSON, because strict validation takes a list for a tuple there, and there alone.
+    text = json.dumps(values, default=str)
+    try:
+        return _adapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError(_type_message(error, dotted_keys(kind))) from error
+
+
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter:
+    return TypeAdapter(kind)
+
+
+@functools.cache
+def dotted_keys(kind: type = Config) -> tuple[str, ...]:
+    """Return every key below `kind` that holds a value, such as "train.optimizer.name"."""
+    keys: list[str] = []
+    for entry in dataclasses.fields(kind):
+        section = _section(entry)
+        keys += [f"{entry.name}.{key}" for key in dotted_keys(section)] if section else [entry.name]
+    return tuple(keys)
+
+
+def _section(entry: dataclasses.Field) -> type | None:
+    """Return the dataclass that `entry` holds, or None if it holds a value."""
+    return entry.type if dataclasses.is_dataclass(entry.type) else None  # type: ignore[return-value]
+
+
+def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Return `values` as dicts with text keys, after holding each key against `kind`'s fields."""
+    if values is None:  # a section with all its lines commented out
+        return {}
+    entries = {entry.name: entry for entry in dataclasses.fields(kind)}
+    if not isinstance(values, Mapping):
+        where = f"Section {prefix[:-1]}" if prefix else "A configuration"
+        raise UserError(
+            f"{where} should hold keys ({', '.join(entries)}). Received: {_shown(values)}."
+        )
+    checked = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if name not in entries:
+            raise UserError(f"Unknown key {key}. The nearest valid key is {_nearest(key, keys)}.")
+        section = _section(entries[name])
+        checked[name] = _checked_sections(section, value, f"{key}.", keys) if section else value
+    return checked
+
+
+def _nearest(key: str, keys: Sequence[str]) -> str:
+    # The right name in a wrong or missing section is the commonest slip.
+    leaf = key.rpartition(".")[2]
+    same_leaf = [valid for valid in keys if valid.rpartition(".")[2] == leaf]
+    return difflib.get_close_matches(key, same_leaf or keys, n=1, cutoff=0)[0]
+
+
+def _type_message(error: ValidationError, keys: Sequence[str]) -> str:
+    """Write the first key that pydantic refuses, what it expects there, and what it received."""
+    problems = error.errors(include_url=False)
+    key = _key_of(problems[0]["loc"], keys)
+    # A union reports one problem for each of its types; that of the best fit lies deepest.
+    problems = [problem for problem in problems if _key_of(problem["loc"], keys) == key]
+    depth = max(len(problem["loc"]) for problem in problems)
+    problems = [problem for problem in problems if len(problem["loc"]) == depth]
+    wanted = dict.fromkeys(_expected(problem["msg"]) for problem in problems)
+    return f"{key}: expected {' or '.join(wanted)}. Received: {_shown(problems[0]['input'])}."
+
+
+def _expected(message: str) -> str:
+    """Shorten pydantic's "Input should be a valid integer, ..." to what is expected."""
+    if message == "Field required":
+        return "more items"
+    message = message.removesuffix(" or an object").split(" after validation")[0]
+    return re.sub(r"^\w+ should (be|have) ", "", message).replace("valid array", "list")
+
+
+def _key_of(location: tuple[int | str, ...], keys: Sequence[str]) -> str:
+    """Return the dotted key at `location`, which goes on into items and members of unions."""
+    parts = [str(part) for part in location]
+    ends = range(len(parts), 0, -1)
+    return next((k for end in ends if (k := ".".join(parts[:end])) in keys), ".".join(parts))
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"
+
+
+# -------------------------------------------------------------------------------------- overrides
+
+
+def with_overrides(config: Config, overrides: Sequence[str] | Mapping[str, Any]) -> Config:
+    """Return `config` with some keys changed.
+
+    Args:
+        config: any.
+        overrides: "train.batch_size=8" texts, whose values are YAML, or a dict of dotted key to
+            value.
+
+    Raises:
+        UserError: a text without "=", an unknown key or a wrong type.
+    """
+    values = config_to_dict(config)
+    if not isinstance(overrides, Mapping):
+        overrides = dict(_parsed_override(text) for text in overrides)
+    for key, value in overrides.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = _merged(values, value)
+    return config_from_dict(values)
+
+
+def _parsed_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(
+            f"An override should read key=value. Received: {text!r}. "
+            "Write for example train.batch_size=8."
+        )
+    return key.strip(), parse_yaml(value, f"--set {key}")
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Return `below` with `above` laid over it: dicts key by key, all else replaced."""
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+
+
+# ---------------------------------------------------------------------------------------- recipes
+
+
+def configs_folder() -> Path:
+    """Return the folder of the recipes: inside an installed package, beside a checked-out one."""
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def config_names() -> list[str]:
+    """Return the names of the recipes, sorted."""
+    return sorted(path.stem for path in configs_folder().glob("*.yaml"))
+
+
+def load_config(
+    name_or_path: str | Path | None = None, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Config:
+    """Load a recipe by name, or a YAML file of one's own.
+
+    Args:
+        name_or_path: such as "bccd" or "my/own.yaml"; None is the paper.
+        overrides: as `with_overrides` takes them.
+
+    Raises:
+        UserError: no such recipe or file, bad YAML, an unknown key or a wrong type.
+    """
+    config = Config()
+    if name_or_path is not None:
+        path = _recipe_path(str(name_or_path), Path())
+        values = _read_recipe(path, ())
+        try:
+            config = config_from_dict(values)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+    return with_overrides(config, overrides) if overrides else config
+
+
+def _recipe_path(name: str, folder: Path) -> Path:
+    """Return the file of recipe `name`; a path is taken relative to `folder`."""
+    if name in config_names():
+        return configs_folder() / f"{name}.yaml"
+    path = folder / name
+    if path.is_file():
+        return path
+    nearest = difflib.get_close_matches(name, config_names(), n=1, cutoff=0)
+    hint = f" The nearest recipe is {nearest[0]}." if nearest else ""
+    raise UserError(f"Expected a recipe's name or a YAML file. Received: {name!r}.{hint}")
+
+
+def _read_recipe(path: Path, above: tuple[Path, ...]) -> Any:
+    """Return the keys of the recipe at `path` laid over those of its base."""
+    path = path.resolve()
+    if path in above:
+        chain = " -> ".join(step.name for step in (*above, path))
+        raise UserError(f"A recipe cannot be its own base. Received: {chain}.")
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Expected a readable YAML file. Received: {path} ({error}).") from error
+    if not isinstance(values, Mapping) or values.get("base") is None:
+        return values
+    values = dict(values)
+    base = _recipe_path(str(values.pop("base")), path.parent)
+    return _merged(_read_recipe(base, (*above, path)), values)
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write every key of `config` to a YAML file that `load_config` reads back equal."""
+    with atomic_write(path) as file:
+        yaml.safe_dump(config_to_dict(config), file, sort_keys=False, allow_unicode=True)

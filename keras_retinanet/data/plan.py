@@ -1,0 +1,134 @@
+"""Which pictures make up which batch: whole numbers alone, no picture is read.
+
+The plan is a pure function of the sizes, the seed and the position, so a training that resumes at
+step s sees what it would have seen. The pictures of a batch share one canvas; B is their number.
+"""
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.preprocessing import Preprocessing
+
+Canvas = tuple[int, int]
+# Seeds are non-negative int32.
+MAX_SEED = 2**31 - 1
+
+
+class Batch(NamedTuple):
+    """B pictures of one canvas.
+
+    Attributes:
+        indices: (B,) int32 into the data set's records.
+        seeds: (B, 2) int32, for each picture's augmentation; zeros in evaluation.
+        canvas: (height, width) in pixels of the network's input.
+        sizes: (B, 2) int32 (height, width) after the resize, before the padding.
+    """
+
+    indices: np.ndarray
+    seeds: np.ndarray
+    canvas: Canvas
+    sizes: np.ndarray
+
+
+class _Shapes:
+    """Resized size and canvas of a record, worked out once for each size of picture."""
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing):
+        self._sizes = [(record.height, record.width) for record in dataset.records]
+        self._preprocessing = preprocessing
+        self._known: dict[tuple, tuple[Canvas, tuple[int, int]]] = {}
+
+    def __call__(self, index: int, short_side: int | None) -> tuple[Canvas, tuple[int, int]]:
+        key = (self._sizes[index], short_side)
+        if key not in self._known:
+            resized = self._preprocessing.resized_size(*self._sizes[index], short_side)
+            canvas = self._preprocessing.canvas_size(resized[0], resized[1], short_side)
+            self._known[key] = (canvas, resized)
+        return self._known[key]
+
+
+def batches(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    seed: int,
+    short_sides: Sequence[int] = (),
+    start_step: int = 0,
+) -> Iterator[Batch]:
+    """Gives training batches without end, from batch number `start_step` on.
+
+    Each epoch draws all records once in a new order. A record waits until `batch_size` of its
+    canvas have come: one that is left over goes into a batch of a later epoch, never lost.
+
+    Args:
+        short_sides: multi-scale: the short side is drawn from these for each picture and epoch.
+
+    Raises:
+        ValueError: the data set has no records.
+    """
+    if not len(dataset.records):
+        raise ValueError(
+            f"Expected pictures to train on. Received: none in {dataset.name}, "
+            f"split={dataset.split}. Look at what was skipped while loading."
+        )
+    return itertools.islice(
+        _all_batches(_Shapes(dataset, preprocessing), dataset, batch_size, seed, short_sides),
+        start_step,
+        None,
+    )
+
+
+def _all_batches(shapes, dataset, batch_size, seed, short_sides) -> Iterator[Batch]:
+    count = len(dataset.records)
+    waiting: dict[Canvas, list[tuple]] = defaultdict(list)
+    for epoch in itertools.count():
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(count).tolist()
+        seeds = random.integers(MAX_SEED, size=(count, 2), dtype=np.int32)
+        sides = random.choice(short_sides, count).tolist() if len(short_sides) else [None] * count
+        for index, side, picture_seed in zip(order, sides, seeds, strict=True):
+            canvas, resized = shapes(index, side)
+            queue = waiting[canvas]
+            queue.append((index, picture_seed, resized))
+            if len(queue) == batch_size:
+                yield _batch(canvas, waiting.pop(canvas))
+
+
+def evaluation_batches(
+    dataset: Dataset, preprocessing: Preprocessing, *, batch_size: int
+) -> Iterator[Batch]:
+    """Gives each record once, in order within its canvas; the last batch of a canvas is smaller."""
+    shapes = _Shapes(dataset, preprocessing)
+    waiting: dict[Canvas, list[tuple]] = defaultdict(list)
+    no_seed = np.zeros(2, np.int32)
+    for index in range(len(dataset.records)):
+        canvas, resized = shapes(index, None)
+        waiting[canvas].append((index, no_seed, resized))
+        if len(waiting[canvas]) == batch_size:
+            yield _batch(canvas, waiting.pop(canvas))
+    for canvas, queue in waiting.items():
+        yield _batch(canvas, queue)
+
+
+def canvas_counts(
+    dataset: Dataset, preprocessing: Preprocessing, short_sides: Sequence[int] = ()
+) -> Counter[Canvas]:
+    """Returns how often each canvas comes in one epoch, every short side counted once."""
+    shapes = _Shapes(dataset, preprocessing)
+    sides: Sequence[int | None] = short_sides or (None,)
+    return Counter(
+        shapes(index, side)[0] for index in range(len(dataset.records)) for side in sides
+    )
+
+
+def _batch(canvas: Canvas, queue: list[tuple]) -> Batch:
+    indices, seeds, sizes = zip(*queue, strict=True)
+    return Batch(
+        np.array(indices, np.int32), np.array(seeds, np.int32), canvas, np.array(sizes, np.int32)
+    )

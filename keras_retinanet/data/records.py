@@ -1,0 +1,217 @@
+"""What every source gives: records of pictures with their boxes, and what was wrong with them.
+
+Boxes are xyxy in pixels of the stored picture. Class ids are contiguous and foreground only.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from keras_retinanet.errors import UserError
+
+# How many names a summary line shows of each kind of problem.
+SHOWN_PROBLEMS = 3
+
+# Kind of problem -> the files, pictures or annotations that had it.
+Problems = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """A slice of a file: a whole picture file, or one record of a TFRecord shard.
+
+    Attributes:
+        length: in bytes from `offset` on; -1: up to the end.
+    """
+
+    path: str
+    offset: int = 0
+    length: int = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One picture and its ground truth, N boxes, as its annotations state them.
+
+    Attributes:
+        image_id: the source's own id.
+        height, width: of the stored picture, in pixels.
+        boxes: (N, 4) float32 xyxy pixels, each with an area; not clipped to the picture.
+        classes: (N,) int32, contiguous from 0.
+        ignore: (N,) bool: crowd or difficult. Neither an object to find nor background.
+        areas: (N,) float32: the annotation's own area (COCO's is the mask's) in pixels.
+        file_name: what messages call the picture.
+    """
+
+    image_id: int | str
+    image: ImageRef
+    height: int
+    width: int
+    boxes: np.ndarray
+    classes: np.ndarray
+    ignore: np.ndarray
+    areas: np.ndarray
+    file_name: str
+
+
+def read_slice(image: ImageRef) -> bytes:
+    """Returns the bytes that `image` names. Raises OSError if they cannot be read."""
+    with open(image.path, "rb") as stream:
+        stream.seek(image.offset)
+        return stream.read(image.length)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The records of one split, with its classes.
+
+    Attributes:
+        class_ids: the source's original id of each of `class_names`.
+        problems: what was repaired or skipped; the reading of pictures adds to it.
+        has_annotations: False for a split whose boxes are not public, such as COCO's test-dev.
+        reader: from a record's `image` to the bytes of a picture file.
+    """
+
+    name: str
+    split: str
+    class_names: list[str]
+    class_ids: list[int]
+    records: Sequence[Record]
+    problems: Problems = field(default_factory=dict)
+    has_annotations: bool = True
+    reader: Callable[[ImageRef], bytes] = read_slice
+
+    def read_bytes(self, index: int) -> bytes:
+        """Returns the picture file of record `index`. Raises OSError if it cannot be read."""
+        return self.reader(self.records[index].image)
+
+
+def note_problem(problems: Problems, kind: str, what: str) -> None:
+    """Adds `what` (a file, a box, ...) to the problems of a `kind`."""
+    problems.setdefault(kind, []).append(what)
+
+
+def problem_lines(problems: Problems) -> list[str]:
+    """Returns one line for each kind of problem: how many, and the first few names."""
+    lines = []
+    for kind, what in problems.items():
+        more = f" and {len(what) - SHOWN_PROBLEMS} more" if len(what) > SHOWN_PROBLEMS else ""
+        lines.append(f"{kind}: {len(what)} ({', '.join(what[:SHOWN_PROBLEMS])}{more})")
+    return lines
+
+
+def make_record(
+    image_id: int | str,
+    image: ImageRef,
+    size: tuple[int, int],
+    *,
+    file_name: str,
+    objects: Iterable[tuple[Sequence[float], int, bool, float | None]],
+    problems: Problems,
+) -> Record:
+    """Builds a record of the objects that have an area; the others are counted in `problems`.
+
+    Args:
+        size: (height, width) in pixels.
+        objects: of each the box xyxy in pixels, the contiguous class, whether to ignore it, and
+            the annotation's own area (None: the box's).
+        problems: gets a "degenerate box" for each box that is not finite or has no area.
+    """
+    kept = []
+    for box, class_index, ignore, area in objects:
+        x1, y1, x2, y2 = box
+        # Written so that a NaN fails; an infinite side has no finite area.
+        if not (x2 > x1 and y2 > y1 and np.isfinite((x2 - x1) * (y2 - y1))):
+            note_problem(problems, "degenerate box", f"{file_name} {[float(v) for v in box]}")
+            continue
+        kept.append((box, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area))
+    return Record(
+        image_id=image_id,
+        image=image,
+        height=int(size[0]),
+        width=int(size[1]),
+        boxes=np.array([box for box, *_ in kept], np.float32).reshape(-1, 4),
+        classes=np.array([class_index for _, class_index, *_ in kept], np.int32),
+        ignore=np.array([ignore for *_, ignore, _ in kept], bool),
+        areas=np.array([area for *_, area in kept], np.float32),
+        file_name=file_name,
+    )
+
+
+def picture_path(folder: str | os.PathLike[str], file_name: str) -> str | None:
+    """Returns the path of `file_name` in `folder`, or None where it would lead out of it.
+
+    An annotation names its picture, and an annotation may come from anywhere: absolute names,
+    drive letters and ".." are refused, for POSIX and for Windows.
+    """
+    for form in (PurePosixPath(file_name), PureWindowsPath(file_name)):
+        if form.anchor or ".." in form.parts or not form.parts:
+            return None
+    return None if "\0" in file_name else os.path.join(folder, file_name)
+
+
+def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Returns `dataset` with the classes `names` alone, numbered in that order.
+
+    Boxes of other classes are left out; pictures that keep none stay, as background.
+
+    Raises:
+        UserError: a name is not among the data set's classes, or is there twice.
+    """
+    unknown = [name for name in names if name not in dataset.class_names]
+    if unknown or len(set(names)) != len(names):
+        raise UserError(
+            f"Expected different classes out of {', '.join(dataset.class_names)}. "
+            f"Received: classes={','.join(names)}. Name classes that {dataset.name} has, once each."
+        )
+    indices = [dataset.class_names.index(name) for name in names]
+    new_index = np.full(len(dataset.class_names), -1, np.int32)
+    new_index[indices] = np.arange(len(indices), dtype=np.int32)
+    return replace(
+        dataset,
+        class_names=list(names),
+        class_ids=[dataset.class_ids[index] for index in indices],
+        records=[_renumbered(record, new_index) for record in dataset.records],
+    )
+
+
+def align_classes(dataset: Dataset, reference: Dataset) -> Dataset:
+    """Returns `dataset` with the classes of `reference`, matched by name.
+
+    Two files of one data set may list their classes in another order or leave some out.
+
+    Raises:
+        UserError: `dataset` has a class that `reference` lacks.
+    """
+    if dataset.class_names == reference.class_names:
+        return dataset
+    unknown = [name for name in dataset.class_names if name not in reference.class_names]
+    if unknown:
+        raise UserError(
+            f"Expected split {dataset.split} to have the classes of {reference.split}. "
+            f"Received: {', '.join(unknown)} besides. Choose with --classes those that both have."
+        )
+    order = [reference.class_names.index(name) for name in dataset.class_names]
+    records = [_renumbered(record, np.array(order, np.int32)) for record in dataset.records]
+    return replace(
+        dataset,
+        class_names=reference.class_names,
+        class_ids=reference.class_ids,
+        records=records,
+    )
+
+
+def _renumbered(record: Record, new_index: np.ndarray) -> Record:
+    """Returns `record` with class c as new_index[c], without the boxes where that is -1."""
+    classes = new_index[record.classes]
+    keep = classes >= 0
+    return replace(
+        record,
+        boxes=record.boxes[keep],
+        classes=classes[keep],
+        ignore=record.ignore[keep],
+        areas=record.areas[keep],
+    )

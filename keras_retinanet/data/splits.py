@@ -1,0 +1,97 @@
+"""Which split is meant by a name, which to train and select on, and a seeded one where none is."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.errors import UserError
+
+# One picture in ten is held out where a data set brings no validation part.
+VAL_FRACTION = 0.1
+SYNONYMS = {"val": ("valid", "validation"), "valid": ("val", "validation")}
+
+
+def find_split(wanted: str, available: Sequence[str]) -> str | None:
+    """Returns the one of `available` that `wanted` means, or None.
+
+    The name itself comes first, then the name with a year ("val" is val2017; the newest year),
+    then the same for the other words for validation.
+    """
+    for name in (wanted, *SYNONYMS.get(wanted, ())):
+        if name in available:
+            return name
+        dated = [split for split in available if re.fullmatch(re.escape(name) + r"\d{4}", split)]
+        if dated:
+            return max(dated)
+    return None
+
+
+def match_split(wanted: str, available: Sequence[str], where: str) -> str:
+    """Returns what `find_split` finds.
+
+    Args:
+        where: what has these splits, for the message.
+
+    Raises:
+        UserError: there is no such split.
+    """
+    found = find_split(wanted, available)
+    if found is None:
+        raise UserError(
+            f"Expected one of the splits of {where}: {', '.join(available) or 'none there'}. "
+            f"Received: split={wanted}. Choose one with --split (validation: --val_split)."
+        )
+    return found
+
+
+def training_splits(
+    available: Sequence[str], split: str | None, val_split: str | None, where: str
+) -> tuple[str, str | None]:
+    """Returns (the split to train on, the one to validate on or None).
+
+    Training: `split`, else "train", else "trainval", else the only split there. Validation:
+    `val_split`, else "val" unless it is, or is part of ("trainval"), what is trained on.
+
+    Raises:
+        UserError: a named split does not exist, or nothing says which one to train on.
+    """
+    if split is None:
+        found = find_split("train", available) or find_split("trainval", available)
+        if found is None and len(available) != 1:
+            match_split("train", available, where)
+        train = found or available[0]
+    else:
+        train = match_split(split, available, where)
+    if val_split is not None:
+        return train, match_split(val_split, available, where)
+    val = find_split("val", available)
+    return train, None if val == train or train.startswith("trainval") else val
+
+
+def random_split(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """Returns `dataset` parted into nine tenths to train on and one tenth, at least one picture.
+
+    A pure function of the records' order and `seed`; both parts keep that order.
+
+    Raises:
+        UserError: there are fewer than two pictures.
+    """
+    count = len(dataset.records)
+    if count < 2:
+        raise UserError(
+            "Expected at least 2 pictures to hold a validation part out. "
+            f"Received: {count} in {dataset.name}. Add pictures."
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    val_count = max(1, round(VAL_FRACTION * count))
+
+    def part(indices: np.ndarray, name: str, problems: dict) -> Dataset:
+        records = [dataset.records[index] for index in sorted(indices)]
+        return replace(dataset, split=name, records=records, problems=problems)
+
+    # What was found while loading is told once, with the training part.
+    train = part(order[val_count:], "train", dataset.problems)
+    return train, part(order[:val_count], "val", {})

@@ -1,0 +1,74 @@
+"""Detections to files: COCO results JSON and CSV, never half written. N: detections."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.detections import Detections
+from keras_retinanet.files import atomic_write
+
+CSV_HEADER = ("path", "x1", "y1", "x2", "y2", "class", "score")
+
+
+def coco_results(
+    boxes: np.ndarray, scores: np.ndarray, *, category_ids: np.ndarray, image_id: int | str
+) -> list[dict[str, Any]]:
+    """Writes one picture's detections in COCO's results form.
+
+    Args:
+        boxes: (N, 4) float, xyxy in pixels of the original picture.
+        scores: (N,) float, 0..1.
+        category_ids: (N,) int, the data set's original ids, not the contiguous ones.
+        image_id: the picture's id in the annotation file.
+
+    Returns:
+        N dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`, all plain
+        Python values, in the order given.
+
+    Source: https://cocodataset.org/#format-results
+    """
+    # Widths in float64, so that x + width gives back the float32 corner.
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    rows = zip(
+        xywh.tolist(), np.asarray(scores).tolist(), np.asarray(category_ids).tolist(), strict=True
+    )
+    return [
+        {"image_id": image_id, "category_id": int(category), "bbox": bbox, "score": score}
+        for bbox, score, category in rows
+    ]
+
+
+def write_coco_json(detections: list[dict[str, Any]], path: str | Path) -> None:
+    """Writes a COCO results file, the form that `score_files` and COCO's server read.
+
+    Args:
+        detections: as `coco_results` gives; an empty list writes `[]`.
+        path: file to make or replace, in one step.
+    """
+    with atomic_write(path) as file:
+        json.dump(detections, file)
+
+
+def write_csv(pictures: Iterable[tuple[str | Path, Detections]], path: str | Path) -> None:
+    """Writes one row a detection: `path,x1,y1,x2,y2,class,score`, under that header.
+
+    Args:
+        pictures: the picture's path and its detections. Boxes are written as pixels with two
+            decimals, the class by its name, the score with five decimals.
+        path: file to make or replace, in one step.
+    """
+    with atomic_write(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(CSV_HEADER)
+        for picture, detections in pictures:
+            for box, score, index in zip(
+                detections.boxes, detections.scores, detections.classes, strict=True
+            ):
+                corners = [f"{corner:.2f}" for corner in box]
+                name = detections.class_names[int(index)]
+                writer.writerow([str(picture), *corners, name, f"{score:.5f}"])

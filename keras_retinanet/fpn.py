@@ -1,0 +1,152 @@
+"""Feature pyramid (Lin et al. 2017) as RetinaNet uses it: C3, C4, C5 -> P3..P7, strides 8..128."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from keras_retinanet.backbones.resnet import pad_for_stride
+
+LEVELS = (3, 4, 5, 6, 7)
+GROUP_NORM_GROUPS = 32  # Wu and He 2018, section 4.
+# Detectron's XavierFill: uniform with variance 1 / fan_in.
+_XAVIER = {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class UpsampleToMatch(layers.Layer):
+    """Nearest-neighbour resize of one feature map to the height and width of another.
+
+    Output cell i takes input cell floor(i * in / out), PyTorch's and TF1's convention: an exact
+    repetition where the sides are in the ratio 1:2, and right for odd sides too.
+    """
+
+    def call(self, inputs: list[Any]) -> tf.Tensor:
+        """Args: inputs: [coarse (B,h,w,C), fine (B,H,W,D)]. Returns: (B,H,W,C)."""
+        coarse, fine = inputs
+        return tf.raw_ops.ResizeNearestNeighbor(
+            images=coarse,
+            size=tf.shape(fine)[1:3],
+            align_corners=False,
+            half_pixel_centers=False,
+        )
+
+    def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:
+        """Keras's hook: shapes of both maps -> shape of the result."""
+        coarse, fine = input_shape
+        return (*fine[:3], coarse[3])
+
+
+def norm_layer(norm: str, channels: int, name: str) -> Any:
+    """A normalisation layer by its configuration name.
+
+    Args:
+        norm: "none", "batch_norm" or "group_norm" (32 groups, or as many of them as divide the
+            channels).
+        channels: of the map it will see.
+        name: of the layer.
+
+    Returns:
+        A Keras layer; for "none" one that passes its input on.
+
+    Raises:
+        ValueError: unknown `norm`.
+    """
+    if norm == "none":
+        return layers.Identity(name=name)
+    if norm == "batch_norm":
+        return layers.BatchNormalization(name=name)
+    if norm == "group_norm":
+        groups = math.gcd(GROUP_NORM_GROUPS, channels)
+        return layers.GroupNormalization(groups, epsilon=1e-5, name=name)
+    raise ValueError(
+        f"expected norm 'none', 'batch_norm' or 'group_norm'. Received: norm={norm!r}."
+    )
+
+
+def _conv3x3(channels: int, name: str, *, separable: bool, **options: Any) -> Any:
+    initializer = keras.initializers.VarianceScaling(**_XAVIER)
+    if separable:
+        return layers.SeparableConv2D(
+            channels,
+            3,
+            depthwise_initializer=initializer,
+            pointwise_initializer=keras.initializers.VarianceScaling(**_XAVIER),
+            name=name,
+            **options,
+        )
+    return layers.Conv2D(channels, 3, kernel_initializer=initializer, name=name, **options)
+
+
+def _top_down(features: list[Any], channels: int, *, separable: bool) -> list[Any]:
+    """[C3, C4, C5] -> [P3, P4, P5], finest first."""
+    merged: list[Any] = []
+    for level, feature in reversed(list(zip(LEVELS, features, strict=False))):
+        lateral = layers.Conv2D(
+            channels,
+            1,
+            kernel_initializer=keras.initializers.VarianceScaling(**_XAVIER),
+            name=f"lateral_c{level}",
+        )(feature)
+        if merged:
+            upsampled = UpsampleToMatch(name=f"upsample_p{level + 1}")([merged[0], lateral])
+            lateral = layers.Add(name=f"merge_p{level}")([lateral, upsampled])
+        merged.insert(0, lateral)
+    return [
+        _conv3x3(channels, f"output_p{level}", separable=separable, padding="same")(x)
+        for level, x in zip(LEVELS, merged, strict=False)
+    ]
+
+
+def build_fpn(
+    input_channels: Sequence[int],
+    *,
+    channels: int = 256,
+    p6_from: str = "c5",
+    relu_before_p7: bool = True,
+    padding: str = "symmetric",
+    norm: str = "none",
+    separable: bool = False,
+) -> keras.Model:
+    """Builds the pyramid; the defaults are the RetinaNet paper's (section 4, footnote 2).
+
+    Args:
+        input_channels: of C3, C4 and C5, three numbers.
+        channels: of every output.
+        p6_from: P6 is a 3x3 convolution of stride 2 on "c5", or on "p5".
+        relu_before_p7: P7 is such a convolution on relu(P6), else on P6.
+        padding: of those two: "symmetric" or "same" (see `resnet.pad_for_stride`).
+        norm: "batch_norm" or "group_norm" ends each output, with its own statistics and after
+            P6 and P7 have been taken, as in TensorFlow Model Garden.
+        separable: depthwise-separable 3x3 convolutions, for mobile.
+
+    Returns:
+        Model: [C3, C4, C5], each (B,h,w,C) with sides such that each is the one before halved
+        and rounded up or down -> [P3, P4, P5, P6, P7], each (B,h,w,channels).
+    """
+    features = [
+        keras.Input((None, None, count), name=f"c{level}")
+        for level, count in zip(LEVELS, input_channels, strict=False)
+    ]
+    outputs = _top_down(features, channels, separable=separable)
+
+    sources = {"c5": features[-1], "p5": outputs[-1]}
+    if p6_from not in sources:
+        raise ValueError(f"expected p6_from 'c5' or 'p5'. Received: p6_from={p6_from!r}.")
+    x = sources[p6_from]
+    for level in (6, 7):
+        if level == 7 and relu_before_p7:
+            x = layers.ReLU(name="relu_p6")(x)
+        x, pad = pad_for_stride(x, 3, f"pad_p{level}", padding=padding)
+        x = _conv3x3(channels, f"output_p{level}", separable=separable, strides=2, padding=pad)(x)
+        outputs.append(x)
+
+    if norm != "none":
+        outputs = [
+            norm_layer(norm, channels, f"norm_p{level}")(x)
+            for level, x in zip(LEVELS, outputs, strict=True)
+        ]
+    return keras.Model(features, outputs, name="fpn")

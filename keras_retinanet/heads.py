@@ -1,0 +1,107 @@
+"""The two subnets (RetinaNet paper, section 4): P3..P7 -> one row of outputs per anchor.
+
+Same shape, separate weights; each one's convolutions are shared over the levels. Rows of a level
+are ordered by row, column and anchor of the cell, and levels follow each other from P3 on: the
+order of `anchors.py`.
+
+Layer names, which weight importers map to, with i from 1 to `depth`: `conv{i}`; `norm{i}`
+(GroupNorm, shared) or `norm{i}_p{level}` (BatchNorm, per level); `final`.
+"""
+
+import math
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_retinanet.fpn import LEVELS, norm_layer
+
+
+def _conv3x3(filters: int, name: str, *, separable: bool, std: float, **options: Any) -> Any:
+    """A 3x3 convolution drawn from normal(std); if separable, its pointwise half."""
+    normal = keras.initializers.RandomNormal(stddev=std)
+    if separable:
+        return layers.SeparableConv2D(
+            filters,
+            3,
+            padding="same",
+            # The depthwise half keeps the variance, so that the product stays normal(std)-sized.
+            depthwise_initializer=keras.initializers.VarianceScaling(1.0, "fan_out"),
+            pointwise_initializer=normal,
+            name=name,
+            **options,
+        )
+    return layers.Conv2D(
+        filters, 3, padding="same", kernel_initializer=normal, name=name, **options
+    )
+
+
+def _tower(channels: int, depth: int, *, norm: str, separable: bool) -> list[tuple[Any, list[Any]]]:
+    """`depth` pairs of a convolution for all levels and its normalisations, one for each level."""
+    tower = []
+    for i in range(1, depth + 1):
+        conv = _conv3x3(
+            channels, f"conv{i}", separable=separable, std=0.01, use_bias=norm == "none"
+        )
+        if norm == "batch_norm":
+            # Levels differ in their statistics: shared ones would fit none of them.
+            norms = [norm_layer(norm, channels, f"norm{i}_p{level}") for level in LEVELS]
+        else:
+            norms = [norm_layer(norm, channels, f"norm{i}")] * len(LEVELS)
+        tower.append((conv, norms))
+    return tower
+
+
+def build_head(
+    name: str,
+    *,
+    in_channels: int,
+    num_anchors: int,
+    outputs_per_anchor: int,
+    channels: int = 256,
+    depth: int = 4,
+    norm: str = "none",
+    separable: bool = False,
+    prior: float | None = None,
+) -> keras.Model:
+    """Builds one subnet; the defaults are the paper's (section 4, "Classification Subnet").
+
+    Args:
+        name: of the model.
+        in_channels: of P3..P7.
+        num_anchors: A, anchors of a cell.
+        outputs_per_anchor: K for classes, 4 for boxes.
+        channels: of the tower's convolutions.
+        depth: number of the tower's convolutions.
+        norm: "none"; "group_norm", shared over levels; or "batch_norm", one per level. With a
+            norm the tower's convolutions have no bias.
+        separable: depthwise-separable convolutions, for mobile.
+        prior: probability that every output starts with after a sigmoid (section 4.1); None
+            starts the outputs around 0. For the class head alone.
+
+    Returns:
+        Model: [P3..P7], each (B,h,w,in_channels) -> (B,R,outputs_per_anchor) float32 whatever the
+        precision policy.
+    """
+    bias = 0.0 if prior is None else -math.log((1 - prior) / prior)
+    tower = _tower(channels, depth, norm=norm, separable=separable)
+    relu = layers.ReLU(name="relu")
+    final = _conv3x3(
+        num_anchors * outputs_per_anchor,
+        "final",
+        separable=separable,
+        std=0.01,
+        bias_initializer=keras.initializers.Constant(bias),
+        dtype="float32",
+    )
+    # (B,h,w,A*K) -> (B,h*w*A,K)
+    per_anchor = layers.Reshape((-1, outputs_per_anchor), name="per_anchor", dtype="float32")
+
+    features = [keras.Input((None, None, in_channels), name=f"p{level}") for level in LEVELS]
+    outputs = []
+    for index, x in enumerate(features):
+        for conv, norms in tower:
+            x = relu(norms[index](conv(x)))
+        outputs.append(per_anchor(final(x)))
+    joined = layers.Concatenate(axis=1, name="joined", dtype="float32")(outputs)  # (B,R,K)
+    return keras.Model(features, joined, name=name)

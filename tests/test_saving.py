@@ -1,0 +1,119 @@
+"""One self-contained file: what goes in comes out, and what is not ours is refused in one line."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_retinanet.config import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
+from keras_retinanet.errors import UserError
+from keras_retinanet.model import RetinaNet
+from keras_retinanet.saving import load, save_model
+
+CONFIG = ModelConfig(
+    backbone=BackboneConfig("resnet18"),
+    fpn=FPNConfig(channels=16, norm="batch_norm"),
+    head=HeadConfig(channels=16, depth=1, norm="batch_norm"),
+)
+IMAGES = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model after one step, so that statistics and slots are not what they started as."""
+    model = RetinaNet(CONFIG, ["cat", "ñandú"], class_ids=[7, 90], metadata={"licence": "MIT"})
+    model.compile()
+    labels = {
+        "boxes": np.array([[[10, 10, 60, 60]]], "float32"),
+        "classes": np.array([[1]]),
+        "ignore": np.array([[False]]),
+    }
+    data = tf.data.Dataset.from_tensors((IMAGES, labels))
+    model.fit(data, verbose=0, shuffle=False)
+    return model
+
+
+def assert_same(one, other):
+    for name, value in one(IMAGES, training=False).items():
+        np.testing.assert_array_equal(value, other(IMAGES, training=False)[name])
+
+
+def test_round_trip(trained, tmp_path):
+    save_model(trained, tmp_path / "model.keras")
+    loaded = load(tmp_path / "model.keras")
+    assert_same(trained, loaded)
+    assert loaded.config == trained.config
+    assert (loaded.class_names, loaded.class_ids) == (["cat", "ñandú"], [7, 90])
+    assert loaded.metadata["licence"] == "MIT"
+
+
+def test_keras_own_save_and_load_work_too(trained, tmp_path):
+    trained.save(tmp_path / "model.keras")
+    assert_same(trained, load(tmp_path / "model.keras"))
+    compiled = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(trained, compiled)
+    for ours, theirs in zip(trained.optimizer.variables, compiled.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_file_is_without_the_optimizer(trained, tmp_path):
+    save_model(trained, tmp_path / "small.keras")
+    weights = sum(value.nbytes for value in trained.get_weights())
+    assert (tmp_path / "small.keras").stat().st_size < 1.1 * weights
+
+
+def rewritten(source, target, change):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                change(config)
+                content = json.dumps(config)
+            new.writestr(name, content)
+    return target
+
+
+def test_newer_format_is_refused(trained, tmp_path):
+    save_model(trained, tmp_path / "model.keras")
+
+    def raise_format(config):
+        config["config"]["format"] = 99
+
+    newer = rewritten(tmp_path / "model.keras", tmp_path / "newer.keras", raise_format)
+    with pytest.raises(UserError, match=r"format 99; this version reads up to 1.*newer"):
+        load(newer)
+
+
+def test_other_graph_than_the_weights_is_refused(trained, tmp_path):
+    save_model(trained, tmp_path / "model.keras")
+
+    def widen(config):
+        config["config"]["class_names"].append("dog")
+        config["config"]["class_ids"].append(91)
+
+    wider = rewritten(tmp_path / "model.keras", tmp_path / "wider.keras", widen)
+    with pytest.raises(UserError, match="the weights do not fit the graph"):
+        load(wider)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match="which is not a file"):
+        load(tmp_path / "absent.keras")
+    (tmp_path / "text.keras").write_text("no zip")
+    with pytest.raises(UserError, match="is not a model file of keras_retinanet"):
+        load(tmp_path / "text.keras")
+    keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "mlp.keras")
+    with pytest.raises(UserError, match="is not a model"):
+        load(tmp_path / "mlp.keras")
+
+
+def test_a_file_cut_in_half_is_refused(trained, tmp_path):
+    save_model(trained, tmp_path / "model.keras")
+    content = (tmp_path / "model.keras").read_bytes()
+    (tmp_path / "half.keras").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="is not a model file"):
+        load(tmp_path / "half.keras")

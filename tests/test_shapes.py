@@ -1,0 +1,174 @@
+"""Drawn scenes: sizes and occlusion as promised; thresholding does not solve them."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from keras_retinanet.config import DataConfig
+from keras_retinanet.data import load_dataset
+from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.shapes import (
+    CLASS_NAMES,
+    DISTRACTOR,
+    MIN_VISIBLE,
+    draw,
+    lay_out,
+    visible_masks,
+)
+
+SIDE, SCENES = 256, 60
+CONFIG = DataConfig(source="shapes", shapes_train=150, shapes_val=SCENES)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return load_dataset(CONFIG, "train")
+
+
+@pytest.fixture(scope="module")
+def val():
+    return load_dataset(CONFIG, "val")
+
+
+def test_scenes_hold_3_to_12_objects_of_12_to_160_pixels(train):
+    counts = [len(record.boxes) for record in train.records]
+    assert min(counts) >= 3 and max(counts) <= 12 and np.mean(counts) > 5
+    boxes = np.concatenate([record.boxes for record in train.records])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert sides.min() >= 12 and sides.max() <= 160
+    assert boxes.min() >= 0 and boxes.max() <= SIDE
+    assert ((sides.max(axis=1) > 24) & (sides.max(axis=1) <= 100)).mean() > 0.8
+    classes = np.bincount(np.concatenate([record.classes for record in train.records]))
+    assert len(classes) == len(CLASS_NAMES) == 4 and classes.min() > 0.2 * classes.sum()
+
+
+def test_no_shape_is_hidden_by_more_than_40_percent():
+    hidden = []
+    for index in range(40):
+        layers, _ = lay_out("train", index, SIDE)
+        for layer, visible in zip(layers, visible_masks(layers, SIDE), strict=True):
+            if layer.class_index != DISTRACTOR:
+                hidden.append(1 - visible.sum() / (layer.mask >= 128).sum())
+    assert max(hidden) <= 1 - MIN_VISIBLE
+    assert np.mean(np.array(hidden) > 0.02) > 0.15
+
+
+def test_boxes_hold_the_visible_pixels(train):
+    record = train.records[0]
+    layers, _ = lay_out("train", 0, SIDE)
+    masks = [
+        mask
+        for layer, mask in zip(layers, visible_masks(layers, SIDE), strict=True)
+        if layer.class_index != DISTRACTOR
+    ]
+    for box, mask in zip(record.boxes.astype(int), masks, strict=True):
+        x1, y1, x2, y2 = box
+        assert mask[y1:y2, x1:x2].sum() == mask.sum()
+        for edge in (mask[y1], mask[y2 - 1], mask[:, x1], mask[:, x2 - 1]):
+            assert edge.any()
+
+
+def test_pictures_are_a_function_of_split_index_and_side(train, val):
+    encoded = train.read_bytes(3)
+    np.testing.assert_array_equal(decode_image(encoded), draw("train", 3, SIDE))
+    assert load_dataset(CONFIG, "train").read_bytes(3) == encoded
+    streams = ("train", "val", "test")
+    pictures = {hashlib.sha1(draw(s, i, 128).tobytes()).digest() for s in streams for i in range(5)}
+    assert len(pictures) == 15
+    assert draw("train", 0, 320).shape == (320, 320, 3)
+
+
+def test_color_does_not_give_the_class_away(train):
+    means = {index: [] for index in range(4)}
+    for number, record in enumerate(train.records):
+        image = draw("train", number, SIDE).astype(float)
+        for box, class_index in zip(record.boxes.astype(int), record.classes, strict=True):
+            x, y = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+            means[int(class_index)].append(image[y, x])
+    centers = np.array([np.mean(colors, axis=0) for colors in means.values()])
+    spread = np.mean([np.std(colors, axis=0) for colors in means.values()])
+    assert np.abs(centers - centers.mean(axis=0)).max() < 0.35 * spread
+
+
+# ------------------------------------------------------------ thresholding + connected components
+
+
+def components(mask):
+    """Gives (xyxy, pixels) of the 4-connected regions of a bool mask, by joining runs of rows."""
+    parent, runs = [], []
+
+    def root(i):
+        while parent[i] != i:
+            i = parent[i]
+        return i
+
+    above = []
+    for y, row in enumerate(mask):
+        steps = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
+        here = []
+        for x1, x2 in steps.reshape(-1, 2).tolist():
+            number = len(parent)
+            parent.append(number)
+            runs.append((x1, y, x2, y + 1))
+            for other, (left, right) in above:
+                if left < x2 and x1 < right:
+                    parent[root(other)] = root(number)
+            here.append((number, (x1, x2)))
+        above = here
+    regions = {}
+    for number, run in enumerate(runs):
+        regions.setdefault(root(number), []).append(run)
+    for region in regions.values():
+        r = np.array(region)
+        yield (*r[:, :2].min(axis=0), *r[:, 2:].max(axis=0)), (r[:, 2] - r[:, 0]).sum()
+
+
+def otsu(values):
+    """Returns the threshold with the largest variance between the two sides (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins=128)
+    centers, below = (edges[1:] + edges[:-1]) / 2, np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * centers)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gap = sums / below - (sums[-1] - sums) / above
+    return centers[np.nanargmax(below * above * gap**2)]
+
+
+def class_by_fill(fill):
+    """Guesses from the share of its box that a region fills: the means of the drawn shapes."""
+    return int(np.abs(np.array([0.785, 0.68, 0.47, 0.36]) - fill).argmin())
+
+
+def threshold_detections(image_id, image, threshold, guess):
+    distance = np.linalg.norm(image - np.median(image, axis=(0, 1)), axis=-1)
+    limit = otsu(distance) if threshold is None else threshold
+    for (x1, y1, x2, y2), pixels in components(distance > limit):
+        width, height = int(x2 - x1), int(y2 - y1)
+        if 12 <= min(width, height) and max(width, height) <= 160:
+            fill = pixels / (width * height)
+            yield {
+                "image_id": image_id,
+                "category_id": 1 + (class_by_fill(fill) if guess is None else guess),
+                "bbox": [int(x1), int(y1), width, height],
+                "score": float(min(1.0, fill)),
+            }
+
+
+def test_thresholding_does_not_solve_it(val):
+    from keras_retinanet.evaluation.coco import coco_metrics, ground_truth
+
+    truth = ground_truth(val)
+    images = [decode_image(val.read_bytes(i)).astype(np.float32) for i in range(SCENES)]
+    best = 0.0
+    for threshold in (None, 50, 75, 100, 130):
+        for guess in (None, 0):
+            found = [
+                detection
+                for record, image in zip(val.records, images, strict=True)
+                for detection in threshold_detections(record.image_id, image, threshold, guess)
+            ]
+            best = max(best, coco_metrics(truth, found)["AP50"] if found else 0.0)
+    print(f"best AP50 of thresholding: {best:.3f}")
+    # It does find something, so it is a fair attempt.
+    assert 0.01 < best < 0.3
