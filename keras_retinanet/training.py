@@ -5,31 +5,23 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_retinanet import callbacks as cb
 from keras_retinanet import resources
-from keras_retinanet.backbones import weights_licence
-from keras_retinanet.config import Config, TrainConfig
+from keras_retinanet.building import build_model, compile_model
+from keras_retinanet.config import Config
 from keras_retinanet.config_files import save_config
 from keras_retinanet.data import load_train_val
 from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.records import Dataset, problem_lines
 from keras_retinanet.distribution import strategy
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.files import atomic_write
-from keras_retinanet.labeling import AnchorLabeler
-from keras_retinanet.losses import RetinaNetLoss
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
-from keras_retinanet.saving import load, save_model
+from keras_retinanet.saving import save_model
 from keras_retinanet.schedules import scaled_learning_rate, total_steps
-from keras_retinanet.transfer import transfer_weights, transferred_config
-from keras_retinanet.version import __version__
 from keras_retinanet.visualization import batch_picture, loss_curves, save_picture
 
 DRY_STEPS = 2
@@ -54,6 +46,11 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
     out = Path(out)
+    if (out / "config.yaml").exists() and not (resume or dry_run):
+        raise UserError(
+            f"Expected a new folder for the run. Received: {out}, which holds one. "
+            f"Go on with it by --resume {out}, or name another one by --out."
+        )
     keras.utils.set_random_seed(config.train.seed)
     keras.config.set_dtype_policy(config.train.precision)
     try:
@@ -77,7 +74,7 @@ class Run:
                 f"Received: {config.train.batch_size}."
             )
         with self.strategy.scope():
-            self.model = build_model(config, self.data)
+            self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
         self.config = dataclasses.replace(config, model=self.model.config)
         self.clock = cb.Clock(config.train)
@@ -85,8 +82,6 @@ class Run:
         self.state = cb.RunState(self.model, out)
         if resume:
             self._resume()
-        save_config(self.config, out / "config.yaml")
-        _write_data_report(self.data, self.validation, out / "data.json")
 
     def _resume(self):
         if not self.state.restore():
@@ -110,6 +105,8 @@ class Run:
         batches = self.batches()
         if dry_run:
             return self._dry_run(batches)
+        save_config(self.config, self.out / "config.yaml")
+        _write_data_report(self.data, self.validation, self.out / "data.json")
         callbacks = self._callbacks()
         try:
             if not self.clock.done:
@@ -153,6 +150,13 @@ class Run:
         if unreadable:
             print(f"{len(unreadable)} pictures could not be read and taught nothing")
         _write_data_report(self.data, self.validation, self.out / "data.json")
+        figure = f"best AP {callbacks[2].best:.3f}" if self.validation is not None else "best loss"
+        print(
+            f"{self.clock.step} steps in {_duration(self.clock.seconds)}; {figure}: "
+            f"{self.out / 'best.keras'}\n"
+            f"next: keras_retinanet evaluate --model {self.out}\n"
+            f"      keras_retinanet predict PICTURES --model {self.out}"
+        )
         return {
             "best": self.out / "best.keras",
             "last": self.out / "last.keras",
@@ -171,6 +175,13 @@ class Run:
             f"{self.data.name}: {len(self.data.records)} pictures to train on, {validating} to "
             f"validate on, {len(self.data.class_names)} classes"
         )
+        for line in problem_lines(self.data.problems):
+            print(f"  {line}")
+        if self.model.config.backbone.weights is None:
+            print(
+                f"the trunk {self.model.config.backbone.name} starts from random weights "
+                "(--set model.backbone.weights=imagenet for pretrained ones)"
+            )
         canvas = self._largest_canvas()
         per_replica = train.batch_size // self.strategy.num_replicas_in_sync
         estimate = resources.estimate_step(self.model, per_replica, canvas)
@@ -220,62 +231,6 @@ class Run:
             f"the first batch with its boxes: {self.out / 'batch.png'}"
         )
         return {"seconds_per_step": seconds, "batch": self.out / "batch.png"}
-
-
-# ----------------------------------------------------------------------------------- building
-
-
-def build_model(config: Config, data: Dataset) -> RetinaNet:
-    """Return the model that `config` asks for, with the classes of `data`."""
-    names, ids = data.class_names, data.class_ids
-    facts = provenance(config, data)
-    if config.train.weights is None:
-        return RetinaNet(config.model, names, class_ids=ids, metadata=facts)
-    source = load(config.train.weights)
-    graph = transferred_config(source, config.model, config.train.weights)
-    # A licence stays with the weights that it came with.
-    facts = {**source.metadata, **facts, "started_from": config.train.weights}
-    model = RetinaNet(graph, names, class_ids=ids, metadata=facts, load_weights=False)
-    print(f"from {config.train.weights} ({graph.backbone.name}):")
-    for line in transfer_weights(source, model):
-        print("  " + line)
-    return model
-
-
-def provenance(config: Config, data: Dataset) -> dict[str, str]:
-    """Return what a model file says of its origin, as plain strings."""
-    facts = {
-        "origin": f"trained by keras_retinanet {__version__} on {data.name}",
-        "versions": f"tensorflow {tf.__version__}, keras {keras.__version__}",
-    }
-    licence = weights_licence(config.model.backbone.name, config.model.backbone.weights)
-    return facts | ({"licence": licence} if licence else {})
-
-
-def compile_model(model: RetinaNet, train: TrainConfig) -> None:
-    """Set up loss, labeler and optimizer as `train` says."""
-    model.compile(
-        optimizer=build_optimizer(model, train),
-        loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
-        labeler=AnchorLabeler(**dataclasses.asdict(train.matching)),
-    )
-
-
-def build_optimizer(model: RetinaNet, train: TrainConfig) -> keras.optimizers.Optimizer:
-    """Return SGD with coupled decay, or AdamW; the rate itself is set at each step."""
-    options = train.optimizer
-    slow = [variable.path for variable in model.backbone.trainable_variables]
-    shared: dict[str, Any] = {
-        "slow_variables": slow,
-        "slow_multiplier": options.backbone_multiplier,
-        "clip_norm": options.clip_norm,
-        "use_ema": options.ema > 0,
-        "ema_momentum": options.ema or 0.99,
-    }
-    rate = scaled_learning_rate(train)
-    if options.name == "sgd":
-        return CoupledSGD(rate, options.momentum, coupled_decay=options.weight_decay, **shared)
-    return DetectorAdamW(rate, weight_decay=options.weight_decay, **shared)
 
 
 def _require_boxes(data: Dataset) -> None:

@@ -18,7 +18,7 @@ ORDER = """
     data.plan data.transforms data.pipeline
     evaluation.results evaluation.coco evaluation.runner evaluation
     drawing visualization
-    schedules resources callbacks distribution training
+    schedules building resources callbacks distribution training
     checkpoints
     commands.common commands.train commands.evaluate commands.predict commands.info commands
     cli __main__

@@ -86,19 +86,29 @@ def test_resume_needs_a_state(tmp_path):
         train(toy(), tmp_path, resume=True)
 
 
+def test_a_run_is_never_overwritten(finished):
+    with pytest.raises(UserError, match="Expected a new folder"):
+        train(toy(), finished[0])
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    with pytest.raises(UserError, match=r"Expected a finite loss.*at step"):
+        train(toy(**{"train.optimizer.learning_rate": 1e30}), tmp_path / "run")
+
+
 def test_dry_run_measures_and_draws(tmp_path, capsys):
     result = train(toy(), tmp_path, dry_run=True)
     assert result["seconds_per_step"] > 0 and result["batch"].stat().st_size > 1000
     printed = capsys.readouterr().out
     assert "estimated:" in printed and "measured:" in printed
-    assert not (tmp_path / "best.keras").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["batch.png"]
 
 
 def test_transfer_keeps_all_but_the_last_class_layer(finished, tmp_path, capsys):
     out, _ = finished
     config = toy(**{"train.weights": str(out / "last.keras"), "data.classes": ["star", "circle"]})
+    from keras_retinanet.building import build_model
     from keras_retinanet.data import load_dataset
-    from keras_retinanet.training import build_model
 
     model = build_model(config, load_dataset(config.data, "train"))
     printed = capsys.readouterr().out

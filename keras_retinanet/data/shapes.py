@@ -1,9 +1,11 @@
 """The data set that needs no file: scenes of four shapes, drawn from a seed.
 
-Colour gives nothing away: shapes, distractors of no class and the textured background share it.
-Shapes hide each other by up to 40%, so that a scene must be seen, not thresholded.
+Each class keeps to a part of the hues, as real objects often do, but colour alone tells little:
+the parts overlap, distractors of no class have any hue, and the background is textured. Shapes hide
+each other by up to 40%, so that a scene must be seen, not thresholded.
 """
 
+import colorsys
 import functools
 import io
 from typing import NamedTuple
@@ -24,13 +26,15 @@ MIN_OBJECTS, MAX_OBJECTS = 3, 12
 # Of every shape at least this much is seen.
 MIN_VISIBLE = 0.6
 # Mean difference per channel, 0..255, between a shape and what is behind it.
-MIN_CONTRAST = 55.0
+MIN_CONTRAST = 70.0
+# A class keeps to this share of the hue circle around its own hue.
+HUE_RANGE = 0.35
 NOISE = 4.0
 # Masks are drawn this many times larger and averaged down: smooth edges.
 OVERSAMPLING = 4
 PLACING_ATTEMPTS = 30
 LETTERS = "AEFHKLMNRTWXYZ"
-CACHED_SCENES = 512
+CACHED_SCENES = 1024
 DISTRACTOR = -1
 # fmt: off
 CROSS = [
@@ -112,7 +116,7 @@ def lay_out(split: str, index: int, side: int) -> tuple[list[Layer], np.random.G
     """Returns the layers of a scene, back to front, and the random state to colour it with."""
     random = np.random.default_rng([SEED, STREAMS[split], index])
     shapes = [int(i) for i in random.integers(len(CLASS_NAMES), size=_object_count(random, side))]
-    order = shapes + [DISTRACTOR] * int(random.integers(4, 9))
+    order = shapes + [DISTRACTOR] * int(random.integers(2, 6))
     layers: list[Layer] = []
     visible: list[np.ndarray] = []
     areas: list[int] = []
@@ -145,13 +149,14 @@ def visible_masks(layers: list[Layer], side: int) -> list[np.ndarray]:
 def draw(split: str, index: int, side: int) -> np.ndarray:
     """Returns the picture of a scene: (side, side, 3) uint8 RGB."""
     layers, random = lay_out(split, index, side)
-    scene = _texture(random, side, spread=random.uniform(12, 30), cells=(3, 12, 40))
+    scene = _texture(random, side, spread=random.uniform(12, 28), cells=(3, 12, 40))
     scene += random.uniform(70, 185, 3).astype(np.float32)
     for layer in layers:
         height, width = layer.mask.shape
         window = scene[layer.y : layer.y + height, layer.x : layer.x + width]
         fill = _texture(random, max(height, width), spread=random.uniform(5, 22), cells=(2, 9))
-        fill = fill[:height, :width] + _contrasting_color(random, window.mean((0, 1)))
+        color = _contrasting_color(random, layer.class_index, window.mean((0, 1)))
+        fill = fill[:height, :width] + color
         window += (layer.mask[..., None] / np.float32(255)) * (fill - window)
     scene += NOISE * random.standard_normal(scene.shape, np.float32)
     return np.clip(np.round(scene), 0, 255).astype(np.uint8)
@@ -164,8 +169,8 @@ def _object_count(random: np.random.Generator, side: int) -> int:
 
 
 def _random_layer(random: np.random.Generator, class_index: int, side: int) -> Layer:
-    # Log-uniform, mostly 24..100 px in a scene of 256; the small and the large ones are rarer.
-    low, high = (MIN_SIDE, MAX_SIDE) if random.random() < 0.15 else (26, 100)
+    # Log-uniform, mostly 30..100 px in a scene of 256; the small and the large ones are rarer.
+    low, high = (MIN_SIDE, MAX_SIDE) if random.random() < 0.1 else (30, 100)
     length = round(np.exp(random.uniform(np.log(low), np.log(min(high, 0.62 * side)))))
     if class_index == DISTRACTOR:
         mask = _distractor_mask(random, length)
@@ -240,10 +245,17 @@ def _texture(random: np.random.Generator, side: int, *, spread: float, cells: tu
     return texture
 
 
-def _contrasting_color(random: np.random.Generator, surrounding: np.ndarray) -> np.ndarray:
-    """Draws a colour that stands out of `surrounding` (3,), in light or in hue."""
+def _contrasting_color(
+    random: np.random.Generator, class_index: int, surrounding: np.ndarray
+) -> np.ndarray:
+    """Draws a colour of the class's hues that stands out of `surrounding` (3,)."""
+    center, width = class_index / len(CLASS_NAMES), HUE_RANGE
+    if class_index == DISTRACTOR:
+        center, width = 0.0, 1.0
     while True:
-        color = random.uniform(10, 245, 3).astype(np.float32)
+        hue = (center + random.uniform(-width / 2, width / 2)) % 1.0
+        rgb = colorsys.hsv_to_rgb(hue, random.uniform(0.5, 1), random.uniform(0.3, 1))
+        color = 255 * np.array(rgb, np.float32)
         if np.abs(color - surrounding).mean() >= MIN_CONTRAST:
             return color
 

@@ -1,0 +1,78 @@
+"""A `Config` and a data set -> a model, its loss, labeler and optimizer."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_retinanet.backbones import weights_licence
+from keras_retinanet.config import Config, TrainConfig
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.labeling import AnchorLabeler
+from keras_retinanet.losses import RetinaNetLoss
+from keras_retinanet.model import RetinaNet
+from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
+from keras_retinanet.saving import load
+from keras_retinanet.schedules import scaled_learning_rate
+from keras_retinanet.transfer import transfer_weights, transferred_config
+from keras_retinanet.version import __version__
+
+
+def build_model(config: Config, data: Dataset, *, resume: bool = False) -> RetinaNet:
+    """Return the model that `config` asks for, with the classes of `data`.
+
+    Args:
+        resume: the weights come from a run's own state: read no others.
+    """
+    names, ids = data.class_names, data.class_ids
+    facts = provenance(config, data)
+    if resume or config.train.weights is None:
+        return RetinaNet(
+            config.model, names, class_ids=ids, metadata=facts, load_weights=not resume
+        )
+    source = load(config.train.weights)
+    graph = transferred_config(source, config.model, config.train.weights)
+    # A licence stays with the weights that it came with.
+    facts = {**source.metadata, **facts, "started_from": config.train.weights}
+    model = RetinaNet(graph, names, class_ids=ids, metadata=facts, load_weights=False)
+    print(f"from {config.train.weights} ({graph.backbone.name}):")
+    for line in transfer_weights(source, model):
+        print("  " + line)
+    return model
+
+
+def provenance(config: Config, data: Dataset) -> dict[str, str]:
+    """Return what a model file says of its origin, as plain strings."""
+    facts = {
+        "origin": f"trained by keras_retinanet {__version__} on {data.name}",
+        "versions": f"tensorflow {tf.__version__}, keras {keras.__version__}",
+    }
+    licence = weights_licence(config.model.backbone.name, config.model.backbone.weights)
+    return facts | ({"licence": licence} if licence else {})
+
+
+def compile_model(model: RetinaNet, train: TrainConfig) -> None:
+    """Set up loss, labeler and optimizer as `train` says."""
+    model.compile(
+        optimizer=build_optimizer(model, train),
+        loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
+        labeler=AnchorLabeler(**dataclasses.asdict(train.matching)),
+    )
+
+
+def build_optimizer(model: RetinaNet, train: TrainConfig) -> keras.optimizers.Optimizer:
+    """Return SGD with coupled decay, or AdamW; the rate itself is set at each step."""
+    options = train.optimizer
+    slow = [variable.path for variable in model.backbone.trainable_variables]
+    shared: dict[str, Any] = {
+        "slow_variables": slow,
+        "slow_multiplier": options.backbone_multiplier,
+        "clip_norm": options.clip_norm,
+        "use_ema": options.ema > 0,
+        "ema_momentum": options.ema or 0.99,
+    }
+    rate = scaled_learning_rate(train)
+    if options.name == "sgd":
+        return CoupledSGD(rate, options.momentum, coupled_decay=options.weight_decay, **shared)
+    return DetectorAdamW(rate, weight_decay=options.weight_decay, **shared)
