@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent
 README = ROOT / "README.md"
 # CI and machines without GPU can take the smaller tensorflow-cpu, which has the same import name.
 TENSORFLOW = os.environ.get("KERAS_RETINANET_TENSORFLOW", "tensorflow")
-TEST = ["pytest>=8.4", "hypothesis>=6.130"]
+TEST = ["pytest>=8.4,<10", "hypothesis>=6.130,<7"]
 
 setup(
     name="keras_retinanet",
@@ -35,13 +35,14 @@ setup(
         "keras>=3.15,<3.16",
         "tensorflow-datasets>=4.9.10,<5",
         "pycocotools>=2.0.11,<3",
+        "ml-dtypes>=0.5,<1",
         "numpy>=2.1,<2.5",
         "absl-py>=2.1,<3",
-        "pillow>=11",
+        "pillow>=11,<14",
         "pyyaml>=6.0.2,<7",
         "pydantic>=2.9,<3",
         "tqdm>=4.66,<5",
-        "psutil>=6",
+        "psutil>=6,<8",
         "matplotlib>=3.9,<4",
         # Only writes: tf.summary needs it.
         "tensorboard>=2.20,<3",

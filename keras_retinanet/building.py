@@ -11,9 +11,9 @@ from keras_retinanet.config import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.labeling import AnchorLabeler
 from keras_retinanet.losses import RetinaNetLoss
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.model import RetinaNet, resolve
 from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
-from keras_retinanet.saving import load
+from keras_retinanet.saving import load, read_config
 from keras_retinanet.schedules import scaled_learning_rate
 from keras_retinanet.transfer import transfer_weights, transferred_config
 from keras_retinanet.version import __version__
@@ -28,15 +28,12 @@ def build_model(config: Config, data: Dataset, *, resume: bool = False) -> Retin
     names, ids = data.class_names, data.class_ids
     facts = provenance(config, data)
     if resume or config.train.weights is None:
-        return RetinaNet(
-            config.model, names, class_ids=ids, metadata=facts, load_weights=not resume
-        )
+        graph = config.model if resume else resolve(config.model)
+        return RetinaNet(graph, names, class_ids=ids, metadata=facts, load_weights=not resume)
     source = load(config.train.weights)
     graph = transferred_config(source, config.model, config.train.weights)
-    # A licence stays with the weights that it came with.
-    facts = {**source.metadata, **facts, "started_from": config.train.weights}
     model = RetinaNet(graph, names, class_ids=ids, metadata=facts, load_weights=False)
-    print(f"from {config.train.weights} ({graph.backbone.name}):")
+    print(f"from {config.train.weights}, whose graph ({graph.backbone.name}) and colours it takes:")
     for line in transfer_weights(source, model):
         print("  " + line)
     return model
@@ -48,8 +45,14 @@ def provenance(config: Config, data: Dataset) -> dict[str, str]:
         "origin": f"trained by keras_retinanet {__version__} on {data.name}",
         "versions": f"tensorflow {tf.__version__}, keras {keras.__version__}",
     }
-    licence = weights_licence(config.model.backbone.name, config.model.backbone.weights)
-    return facts | ({"licence": licence} if licence else {})
+    start = config.train.weights
+    if start is None:
+        trunk = config.model.backbone
+        licence = weights_licence(trunk.name, trunk.weights) or "none recorded"
+        return facts | {"licence": licence}
+    # A licence stays with the weights that it came with.
+    source = read_config(start)["metadata"]
+    return facts | {"licence": source.get("licence", "none recorded"), "started_from": start}
 
 
 def compile_model(model: RetinaNet, train: TrainConfig) -> None:

@@ -58,8 +58,8 @@ class Pace(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.peak * factor
 
     def on_train_batch_end(self, batch, logs=None):
-        # The optimizer's own counter: right even where Ctrl-C fell between two callbacks.
-        self.clock.step = int(self.model.optimizer.iterations)
+        # Of batches, not of updates: mixed_float16 skips an update whose gradient overflows.
+        self.clock.step += 1
         if self.clock.done:
             self.model.stop_training = True
 
@@ -80,6 +80,7 @@ class Log(keras.callbacks.Callback):
             disable=not progress_bar,
         )
         self.summary = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.window_losses: list[float] = []  # since the last evaluation
         self._drop_rows_after(clock.step)
 
     def _drop_rows_after(self, step):
@@ -98,12 +99,8 @@ class Log(keras.callbacks.Callback):
         if self.clock.step % LOG_EVERY and not self.clock.done:
             return
         losses = {name: float(logs[name]) for name in ("loss", "class_loss", "box_loss")}
-        if not math.isfinite(losses["loss"]):
-            raise UserError(
-                f"Expected a finite loss. Received: {losses['loss']} at step {self.clock.step}. "
-                "Lower train.optimizer.learning_rate or set train.optimizer.clip_norm; the state "
-                "before it can be resumed."
-            )
+        require_finite(losses["loss"], self.clock.step)
+        self.window_losses.append(losses["loss"])
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         if self.clock.train.minutes:
             self.bar.total = max(self.clock.step, round(self.clock.step / self.clock.progress))
@@ -122,6 +119,15 @@ class Log(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.bar.close()
+
+
+def require_finite(loss: float, step: int) -> None:
+    """Raise a UserError for a loss that is NaN or infinite, before it is scored or saved."""
+    if not math.isfinite(loss):
+        raise UserError(
+            f"Expected a finite loss. Received: {loss} at step {step}. Start a new run with a "
+            "lower train.optimizer.learning_rate, or with train.optimizer.clip_norm."
+        )
 
 
 class Evaluation(keras.callbacks.Callback):
@@ -147,24 +153,27 @@ class Evaluation(keras.callbacks.Callback):
         super().__init__()
         self.clock, self.every, self.score, self.log, self.best = clock, every, score, log, best
         self.path = folder / "best.keras"
-        self._losses: list[float] = []
+        self.window_losses = [math.inf]
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.score is None:
-            self._losses.append(float(logs["loss"]))
-        if self.clock.step % self.every and not self.clock.done:
-            return
+        if self.clock.step % self.every == 0 or self.clock.done:
+            require_finite(float(logs["loss"]), self.clock.step)
+            self.window_losses = self.log.window_losses or [float(logs["loss"])]
+            self.run()
+            self.log.window_losses = []
+
+    def run(self) -> None:
+        """Score the model as it is now, and keep it if it is the best so far."""
         with averaged_weights(self.model):
             value = self._value()
-            if value > self.best:
+            if value > self.best or not self.path.exists():
                 self.best = value
                 self.model.metadata["step"] = str(self.clock.step)
                 save_model(self.model, self.path)
-        self._losses.clear()
 
     def _value(self) -> float:
         if self.score is None:
-            return -sum(self._losses) / len(self._losses)
+            return -sum(self.window_losses) / len(self.window_losses)
         figures = self.score(self.model)
         figures = {name: float(figures[name]) for name in ("AP", "AP50")}
         self.log.write(figures)
@@ -187,6 +196,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self.clock.step % self.every == 0 or self.clock.done:
+            require_finite(float(logs["loss"]), self.clock.step)
             self.save()
 
     def save(self) -> None:
@@ -235,8 +245,8 @@ def averaged_weights(model):
     # Keras offers the averages by overwriting alone; keep the raw weights to put back.
     variables = optimizer._trainable_variables
     raw = [variable.numpy() for variable in variables]
-    optimizer.finalize_variable_values(variables)
     try:
+        optimizer.finalize_variable_values(variables)
         yield
     finally:
         for variable, value in zip(variables, raw, strict=True):

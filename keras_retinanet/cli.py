@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from absl import app
+from absl import app, logging
 from absl.flags import argparse_flags
 
 from keras_retinanet.commands import COMMANDS
@@ -54,6 +54,7 @@ def _parse(words: Sequence[str]) -> Namespace:
 
 def run(args: Namespace) -> int:
     """Run the parsed command; return the exit code, after a line on what the user got wrong."""
+    logging.set_verbosity(logging.WARNING)  # TensorFlow reports through absl, step by step
     try:
         return args.run(args)
     except UserError as error:

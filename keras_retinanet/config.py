@@ -180,7 +180,7 @@ class DataConfig:
     source: str = "coco"
     # None: the source's usual place (data/coco, ...).
     data_dir: str | None = None
-    # `tfds` only: the data set's name, such as coco/2017.
+    # `tfds`: the data set's name, such as coco/2017. `voc`: a year of the devkit.
     name: str | None = None
     # `coco` only: explicit annotation file and picture folder instead of COCO's own layout.
     annotations: str | None = None

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_retinanet import boxes as box_ops
+from keras_retinanet.errors import UserError
 
 BACKGROUND = -1
 IGNORED = -2
@@ -38,7 +39,7 @@ class AnchorLabeler(keras.layers.Layer):
 
     def __init__(self, positive_iou=0.5, negative_iou=0.4, low_quality=False, **kwargs):
         if not 0 <= negative_iou <= positive_iou <= 1 or positive_iou == 0:
-            raise ValueError(
+            raise UserError(
                 "Expected 0 <= negative_iou <= positive_iou <= 1, positive_iou > 0. Received: "
                 f"negative_iou={negative_iou}, positive_iou={positive_iou}."
             )

@@ -15,6 +15,7 @@ from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config import BackboneConfig, ModelConfig
 from keras_retinanet.config_files import model_config_from_dict, to_plain
 from keras_retinanet.detections import DetectionBatch, Detections, Detector
+from keras_retinanet.errors import UserError
 from keras_retinanet.fpn import build_fpn
 from keras_retinanet.heads import build_head
 from keras_retinanet.labeling import AnchorLabeler
@@ -62,7 +63,6 @@ class RetinaNet(keras.Model):
         load_weights: bool = True,
         **kwargs,
     ):
-        config = resolve(config)
         preprocessing = Preprocessing(**vars(config.preprocessing))
         anchors = Anchors(**vars(config.anchors))
         trunk = build_backbone(**vars(config.backbone), load_weights=load_weights)
@@ -122,7 +122,7 @@ class RetinaNet(keras.Model):
                 f"Received: loss.box_coder={loss.box_coder}, model's {self.box_coder}."
             )
         if np.ndim(loss.alpha) and len(loss.alpha) != len(self.class_names):
-            raise ValueError(
+            raise UserError(
                 f"Expected one alpha, or one for each of the {len(self.class_names)} classes. "
                 f"Received: {len(loss.alpha)}."
             )
@@ -331,4 +331,4 @@ def retinanet(
         )
     config = config or ModelConfig()
     trunk = dataclasses.replace(config.backbone, name=backbone, weights=weights)
-    return RetinaNet(dataclasses.replace(config, backbone=trunk), class_names)
+    return RetinaNet(resolve(dataclasses.replace(config, backbone=trunk)), class_names)

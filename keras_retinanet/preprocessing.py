@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from keras_retinanet.errors import UserError
+
 # Landscape and portrait canvases grow in this many steps from square to `long_side`.
 BUCKET_STEPS = 4
 
@@ -32,7 +34,7 @@ class Preprocessing:
 
     def __post_init__(self):
         if self.long_side < self.short_side:
-            raise ValueError(
+            raise UserError(
                 "Expected long_side >= short_side. "
                 f"Received: short_side={self.short_side}, long_side={self.long_side}."
             )

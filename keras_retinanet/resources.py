@@ -71,26 +71,32 @@ def convolution_speed() -> float:
 def available_memory() -> int:
     """Return the bytes this process may still take: the machine's, or its container's if less."""
     available = psutil.virtual_memory().available
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()) != "max":
-        available = min(available, int(text) - int(used.read_text()))
-    return available
+    group = Path("/sys/fs/cgroup")
+    if not all((group / f"memory.{name}").exists() for name in ("max", "current", "stat")):
+        return available
+    if (limit := (group / "memory.max").read_text().strip()) == "max":
+        return available
+    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    # The page cache counts as used, but is given back on demand.
+    used = int((group / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
+    return min(available, int(limit) - used)
 
 
-def check_memory(estimate: Estimate, batch_size: int) -> None:
-    """Raise a UserError with advice if the machine's memory cannot hold a step.
+def check_memory(estimate: Estimate, batch_size: int, *, replicas: int = 1) -> None:
+    """Raise a UserError with advice if memory cannot hold a step: all replicas' share of a CPU's.
 
-    A GPU's memory is not asked for: TensorFlow does not tell it.
+    A GPU's own memory is not known before the step: TensorFlow does not tell it.
     """
     if tf.config.list_physical_devices("GPU"):
+        print("The GPU's memory is not checked: --dry_run tells whether a step fits.")
         return
-    available = available_memory()
-    if estimate.bytes <= available:
+    available, needed = available_memory(), estimate.bytes * replicas
+    if needed <= available:
         return
-    fitting = batch_size * available // estimate.bytes
+    fitting = batch_size * available // needed // replicas * replicas
     advice = f"--batch_size {fitting}" if fitting else "a smaller --image_size or backbone"
     raise UserError(
-        f"A step of {batch_size} pictures needs about {estimate.bytes / GIB:.1f} GiB and "
+        f"A step of {batch_size} pictures needs about {needed / GIB:.1f} GiB and "
         f"{available / GIB:.1f} GiB is free. Use {advice}."
     )
 

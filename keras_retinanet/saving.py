@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -30,11 +31,13 @@ def load(path: str | Path) -> RetinaNet:
         UserError: if there is no such file, it is no model of this package, or its format is newer.
     """
     config = read_config(path)
-    model = RetinaNet.from_config(config)
     try:
+        model = RetinaNet.from_config(config)
         model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: the weights do not fit the graph: {reason}") from error
     return model
 
@@ -48,7 +51,7 @@ def read_config(path: str | Path) -> dict:
         with zipfile.ZipFile(path) as archive:
             stored = json.loads(archive.read("config.json"))
         registered, config = stored["registered_name"], stored["config"]
-        version = config["format"]
+        version = int(config["format"])
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not a model file of keras_retinanet: {type(error).__name__}."

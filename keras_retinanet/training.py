@@ -1,10 +1,12 @@
 """One training run: from a `Config` to a folder with the best model, its figures and its state."""
 
 import dataclasses
+import functools
 import json
 import math
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 
@@ -15,6 +17,7 @@ from keras_retinanet.config import Config
 from keras_retinanet.config_files import save_config
 from keras_retinanet.data import load_train_val
 from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.plan import canvas_counts
 from keras_retinanet.data.records import Dataset, problem_lines
 from keras_retinanet.distribution import strategy
 from keras_retinanet.errors import UserError
@@ -39,7 +42,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
         dry_run: two steps; prints what the whole run would take.
 
     Returns:
-        "best" and "last" (paths), "best_AP" (or the negative loss), "steps", "seconds".
+        "best" and "last" (paths), "best_score" (AP, or the negative loss), "steps", "seconds".
 
     Raises:
         UserError: for bad data, files or options, or where memory cannot suffice.
@@ -59,13 +62,30 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
         keras.config.set_dtype_policy("float32")
 
 
+class Callbacks(NamedTuple):
+    """In the order in which Keras calls them."""
+
+    pace: cb.Pace
+    log: cb.Log
+    evaluation: cb.Evaluation
+    checkpoint: cb.Checkpoint
+
+
 class Run:
     """What `train` sets up: data, model, state; `fit` uses them."""
 
     def __init__(self, config: Config, out: Path, *, resume: bool):
         self.out = out
         self.data, self.validation = load_train_val(config.data, config.train.seed)
-        _require_boxes(self.data)
+        if not _has_boxes(self.data):
+            raise UserError(
+                f"Expected pictures with boxes to train on. Received: {self.data.name}, "
+                f"{len(self.data.records)} pictures without any. Check the annotations and "
+                "--classes."
+            )
+        if self.validation is not None and not _has_boxes(self.validation):
+            print("The validation part has no boxes to score: the lowest loss is best.")
+            self.validation = None
         self.strategy = strategy()
         replicas = self.strategy.num_replicas_in_sync
         if config.train.batch_size % replicas:
@@ -86,6 +106,7 @@ class Run:
     def _resume(self):
         if not self.state.restore():
             raise UserError(f"Expected the state of a run in {self.out}/state. Received: none.")
+        _require_same_pictures(self.data, self.out / "data.json")
         self.clock.step = int(self.state.step)
         self.clock.earlier_seconds = float(self.state.seconds)
         print(f"resuming at step {self.clock.step}")
@@ -108,6 +129,7 @@ class Run:
         save_config(self.config, self.out / "config.yaml")
         _write_data_report(self.data, self.validation, self.out / "data.json")
         callbacks = self._callbacks()
+        callbacks.checkpoint.save()  # from here on a killed run can be resumed
         try:
             if not self.clock.done:
                 remaining = total_steps(self.config.train) - self.clock.step
@@ -119,19 +141,23 @@ class Run:
                     shuffle=False,
                 )
         except KeyboardInterrupt:
-            self.clock.step = int(self.model.optimizer.iterations)
-            callbacks[-1].save()
+            # One more than counted, where the signal fell between a step and its callbacks.
+            self.clock.step = max(self.clock.step, int(self.model.optimizer.iterations))
+            callbacks.checkpoint.save()
             print(f"\nstopped at step {self.clock.step}; go on with --resume {self.out}")
             raise
         return self._finish(callbacks)
 
-    def _callbacks(self):
+    def _callbacks(self) -> "Callbacks":
         train = self.config.train
         every = train.eval_every or max(1, len(self.data.records) // train.batch_size)
         score = None
         if self.validation is not None:
-            score = lambda model: evaluate(  # noqa: E731
-                model, self.validation, batch_size=self.config.evaluate.batch_size, progress=False
+            score = functools.partial(
+                evaluate,
+                dataset=self.validation,
+                batch_size=self.config.evaluate.batch_size,
+                progress=False,
             )
         log = cb.Log(self.clock, self.out)
         evaluation = cb.Evaluation(
@@ -140,17 +166,21 @@ class Run:
         checkpoint = cb.Checkpoint(
             self.clock, self.state, evaluation, every=train.checkpoint_every or every
         )
-        return cb.Pace(self.clock), log, evaluation, checkpoint
+        return Callbacks(cb.Pace(self.clock), log, evaluation, checkpoint)
 
-    def _finish(self, callbacks) -> dict:
+    def _finish(self, callbacks: "Callbacks") -> dict:
+        if not (self.out / "best.keras").exists():  # stopped in the middle of the only evaluation
+            callbacks.evaluation.run()
         with cb.averaged_weights(self.model):
+            self.model.metadata["step"] = str(self.clock.step)
             save_model(self.model, self.out / "last.keras")
         loss_curves(self.out / "metrics.csv", self.out / "curves.png")
         unreadable = self.data.problems.get("unreadable picture", [])
         if unreadable:
             print(f"{len(unreadable)} pictures could not be read and taught nothing")
         _write_data_report(self.data, self.validation, self.out / "data.json")
-        figure = f"best AP {callbacks[2].best:.3f}" if self.validation is not None else "best loss"
+        best = callbacks.evaluation.best
+        figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
         print(
             f"{self.clock.step} steps in {_duration(self.clock.seconds)}; {figure}: "
             f"{self.out / 'best.keras'}\n"
@@ -160,7 +190,7 @@ class Run:
         return {
             "best": self.out / "best.keras",
             "last": self.out / "last.keras",
-            "best_AP": callbacks[2].best,
+            "best_score": best,
             "steps": self.clock.step,
             "seconds": self.clock.seconds,
         }
@@ -182,7 +212,8 @@ class Run:
                 f"the trunk {self.model.config.backbone.name} starts from random weights "
                 "(--set model.backbone.weights=imagenet for pretrained ones)"
             )
-        canvas = self._largest_canvas()
+        sides = self.config.data.augment.short_sides
+        canvas = max(canvas_counts(self.data, self.model.preprocessing, sides), key=math.prod)
         per_replica = train.batch_size // self.strategy.num_replicas_in_sync
         estimate = resources.estimate_step(self.model, per_replica, canvas)
         seconds = estimate.seconds_per_step()
@@ -196,18 +227,9 @@ class Run:
             f"{canvas[0]}x{canvas[1]}\nestimated: {estimate.bytes / resources.GIB:.1f} GiB of "
             f"memory, {seconds:.2f} s per step, {_duration(likely)} in all (--dry_run measures)"
         )
-        resources.check_memory(estimate, train.batch_size)
-
-    def _largest_canvas(self):
-        sides = self.config.data.augment.short_sides or (None,)
-        sizes = {(record.height, record.width) for record in self.data.records}
-        preprocessing = self.model.preprocessing
-        canvases = {
-            preprocessing.canvas_size(*preprocessing.resized_size(height, width, side), side)
-            for side in sides
-            for height, width in sizes
-        }
-        return max(canvases, key=math.prod)
+        resources.check_memory(
+            estimate, train.batch_size, replicas=self.strategy.num_replicas_in_sync
+        )
 
     def _dry_run(self, batches) -> dict:
         """Take two steps, the second one timed, and draw the first batch; nothing is kept."""
@@ -220,7 +242,7 @@ class Run:
             start = time.perf_counter()
             logs = self.model.train_function(iterator)
             seconds = time.perf_counter() - start
-        expected = seconds * total_steps(self.config.train)
+        expected = seconds * (total_steps(self.config.train) - self.clock.step)
         if self.config.train.minutes:
             expected = min(expected, self.config.train.minutes * 60)
         end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + expected))
@@ -233,11 +255,17 @@ class Run:
         return {"seconds_per_step": seconds, "batch": self.out / "batch.png"}
 
 
-def _require_boxes(data: Dataset) -> None:
-    if not any(len(record.boxes) for record in data.records):
+def _has_boxes(data: Dataset) -> bool:
+    return any((~record.ignore).any() for record in data.records)
+
+
+def _require_same_pictures(data: Dataset, report: Path) -> None:
+    """Refuse to resume on other pictures: the order of the rest of the run would be another."""
+    stored = json.loads(report.read_text(encoding="utf-8"))["train"]["pictures"]
+    if stored != [record.file_name for record in data.records]:
         raise UserError(
-            f"Expected pictures with boxes to train on. Received: {data.name}, "
-            f"{len(data.records)} pictures without any. Check the annotations and --classes."
+            f"Expected the {len(stored)} training pictures that {report} lists. Received: "
+            f"{len(data.records)}, not the same. Bring them back, or start anew with --weights."
         )
 
 

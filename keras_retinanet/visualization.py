@@ -136,7 +136,7 @@ def _read_series(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"A history must be a CSV of numbers with a `step` column. Received: {path} with "
-            f"{type(error).__name__}: {error}. Give the history.csv of a run folder."
+            f"{type(error).__name__}: {error}. Give the metrics.csv of a run folder."
         ) from error
     return series
 

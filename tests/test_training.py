@@ -104,7 +104,7 @@ def test_dry_run_measures_and_draws(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["batch.png"]
 
 
-def test_transfer_keeps_all_but_the_last_class_layer(finished, tmp_path, capsys):
+def test_transfer_keeps_all_but_the_last_layers(finished, tmp_path, capsys):
     out, _ = finished
     config = toy(**{"train.weights": str(out / "last.keras"), "data.classes": ["star", "circle"]})
     from keras_retinanet.building import build_model
@@ -113,13 +113,15 @@ def test_transfer_keeps_all_but_the_last_class_layer(finished, tmp_path, capsys)
     model = build_model(config, load_dataset(config.data, "train"))
     printed = capsys.readouterr().out
     assert "class_head: 2 layers kept, anew: final" in printed
+    assert "box_head: 2 layers kept, anew: final" in printed
     source = load(out / "last.keras")
-    for part in ("backbone", "fpn", "box_head"):
+    for part in ("backbone", "fpn"):
         theirs, ours = getattr(source, part), getattr(model, part)
         for one, other in zip(theirs.get_weights(), ours.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
-    tower = [part.class_head.get_layer("conv1").kernel for part in (source, model)]
-    np.testing.assert_array_equal(*tower)
+    for head in ("class_head", "box_head"):
+        tower = [getattr(part, head).get_layer("conv1").kernel for part in (source, model)]
+        np.testing.assert_array_equal(*tower)
     assert model.class_head.get_layer("final").kernel.shape[-1] == 2 * 9
     # Loaded statistics are frozen; the first random run's were not.
     assert not model.backbone.get_layer("stem_bn").trainable

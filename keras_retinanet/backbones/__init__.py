@@ -45,7 +45,7 @@ _INPUT_OPTIONS = ("color_order", "mean", "std")
 
 def _check_name(name: str) -> None:
     if name not in BACKBONES:
-        raise ValueError(
+        raise UserError(
             f"expected one of the trunks {', '.join(BACKBONES)}. Received: name={name!r}."
         )
 

@@ -83,12 +83,16 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
 
     Another source than the config's own starts from that source's defaults.
     """
+    given = flag_overrides(args, keys)
     overrides: dict[str, Any] = {}
+    # A place that is named anew forgets the old one: its annotations belong to other pictures.
+    if {"data.data_dir", "data.annotations"} & set(given):
+        overrides = {f"data.{name}": None for name in ("data_dir", "annotations", "images")}
     if args.dataset not in (None, config.data.source):
         defaults = dataclasses.asdict(DataConfig())
         overrides = {f"data.{name}": defaults[name] for name in SOURCE_FIELDS}
         overrides["data.source"] = args.dataset
-    return with_overrides(config, {**overrides, **flag_overrides(args, keys)})
+    return with_overrides(config, {**overrides, **given})
 
 
 def import_tensorflow() -> None:

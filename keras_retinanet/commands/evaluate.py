@@ -120,7 +120,8 @@ def _load_split(config: Config, trained: Config | None) -> "Dataset":
     from keras_retinanet.data import load_dataset
 
     split = config.evaluate.split
-    if split is None and config.data.annotations and trained and config.data == trained.data:
+    same = trained is not None and trained.data == config.data
+    if split is None and same and config.data.annotations and config.data.val_split != "none":
         split = "val"  # a file of the user's is scored whole, but for what was trained on
     return load_dataset(config.data, split, seed=config.train.seed)
 

@@ -17,6 +17,7 @@ from keras_retinanet.commands.common import (
     DATA_KEYS,
     RUNS,
     add_data_arguments,
+    find_model,
     find_run,
     flag_overrides,
     image_size,
@@ -63,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--learning_rate", type=float, metavar="LR", help="per 16 pictures")
     add("--precision", help="float32, mixed_bfloat16 or mixed_float16")
     add("--seed", type=int, metavar="N", help="of weights, data order and augmentation")
-    add("--weights", metavar="FILE", help="start from this model, of any classes")
+    add("--weights", metavar="FILE", help="start from this model or run, of any classes")
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
     add("--resume", nargs="?", const="", metavar="RUN", help="go on with a run (the newest)")
     add("--dry_run", action="store_true", help="2 steps: time, memory, a picture of the batch")
@@ -91,6 +92,13 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
         recipe = EMBEDDED
         if args.dataset is None:
             print(f"No data set given: takes the embedded `{EMBEDDED}`, with its recipe.")
+    if args.weights is not None:
+        if args.backbone is not None:
+            raise UserError(
+                "Expected --weights or --backbone: the graph is that of the file. "
+                f"Received: --weights {args.weights} --backbone {args.backbone}."
+            )
+        args.weights = str(find_model(args.weights))
     config = with_source(load_config(recipe), args)
     overrides: dict[str, Any] = flag_overrides(args, TRAIN_KEYS)
     if args.image_size:

@@ -135,7 +135,7 @@ def _read(files: _Files, split: str) -> Dataset:
             f"none of {len(content['images'])} there. Point --images at their folder."
         )
     records = _records(rows, objects, problems)
-    known = {image.get("id") for image in content["images"] if isinstance(image, dict)}
+    known = {image.get("id") for image in content["images"] if _has_plain(image, "id")}
     for image_id in objects.keys() - known:
         note_problem(problems, "annotations of an unlisted picture", f"image_id {image_id}")
     return Dataset(
@@ -180,12 +180,17 @@ def _classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[int,
         ) from error
     class_names = list(dict.fromkeys(names[key] for key in sorted(names)))
     annotations = content.get("annotations") or []
-    used = {row.get("category_id") for row in annotations if isinstance(row, dict)}
+    used = {row.get("category_id") for row in annotations if _has_plain(row, "category_id")}
     class_ids = [
         min((key for key in names if names[key] == name), key=lambda key: (key not in used, key))
         for name in class_names
     ]
     return class_names, class_ids, {key: class_names.index(names[key]) for key in names}
+
+
+def _has_plain(row: Any, key: str) -> bool:
+    """Returns whether `row` is an object whose `key` is a number or a text, as an id must be."""
+    return isinstance(row, dict) and isinstance(row.get(key), int | str)
 
 
 def _objects_by_image(rows: list, class_index: dict[int, int], problems: Problems) -> dict:

@@ -78,7 +78,15 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     class_ids = COCO_IDS if is_coco else list(range(1, len(class_names) + 1))
     reader = read_picture
     return Dataset(
-        str(config.name), split, class_names, class_ids, records, problems, reader=reader
+        str(config.name),
+        split,
+        class_names,
+        class_ids,
+        records,
+        problems,
+        # TFDS prepares COCO's test splits too, whose boxes are not public.
+        has_annotations=any(len(record.boxes) for record in records),
+        reader=reader,
     )
 
 
