@@ -1,8 +1,8 @@
 """The data set that needs no file: scenes of four shapes, drawn from a seed.
 
-Each class keeps to a part of the hues, as real objects often do, but colour alone tells little:
-the parts overlap, distractors of no class have any hue, and the background is textured. Shapes hide
-each other by up to 40%, so that a scene must be seen, not thresholded.
+Each class keeps to a part of the hues, as real objects often do, but colour alone finds nothing:
+distractors of no class have any hue, and the background is textured. Shapes hide each other by up
+to 40%, so that a scene must be seen, not thresholded.
 """
 
 import colorsys
@@ -23,12 +23,14 @@ STREAMS = {"train": 0, "val": 1, "test": 2}
 SEED = 20170807  # The day the paper appeared; any number would do.
 MIN_SIDE, MAX_SIDE = 12, 160
 MIN_OBJECTS, MAX_OBJECTS = 3, 12
-# Of every shape at least this much is seen.
+# Of every shape at least this much is seen; most layers hide less of what lies behind them.
 MIN_VISIBLE = 0.6
+USUAL_VISIBLE = 0.88
+MUCH_HIDING = 0.3  # share of the layers that may hide as much as MIN_VISIBLE allows
 # Mean difference per channel, 0..255, between a shape and what is behind it.
-MIN_CONTRAST = 70.0
+MIN_CONTRAST = 80.0
 # A class keeps to this share of the hue circle around its own hue.
-HUE_RANGE = 0.35
+HUE_RANGE = 0.18
 NOISE = 4.0
 # Masks are drawn this many times larger and averaged down: smooth edges.
 OVERSAMPLING = 4
@@ -128,7 +130,9 @@ def lay_out(split: str, index: int, side: int) -> tuple[list[Layer], np.random.G
             if class_index != DISTRACTOR and min(_extent(covered)) < MIN_SIDE:
                 continue
             left = [mask & ~covered for mask in visible]
-            if all(_still_seen(*row) for row in zip(layers, left, areas, strict=True)):
+            least = MIN_VISIBLE if random.random() < MUCH_HIDING else USUAL_VISIBLE
+            hidden = zip(layers, visible, left, areas, strict=True)
+            if all(_still_seen(*row, least=least) for row in hidden):
                 layers, visible = [*layers, layer], [*left, covered]
                 areas.append(int(covered.sum()))
                 break
@@ -149,7 +153,7 @@ def visible_masks(layers: list[Layer], side: int) -> list[np.ndarray]:
 def draw(split: str, index: int, side: int) -> np.ndarray:
     """Returns the picture of a scene: (side, side, 3) uint8 RGB."""
     layers, random = lay_out(split, index, side)
-    scene = _texture(random, side, spread=random.uniform(12, 28), cells=(3, 12, 40))
+    scene = _texture(random, side, spread=random.uniform(20, 40), cells=(3, 12, 40))
     scene += random.uniform(70, 185, 3).astype(np.float32)
     for layer in layers:
         height, width = layer.mask.shape
@@ -165,12 +169,12 @@ def draw(split: str, index: int, side: int) -> np.ndarray:
 def _object_count(random: np.random.Generator, side: int) -> int:
     # A small scene cannot hold twelve shapes of a usual size.
     most = min(MAX_OBJECTS, max(MIN_OBJECTS, side // 21))
-    return int(random.integers(MIN_OBJECTS, most + 1))
+    return int(random.integers(MIN_OBJECTS, most + 1, 2).min())  # sparse scenes are more common
 
 
 def _random_layer(random: np.random.Generator, class_index: int, side: int) -> Layer:
-    # Log-uniform, mostly 30..100 px in a scene of 256; the small and the large ones are rarer.
-    low, high = (MIN_SIDE, MAX_SIDE) if random.random() < 0.1 else (30, 100)
+    # Log-uniform, mostly 36..100 px in a scene of 256; the small and the large ones are rarer.
+    low, high = (MIN_SIDE, MAX_SIDE) if random.random() < 0.08 else (36, 100)
     length = round(np.exp(random.uniform(np.log(low), np.log(min(high, 0.62 * side)))))
     if class_index == DISTRACTOR:
         mask = _distractor_mask(random, length)
@@ -267,10 +271,13 @@ def _on_scene(layer: Layer, side: int) -> np.ndarray:
     return covered
 
 
-def _still_seen(layer: Layer, mask: np.ndarray, area: int) -> bool:
-    if layer.class_index == DISTRACTOR:
+def _still_seen(
+    layer: Layer, before: np.ndarray, after: np.ndarray, area: int, *, least: float
+) -> bool:
+    """Returns whether a layer of `area` pixels, if hidden further, shows `least` of them."""
+    if layer.class_index == DISTRACTOR or after.sum() == before.sum():
         return True
-    return mask.sum() >= MIN_VISIBLE * area and min(_extent(mask)) >= MIN_SIDE
+    return after.sum() >= least * area and min(_extent(after)) >= MIN_SIDE
 
 
 def _bounds(mask: np.ndarray) -> tuple[float, float, float, float]:
