@@ -1,6 +1,7 @@
 """One self-contained `.keras` file: written whole, read without running anything from it."""
 
 import json
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,6 +11,9 @@ import keras
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
 from keras_retinanet.model import FORMAT, RetinaNet
+
+# What Keras, h5py and zipfile raise for a file that is damaged or holds another graph.
+BAD_WEIGHTS = (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 def save_model(model: RetinaNet, path: str | Path) -> None:
@@ -33,10 +37,13 @@ def load(path: str | Path) -> RetinaNet:
     config = read_config(path)
     try:
         model = RetinaNet.from_config(config)
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras only warns of layers that it finds no weights for.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (*BAD_WEIGHTS, UserWarning) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: the weights do not fit the graph: {reason}") from error
     return model

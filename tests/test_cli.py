@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keras_retinanet import cli
-from keras_retinanet.commands.common import find_run, image_size
+from keras_retinanet.commands.common import find_run, image_size, with_source
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import load_config, save_config
 from keras_retinanet.errors import UserError
@@ -154,17 +154,37 @@ def test_another_source_than_the_recipes_takes_no_splits_of_it(trained):
 def test_each_flag_sets_its_key_and_set_has_the_last_word(trained):
     words = (
         "tfds --name voc/2007 --split s --val_split v --batch_size 4 --steps 5 --minutes 6 "
-        "--learning_rate 1e-3 --precision mixed_bfloat16 --seed 7 --weights w.keras "
+        "--learning_rate 1e-3 --precision mixed_bfloat16 --seed 7 "
         "--image_size 400 --backbone resnet18 --set train.seed=8 --set train.loss.box=giou"
     )
     expected = [
         "data.source=tfds", "data.name=voc/2007", "data.split=s", "data.val_split=v",
         "train.batch_size=4", "train.steps=5", "train.minutes=6", "train.precision=mixed_bfloat16",
-        "train.optimizer.learning_rate=1e-3", "train.weights=w.keras", "train.seed=8",
+        "train.optimizer.learning_rate=1e-3", "train.seed=8",
         "model.preprocessing.short_side=400", "model.preprocessing.long_side=666",
         "model.backbone.name=resnet18", "train.loss.box=giou",
     ]  # fmt: skip
     assert trained(*words.split()).config == load_config(None, expected)
+
+
+def test_weights_are_a_file_or_a_run_and_bring_their_own_trunk(trained, capsys):
+    Path("runs/a").mkdir(parents=True)
+    Path("runs/a/best.keras").touch()
+    for given in ("runs/a", "runs/a/best.keras"):
+        config = trained("voc", "--weights", given).config
+        assert config.train.weights == str(Path("runs/a/best.keras"))
+    words = ["train", "voc", "--weights", "runs/a", "--backbone", "resnet18"]
+    assert cli.run(cli.build_parser().parse_args(words)) == 2
+    assert "--weights or --backbone" in capsys.readouterr().err
+
+
+def test_a_place_named_anew_forgets_the_old_one():
+    trained_on = load_config(None, ["data.source=coco", "data.annotations=a.json", "data.images=d"])
+    parser = cli.build_parser()
+    other = with_source(trained_on, parser.parse_args(["evaluate", "coco", "--data_dir", "x"]))
+    assert (other.data.data_dir, other.data.annotations, other.data.images) == ("x", None, None)
+    same = with_source(trained_on, parser.parse_args(["evaluate", "coco"]))
+    assert same.data == trained_on.data
 
 
 def test_resume_takes_the_runs_own_configuration(trained):

@@ -103,7 +103,7 @@ def test_info_says_what_the_file_holds(model_file, capsys):
     assert facts["classes"] == "2: cat, dog"
     assert facts["class"].startswith("ids")
     assert facts["backbone"] == "resnet18"
-    assert "short side 256 px" in facts["input"]
+    assert "short side 160 px" in facts["input"]
     assert facts["thresholds"] == "score 0.05, NMS IoU 0.5, 1000 per level, 5 per picture"
     assert facts["licence"] == "Apache-2.0"
     assert int(facts["parameters"].replace(",", "")) > 11_000_000

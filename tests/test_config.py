@@ -87,7 +87,7 @@ def test_a_recipe_states_only_differences_under_a_telling_header(name):
 
 
 def test_learning_rates_of_small_batches_are_given_per_16_pictures():
-    for name in ("shapes", "bccd", "retinanet_lite0_320"):
+    for name in ("bccd", "retinanet_lite0_320"):
         train = load_config(name).train
         assert train.optimizer.learning_rate * train.batch_size / 16 == pytest.approx(1e-3)
 
