@@ -14,7 +14,7 @@ CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 2, "name": "cat"}]
 
 
 def annotation(image_id=1, box=(10, 20, 30, 40), category=7, **more):
-    return {"id": 5, "image_id": image_id, "category_id": category, "bbox": box} | more
+    return {"image_id": image_id, "category_id": category, "bbox": box} | more
 
 
 def write_split(folder, images=None, annotations=None, *, path="annotations/instances_train.json"):
@@ -88,7 +88,7 @@ def test_bad_entries_are_skipped_and_counted(tmp_path):
         annotation(),
         annotation(category=99),
         annotation(box=[1, 2, 3]),
-        annotation(box=[0, 0, -4, 5]),
+        annotation(box=[5, 5, 0, 5]),
         annotation(box="words"),
         annotation(image_id=50),
         "words",
@@ -100,7 +100,7 @@ def test_bad_entries_are_skipped_and_counted(tmp_path):
     assert {kind: len(what) for kind, what in dataset.problems.items()} == {
         "undeclared class": 1,
         "malformed annotation": 3,
-        "degenerate box": 1,
+        "box without area": 1,
         "annotations of an unlisted picture": 1,
         "missing picture": 1,
         "picture outside the data folder": 2,
@@ -115,13 +115,82 @@ def test_size_comes_from_the_header_where_the_file_has_none(tmp_path):
     assert (record.height, record.width) == (60, 100)
 
 
-@pytest.mark.parametrize(
-    "content", ['{"images": [', "[1, 2]", '{"images": []}', "", "[" * 100_000, '{"images": 3}']
-)
-def test_broken_file_is_named(tmp_path, content):
+@pytest.mark.parametrize("content", ["[1, 2]", '{"images": []}', '{"images": 3}', "null"])
+def test_file_of_another_form_is_named(tmp_path, content):
     path = write_split(tmp_path)
     path.write_text(content)
-    with pytest.raises(UserError, match=r"instances_train\.json"):
+    with pytest.raises(UserError, match=r"COCO's form.*instances_train\.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_are_read(tmp_path, encoding):
+    path = write_split(tmp_path)
+    path.write_text(path.read_text(), encoding=encoding)
+    assert load(tmp_path).class_names == ["cat", "dog"]
+
+
+def test_whole_numbers_of_any_length_are_numbers(tmp_path):
+    file = write_split(tmp_path, annotations=[annotation(box=[1, 2, 3, 123456789]), annotation()])
+    file.write_text(file.read_text().replace("123456789", "9" * 5000))
+    dataset = load(tmp_path)
+    assert len(dataset.records[0].boxes) == 1
+    assert list(dataset.problems) == ["box not finite"]
+
+
+def test_the_last_of_two_equal_keys_counts(tmp_path):
+    file = write_split(tmp_path)
+    file.write_text(file.read_text().replace('"bbox"', '"bbox": [0, 0, 1, 1], "bbox"'))
+    assert load(tmp_path).records[0].boxes.tolist() == [[10, 20, 40, 60]]
+
+
+def test_texts_of_numbers_are_numbers_and_counted(tmp_path):
+    images = [{"id": 1, "file_name": "a.png", "height": "60", "width": 100.0}]
+    row = {"image_id": "1", "category_id": "7", "bbox": ["10", 20.0, 30, 40], "iscrowd": "1"}
+    write_split(tmp_path, images, [row | {"area": "9.5"}])
+    dataset = load(tmp_path)
+    record = dataset.records[0]
+    assert (record.height, record.width) == (60, 100)
+    assert record.boxes.tolist() == [[10, 20, 40, 60]] and record.classes.tolist() == [1]
+    assert record.ignore.tolist() == [True] and record.areas.tolist() == [9.5]
+    assert {kind: len(what) for kind, what in dataset.problems.items()} == {"number as text": 6}
+    assert dataset.problems["number as text"][2] == (
+        "instances_train.json, annotations[0]: bbox ['10', 20.0, 30, 40]"
+    )
+
+
+def test_sizes_that_cannot_be_are_read_from_the_picture(tmp_path):
+    for height in (0, -60, True, None, [60], float("nan"), 60.5, 10**400, 10**8, "words"):
+        write_split(tmp_path, [{"id": 1, "file_name": "a.png", "height": height, "width": 100}])
+        record = load(tmp_path).records[0]
+        assert (record.height, record.width) == (60, 100)
+
+
+def test_ids_of_texts_stay_texts(tmp_path):
+    images = [{"id": "007", "file_name": "a.png"}]
+    write_split(tmp_path, images, [annotation(image_id="007")])
+    dataset = load(tmp_path)
+    assert dataset.records[0].image_id == "007" and len(dataset.records[0].boxes) == 1
+    assert not dataset.problems
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}],
+        [{"name": "cat"}],
+        [{"id": True, "name": "cat"}],
+        [{"id": "one", "name": "cat"}],
+        [{"id": 1, "name": None}],
+        [{"id": 1, "name": "\ud800"}],
+        ["cat"],
+    ],
+)
+def test_categories_that_cannot_be_told_apart_are_refused(tmp_path, rows):
+    file = write_split(tmp_path)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"categories": rows}))
+    with pytest.raises(UserError, match=r"Expected categories.*instances_train\.json"):
         load(tmp_path)
 
 

@@ -20,12 +20,13 @@ def write_picture(root, name, objects=(("cat", (1, 1, 100, 60), 0),), suffix=".j
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows = [OBJECT.format(*box, name=label, difficult=hard) for label, box, hard in objects]
     xml = f"<annotation><filename>/etc/passwd</filename>{''.join(rows)}</annotation>"
-    (root / "Annotations" / f"{name}.xml").write_text(xml)
+    (root / "Annotations" / f"{name}.xml").write_text(xml, encoding="utf-8")
     Image.new("RGB", (100, 60)).save(root / "JPEGImages" / f"{name}{suffix}")
 
 
 def write_split(root, split, names):
-    (root / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+    text = "\n".join(names) + "\n"
+    (root / "ImageSets/Main" / f"{split}.txt").write_text(text, encoding="utf-8")
 
 
 def load(folder, split="train", **options):
@@ -42,7 +43,7 @@ def test_bccd(shared_dir):
         part = parts[split]
         assert part.class_names == ["Platelets", "RBC", "WBC"] and part.class_ids == [1, 2, 3]
         counts += np.bincount(np.concatenate([r.classes for r in part.records]), minlength=3)
-        problems += part.problems.get("degenerate box", [])
+        problems += part.problems.get("box without area", [])
     # 4,155 RBC, 372 WBC and 361 Platelets, without the two that have no area.
     assert counts.sum() == 4155 + 372 + 361 - 2
     assert sorted(name.split()[0] for name in problems) == [
@@ -137,14 +138,93 @@ def test_broken_files_are_skipped_and_counted(tmp_path):
     boxes = {record.image_id: len(record.boxes) for record in dataset.records}
     assert boxes == {"good": 1, "text": 1, "nobox": 0}
     assert {kind: len(what) for kind, what in dataset.problems.items()} == {
-        "missing picture": 2,
+        "missing picture": 1,
+        "picture outside the data folder": 1,
+        "picture id twice": 1,
         "missing annotation": 1,
         "unreadable annotation": 2,
         "malformed annotation": 2,
         "unreadable picture": 1,
     }
+    assert dataset.problems["malformed annotation"][0].startswith("text.xml, line 1: ('cat', '0'")
 
 
 def test_absent_folder_shows_the_layout(tmp_path):
     with pytest.raises(UserError, match=r"JPEGImages.*--data_dir"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".png", ".bmp", ".webp", ".gif", ".tif"])
+def test_suffixes(tmp_path, suffix):
+    write_picture(tmp_path, "a", suffix=suffix)
+    dataset = load(tmp_path, None)
+    assert [record.file_name for record in dataset.records] == [f"a{suffix}"]
+    assert not dataset.problems
+
+
+def test_lines_of_a_list(tmp_path):
+    for name in ("my cat", "b 1", "c", "d", "e", "sub/f"):
+        (tmp_path / "Annotations" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "JPEGImages" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(tmp_path, name)
+    lines = ["\ufeffmy cat", "b 1", "c  1", "d -1\r", "e.jpg", "", "sub\\f", "MY CAT"]
+    write_split(tmp_path, "train", lines)
+    dataset = load(tmp_path)
+    ids = ["my cat", "b 1", "c", "d", "e", "sub/f"]
+    assert [record.image_id for record in dataset.records] == ids
+    assert dataset.records[-1].file_name == "sub/f.jpg"
+    assert dict(dataset.problems) == {
+        "picture name with backslashes": ["sub\\f (train.txt, line 7)"],
+        "picture name in another case": ["MY CAT (train.txt, line 8)"],
+        "picture id twice": ["my cat (train.txt, line 8)"],
+    }
+
+
+def test_list_in_another_encoding_is_the_users_error(tmp_path):
+    write_picture(tmp_path, "a")
+    (tmp_path / "ImageSets/Main/train.txt").write_bytes(b"a\nb\n\xfcber\n")
+    with pytest.raises(UserError, match=r"train\.txt, line 3"):
+        load(tmp_path)
+
+
+def write_beside(folder, name, label):
+    write_picture(folder / "made", name, [(label, (1, 1, 50, 40), 0)])
+    folder.mkdir(exist_ok=True)
+    (folder / "made/Annotations" / f"{name}.xml").rename(folder / f"{name}.xml")
+    (folder / "made/JPEGImages" / f"{name}.jpg").rename(folder / f"{name}.jpg")
+
+
+def test_xml_beside_the_pictures(tmp_path):
+    write_beside(tmp_path / "train", "a", "zebra")
+    write_beside(tmp_path / "valid", "b", "ant")
+    config = DataConfig(source="voc", data_dir=str(tmp_path))
+    assert voc.splits(config) == ["train", "valid"]
+    train, val = load_train_val(config)
+    assert [record.image_id for record in train.records] == ["a"]
+    assert [record.image_id for record in val.records] == ["b"]
+    assert train.class_names == val.class_names == ["ant", "zebra"]
+    # Boxes as written, as of any plain folder.
+    assert train.records[0].boxes.tolist() == [[1, 1, 50, 40]]
+    assert voc.splits(DataConfig(source="voc", data_dir=str(tmp_path / "train"))) == []
+    assert [record.image_id for record in load(tmp_path / "train", None).records] == ["a"]
+
+
+ENCODINGS = ["utf-8", "utf-16", "iso-8859-15", "gb2312", "gb18030", "shift_jis", "euc-jp"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_encodings_that_the_xml_declares(tmp_path, encoding):
+    name = "M\xfcnze" if encoding == "iso-8859-15" else "\u732b"
+    write_picture(tmp_path, "a", [(name, (1, 1, 50, 40), 0)])
+    file = tmp_path / "Annotations/a.xml"
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + file.read_text(encoding="utf-8")
+    file.write_bytes(text.encode(encoding))
+    dataset = load(tmp_path, None)
+    assert dataset.class_names == [name] and not dataset.problems
+
+
+def test_the_first_of_two_equal_fields_counts(tmp_path):
+    write_picture(tmp_path, "a")
+    file = tmp_path / "Annotations/a.xml"
+    file.write_text(file.read_text().replace("</name>", "</name><name>dog</name>", 1))
+    assert load(tmp_path, None).class_names == ["cat"]

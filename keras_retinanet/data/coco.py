@@ -4,25 +4,17 @@ Layouts under `data_dir`: `annotations/instances_<split>.json` with `<split>/` (
 https://cocodataset.org packs them, or `<split>/_annotations.coco.json` beside the pictures.
 """
 
-import json
-import os
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data import tfds
-from keras_retinanet.data.images import image_sizes
-from keras_retinanet.data.records import (
-    Dataset,
-    ImageRef,
-    Problems,
-    Record,
-    make_record,
-    note_problem,
-    picture_path,
-)
+from keras_retinanet.data.coco_json import read_coco
+from keras_retinanet.data.coco_rows import RowReader, id_of, read_classes
+from keras_retinanet.data.folders import PictureFolder
+from keras_retinanet.data.images import image_sizes, picture_fault
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 
@@ -78,12 +70,12 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     """
     available = splits(config)
     if config.annotations is not None or not available:
-        return _read(_given_files(config), split or "all")
+        return _read(_given_files(config), split or "all", config)
     name = match_split(split or "train", available, str(_folder(config)))
     found = _find_files(_folder(config))
     if not found:
         return tfds.load(_as_tfds(config), name)
-    return _read(found[name], name)
+    return _read(found[name], name, config)
 
 
 def _folder(config: DataConfig) -> Path:
@@ -122,132 +114,30 @@ def _given_files(config: DataConfig) -> _Files:
     return _Files(annotations, Path(config.images) if config.images else annotations.parent)
 
 
-def _read(files: _Files, split: str) -> Dataset:
-    content = _read_json(files.annotations)
-    has_annotations = "annotations" in content
-    class_names, class_ids, class_index = _classes(content, files.annotations)
-    problems: Problems = {}
-    objects = _objects_by_image(content.get("annotations") or [], class_index, problems)
-    rows = _present_pictures(content["images"], files.images, problems)
+def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
+    content = read_coco(files.annotations)
+    class_names, class_ids, class_index = read_classes(content, files.annotations)
+    problems = Problems(strict=config.strict)
+    reader = RowReader(files.annotations.name, class_index, problems)
+    images = content["images"]
+    known = {image_id for row in images if (image_id := id_of(row)) is not None}
+    objects = reader.objects(content.get("annotations", []), known)
+    folder = PictureFolder(files.images, problems, allow_outside=config.allow_outside)
+    rows = reader.pictures(images, folder)
     if not rows:
         raise UserError(
             f"Expected the pictures that {files.annotations} names in {files.images}. Received: "
-            f"none of {len(content['images'])} there. Point --images at their folder."
+            f"none of {len(images)} there. Point --images at their folder."
         )
-    records = _records(rows, objects, problems)
-    known = {image.get("id") for image in content["images"] if _has_plain(image, "id")}
-    for image_id in objects.keys() - known:
-        note_problem(problems, "annotations of an unlisted picture", f"image_id {image_id}")
     return Dataset(
-        "coco", split, class_names, class_ids, records, problems, has_annotations=has_annotations
+        "coco",
+        split,
+        class_names,
+        class_ids,
+        _records(rows, objects, problems),
+        problems,
+        has_annotations="annotations" in content,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"Expected an annotation file. Received: {path}, which is not there."
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"Expected a whole JSON file. Received: {path} ({error}).") from error
-    lists = ("images", "categories", "annotations")
-    if (
-        not isinstance(content, dict)
-        or "images" not in content
-        or "categories" not in content
-        or not all(isinstance(content.get(name, []), list) for name in lists)
-    ):
-        raise UserError(
-            "Expected COCO's form: an object with the lists images, categories and annotations. "
-            f"Received: {path}, which has another one. See https://cocodataset.org, Data format."
-        )
-    return content
-
-
-def _classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[int, int]]:
-    """Returns names, original ids and id -> contiguous index, in the order of the ids.
-
-    Two ids of one name are one class: Roboflow adds a parent, which may be called as its child.
-    """
-    try:
-        names = {int(row["id"]): str(row["name"]) for row in content["categories"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"Expected categories with an id and a name. Received: {path} ({error!r})."
-        ) from error
-    class_names = list(dict.fromkeys(names[key] for key in sorted(names)))
-    annotations = content.get("annotations") or []
-    used = {row.get("category_id") for row in annotations if _has_plain(row, "category_id")}
-    class_ids = [
-        min((key for key in names if names[key] == name), key=lambda key: (key not in used, key))
-        for name in class_names
-    ]
-    return class_names, class_ids, {key: class_names.index(names[key]) for key in names}
-
-
-def _has_plain(row: Any, key: str) -> bool:
-    """Returns whether `row` is an object whose `key` is a number or a text, as an id must be."""
-    return isinstance(row, dict) and isinstance(row.get(key), int | str)
-
-
-def _objects_by_image(rows: list, class_index: dict[int, int], problems: Problems) -> dict:
-    """Returns image id -> [(box xyxy, class, ignore, area), ...]."""
-    objects = defaultdict(list)
-    for row in rows:
-        try:
-            x, y, width, height = (float(value) for value in row["bbox"])
-            image_id, category = row["image_id"], row["category_id"]
-            if category not in class_index:
-                note_problem(problems, "undeclared class", f"annotation {row.get('id')}")
-                continue
-            area = float(row.get("area") or width * height)
-            box = (x, y, x + width, y + height)
-            objects[image_id].append((box, class_index[category], bool(row.get("iscrowd")), area))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            shown = row.get("id") if isinstance(row, dict) else row
-            note_problem(problems, "malformed annotation", f"annotation {shown}")
-    return objects
-
-
-def _present_pictures(rows: list, folder: Path, problems: Problems) -> list[tuple]:
-    """Returns (id, file name, path, (h, w) or None) of each picture that is there, once."""
-    listings: dict[str, set[str]] = {}
-    seen, present = set(), []
-    for row in rows:
-        if (
-            not isinstance(row, dict)
-            or not isinstance(row.get("file_name"), str)
-            or "id" not in row
-        ):
-            note_problem(problems, "malformed picture entry", str(row)[:80])
-            continue
-        path = picture_path(folder, row["file_name"])
-        if path is None:
-            note_problem(problems, "picture outside the data folder", row["file_name"])
-        elif row["id"] in seen:
-            note_problem(problems, "picture id twice", row["file_name"])
-        elif not _is_there(path, listings):
-            note_problem(problems, "missing picture", row["file_name"])
-        else:
-            seen.add(row["id"])
-            size = (row.get("height"), row.get("width"))
-            valid = all(isinstance(side, int) and side > 0 for side in size)
-            present.append((row["id"], row["file_name"], path, size if valid else None))
-    return present
-
-
-def _is_there(path: str, listings: dict[str, set[str]]) -> bool:
-    """Looks `path` up in its folder's listing: one system call for a folder, not for a file."""
-    folder, name = os.path.split(path)
-    if folder not in listings:
-        try:
-            listings[folder] = {entry.name for entry in os.scandir(folder) if entry.is_file()}
-        except OSError:
-            listings[folder] = set()
-    return name in listings[folder]
 
 
 def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Record]:
@@ -257,7 +147,7 @@ def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Recor
     for image_id, file_name, path, size in rows:
         size = size or read_sizes[path]
         if size is None:
-            note_problem(problems, "unreadable picture", file_name)
+            problems.note(picture_fault(path), file_name)
             continue
         image, found = ImageRef(path), objects.get(image_id, [])
         records.append(

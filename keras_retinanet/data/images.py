@@ -1,6 +1,6 @@
 """Encoded pictures -> uint8 RGB arrays, and their sizes from the header alone.
 
-EXIF rotation is not applied: boxes are annotated on the stored pixels, as COCO's are.
+EXIF rotation is not applied: boxes are annotated on the stored pixels, as COCO's are (`exif`).
 """
 
 import io
@@ -12,21 +12,26 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.data.headers import (
+    READERS,
+    PictureError,
+    read_header,
+    unreadable,
+)
 
-# Pillow's own limit: a header that promises more is a decompression bomb.
-MAX_PIXELS = 178_956_970
 HEADER_THREADS = 8
-_TF_FORMATS = {"JPEG": tf.io.decode_jpeg, "PNG": tf.io.decode_png, "BMP": tf.io.decode_bmp}
+# TensorFlow's decoders leave other threads running. Not its BMP: it reads palettes as grey values.
+_TF_FORMATS = {"JPEG": tf.io.decode_jpeg, "PNG": tf.io.decode_png}
 
 
 def image_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     """Returns (height, width) in pixels, from the header of a picture file or of its bytes.
 
     Raises:
-        UserError: it is no picture, is empty or has more than `MAX_PIXELS`; not readable.
+        PictureError: it is no picture, is empty or has more than `MAX_PIXELS`; not readable.
     """
-    return _header(source)[1]
+    header = read_header(source)
+    return header.height, header.width
 
 
 def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | None]:
@@ -35,23 +40,32 @@ def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | None]:
     def size_or_none(path: str) -> tuple[int, int] | None:
         try:
             return image_size(path)
-        except UserError:
+        except PictureError:
             return None
 
     with ThreadPool(HEADER_THREADS) as pool:
         return pool.map(size_or_none, paths, chunksize=64)
 
 
-def decode_image(encoded: bytes) -> np.ndarray:
-    """Returns the picture of an encoded file as uint8 RGB (H, W, 3); of a GIF the first frame.
+def picture_fault(path: str | os.PathLike[str]) -> str:
+    """Returns the kind of problem of a file that `image_sizes` has no size for."""
+    try:
+        image_size(path)
+    except PictureError as error:
+        return error.kind
+    return "unreadable picture"
 
-    JPEG, PNG and BMP are decoded by TensorFlow, which leaves other threads running; what it
-    refuses and all other formats by Pillow. Transparency is dropped, not blended.
+
+def decode_image(encoded: bytes) -> np.ndarray:
+    """Returns the picture of an encoded file as uint8 RGB (H, W, 3); of several the first.
+
+    JPEG and PNG are decoded by TensorFlow, what it refuses and all other formats by Pillow.
+    Transparency is dropped, not blended; of 16 bits the upper 8 are kept.
 
     Raises:
-        UserError: it cannot be decoded to the end, or has more than `MAX_PIXELS`.
+        PictureError: it cannot be decoded to the end, or has more than `MAX_PIXELS`.
     """
-    kind, _ = _header(encoded)
+    kind = read_header(encoded).kind
     if kind in _TF_FORMATS:
         try:
             # Decoders run on the CPU; without this a GPU machine copies the result there and back.
@@ -60,28 +74,19 @@ def decode_image(encoded: bytes) -> np.ndarray:
         except tf.errors.InvalidArgumentError:
             pass  # A variant TensorFlow does not know, or damaged: Pillow decides.
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            return np.asarray(image.convert("RGB"))
+        with READERS[kind](io.BytesIO(encoded)) as image:
+            return _as_rgb(image)
     except Exception as error:  # Pillow's plugins raise whatever their format's parser raised.
-        raise _not_a_picture(f"{len(encoded)} bytes", error) from error
+        raise unreadable(f"{len(encoded)} bytes", error) from error
 
 
-def _header(source) -> tuple[str | None, tuple[int, int]]:
-    """Returns (Pillow's name of the format, (height, width))."""
-    shown = f"{len(source)} bytes" if isinstance(source, bytes) else f"file {source}"
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            width, height = image.size
-            kind = image.format
-    except Exception as error:
-        raise _not_a_picture(shown, error) from error
-    if width * height > MAX_PIXELS or width < 1 or height < 1:
-        raise _not_a_picture(shown, f"{width} x {height} pixels")
-    return kind, (height, width)
-
-
-def _not_a_picture(shown: str, why: object) -> UserError:
-    return UserError(
-        f"Expected a whole picture (JPEG, PNG, BMP, GIF, WebP ...). Received: {shown} ({why}). "
-        "Replace or remove the file."
-    )
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    # Pillow warns of a palette's transparency that it drops, which is what is wanted here.
+    image.info.pop("transparency", None)
+    if image.mode.startswith("I;16"):
+        # convert("RGB") would cut at 255.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of 32 bits, Pillow's mode {image.mode}, without a known range")
+    return np.asarray(image.convert("RGB"))

@@ -3,20 +3,16 @@
 Boxes are xyxy in pixels of the stored picture. Class ids are contiguous and foreground only.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
+from keras_retinanet.data.problems import Problems
 from keras_retinanet.errors import UserError
 
-# How many names a summary line shows of each kind of problem.
-SHOWN_PROBLEMS = 3
-
-# Kind of problem -> the files, pictures or annotations that had it.
-Problems = dict[str, list[str]]
+# Boxes often pass the border by a rounded pixel; more is counted.
+BORDER_TOLERANCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,8 @@ class Record:
         ignore: (N,) bool: crowd or difficult. Neither an object to find nor background.
         areas: (N,) float32: the annotation's own area (COCO's is the mask's) in pixels.
         file_name: what messages call the picture.
+        orientation: the EXIF orientation 1..8 to apply after decoding (1: none). All the other
+            fields are of the turned picture.
     """
 
     image_id: int | str
@@ -55,6 +53,7 @@ class Record:
     ignore: np.ndarray
     areas: np.ndarray
     file_name: str
+    orientation: int = 1
 
 
 def read_slice(image: ImageRef) -> bytes:
@@ -80,7 +79,7 @@ class Dataset:
     class_names: list[str]
     class_ids: list[int]
     records: Sequence[Record]
-    problems: Problems = field(default_factory=dict)
+    problems: Problems = field(default_factory=Problems)
     has_annotations: bool = True
     reader: Callable[[ImageRef], bytes] = read_slice
 
@@ -89,18 +88,37 @@ class Dataset:
         return self.reader(self.records[index].image)
 
 
-def note_problem(problems: Problems, kind: str, what: str) -> None:
-    """Adds `what` (a file, a box, ...) to the problems of a `kind`."""
-    problems.setdefault(kind, []).append(what)
+def sound_box(
+    box: Sequence[float], size: tuple[int, int], problems: Problems, *, where: str
+) -> tuple[float, float, float, float] | None:
+    """Returns `box` xyxy with its corners in order; None, counted, if it can teach nothing.
 
-
-def problem_lines(problems: Problems) -> list[str]:
-    """Returns one line for each kind of problem: how many, and the first few names."""
-    lines = []
-    for kind, what in problems.items():
-        more = f" and {len(what) - SHOWN_PROBLEMS} more" if len(what) > SHOWN_PROBLEMS else ""
-        lines.append(f"{kind}: {len(what)} ({', '.join(what[:SHOWN_PROBLEMS])}{more})")
-    return lines
+    Args:
+        size: (height, width) of the picture in pixels.
+        where: the picture or annotation, for the count.
+    """
+    height, width = size
+    shown = f"{where} {[float(value) for value in box]}"
+    # As float32, as which they are kept: a side may be too long, or too short, for it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        x1, y1, x2, y2 = np.array(box, np.float32)
+        is_finite = np.isfinite((x2 - x1) * (y2 - y1))
+    if not is_finite:
+        problems.note("box not finite", shown)
+        return None
+    if x2 < x1 or y2 < y1:
+        problems.note("box with swapped corners", shown)
+        x1, y1, x2, y2 = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+    if not (x2 > x1 and y2 > y1):
+        problems.note("box without area", shown)
+        return None
+    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+        problems.note("box outside the picture", shown)
+        return None
+    overhang = max(-x1, -y1, x2 - width, y2 - height)
+    if overhang > BORDER_TOLERANCE:
+        problems.note("box partly outside", shown)
+    return float(x1), float(y1), float(x2), float(y2)
 
 
 def make_record(
@@ -112,22 +130,25 @@ def make_record(
     objects: Iterable[tuple[Sequence[float], int, bool, float | None]],
     problems: Problems,
 ) -> Record:
-    """Builds a record of the objects that have an area; the others are counted in `problems`.
+    """Builds a record of the objects that have an area in the picture; repairs are counted.
+
+    Swapped corners are put in order. A box partly outside is kept as its file has it, for scoring;
+    training cuts it at the border.
 
     Args:
         size: (height, width) in pixels.
         objects: of each the box xyxy in pixels, the contiguous class, whether to ignore it, and
             the annotation's own area (None: the box's).
-        problems: gets a "degenerate box" for each box that is not finite or has no area.
+        problems: gets what is dropped or repaired.
     """
     kept = []
     for box, class_index, ignore, area in objects:
-        x1, y1, x2, y2 = box
-        # Written so that a NaN fails; an infinite side has no finite area.
-        if not (x2 > x1 and y2 > y1 and np.isfinite((x2 - x1) * (y2 - y1))):
-            note_problem(problems, "degenerate box", f"{file_name} {[float(v) for v in box]}")
-            continue
-        kept.append((box, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area))
+        sound = sound_box(box, size, problems, where=file_name)
+        if sound is not None:
+            x1, y1, x2, y2 = sound
+            kept.append(
+                (sound, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area)
+            )
     return Record(
         image_id=image_id,
         image=image,
@@ -139,18 +160,6 @@ def make_record(
         areas=np.array([area for *_, area in kept], np.float32),
         file_name=file_name,
     )
-
-
-def picture_path(folder: str | os.PathLike[str], file_name: str) -> str | None:
-    """Returns the path of `file_name` in `folder`, or None where it would lead out of it.
-
-    An annotation names its picture, and an annotation may come from anywhere: absolute names,
-    drive letters and ".." are refused, for POSIX and for Windows.
-    """
-    for form in (PurePosixPath(file_name), PureWindowsPath(file_name)):
-        if form.anchor or ".." in form.parts or not form.parts:
-            return None
-    return None if "\0" in file_name else os.path.join(folder, file_name)
 
 
 def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.config import DataConfig
+from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.data.splits import match_split
 
@@ -93,7 +94,12 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         name = f"shapes:{split}:{index}:{config.shapes_size}"
         side = config.shapes_size
         record = make_record(
-            index, ImageRef(name), (side, side), file_name=name, objects=objects, problems={}
+            index,
+            ImageRef(name),
+            (side, side),
+            file_name=name,
+            objects=objects,
+            problems=Problems(),
         )
         records.append(record)
     ids = list(range(1, len(CLASS_NAMES) + 1))

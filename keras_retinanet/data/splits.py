@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 
@@ -88,10 +89,10 @@ def random_split(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     order = np.random.default_rng(seed).permutation(count)
     val_count = max(1, round(VAL_FRACTION * count))
 
-    def part(indices: np.ndarray, name: str, problems: dict) -> Dataset:
+    def part(indices: np.ndarray, name: str, problems: Problems) -> Dataset:
         records = [dataset.records[index] for index in sorted(indices)]
         return replace(dataset, split=name, records=records, problems=problems)
 
     # What was found while loading is told once, with the training part.
     train = part(order[val_count:], "train", dataset.problems)
-    return train, part(order[:val_count], "val", {})
+    return train, part(order[:val_count], "val", Problems(strict=dataset.problems.strict))

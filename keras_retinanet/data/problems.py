@@ -1,0 +1,98 @@
+"""What was wrong with a data set, and what was done about it: repaired, skipped, counted.
+
+`KINDS` is the one list of what real files do wrong. Whatever is not in it is an error.
+"""
+
+import threading
+
+from keras_retinanet.errors import UserError
+
+# How many names a summary line shows of each kind of problem.
+SHOWN_PROBLEMS = 3
+
+# Kind of problem -> what is done about it.
+KINDS = {
+    # Boxes.
+    "box without area": "dropped",
+    "box not finite": "dropped",
+    "box outside the picture": "dropped",
+    "box partly outside": "cut at the border",
+    "box with swapped corners": "corners put in order",
+    "number as text": "read as a number",
+    "area not sound": "the box's own counts",
+    "undeclared class": "box dropped",
+    "malformed annotation": "box dropped",
+    # Pictures and the entries that name them.
+    "missing picture": "skipped",
+    "picture outside the data folder": "skipped",
+    "unreadable picture": "skipped",
+    "huge picture": "skipped",
+    "malformed picture entry": "skipped",
+    "picture id twice": "second one skipped",
+    "annotation id twice": "both kept",
+    "annotations of an unlisted picture": "skipped",
+    "missing annotation": "picture skipped",
+    "unreadable annotation": "picture skipped",
+    "damaged record": "skipped",
+    "missing shard": "left out",
+    "picture name with backslashes": "read as folders",
+    "picture name in another case": "taken",
+    "picture of another size than annotated": "its own size counts",
+    "more boxes than max_boxes": "the first are kept",
+}
+
+
+def _printable(text: str) -> str:
+    """Returns `text` with all that no file or terminal should get written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+class Problems(dict[str, list[str]]):
+    """Kind of problem -> the files, pictures or boxes that had it, in the order they were met.
+
+    Attributes:
+        strict: whether the first problem is an error.
+        error: that error. A reader in a thread of tf.data cannot raise it through the graph.
+    """
+
+    def __init__(self, *, strict: bool = False):
+        super().__init__()
+        self.strict = strict
+        self.error: UserError | None = None
+        self._lock = threading.Lock()
+
+    def note(self, kind: str, what: str) -> None:
+        """Counts one problem.
+
+        Args:
+            kind: one of `KINDS`.
+            what: the file, its line or the box: enough to find it.
+
+        Raises:
+            UserError: `strict`; names the problem and where it is.
+            KeyError: `kind` is not among `KINDS`.
+        """
+        done = KINDS[kind]
+        what = _printable(what)
+        if self.strict:
+            self.error = self.error or UserError(
+                f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "
+                f"leave --strict out to have it {done}."
+            )
+            raise self.error
+        with self._lock:
+            self.setdefault(kind, []).append(what)
+
+    def lines(self) -> list[str]:
+        """Returns one line for each kind: how many, what was done, and the first few names."""
+        lines = []
+        for kind, what in self.items():
+            more = f" and {len(what) - SHOWN_PROBLEMS} more" if len(what) > SHOWN_PROBLEMS else ""
+            names = ", ".join(what[:SHOWN_PROBLEMS])
+            lines.append(f"{kind}, {KINDS[kind]}: {len(what)} ({names}{more})")
+        return lines

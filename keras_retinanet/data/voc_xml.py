@@ -1,0 +1,122 @@
+"""One VOC XML file -> its objects, each with its line. Built on expat, which counts lines.
+
+Nothing of a file can run away: a DOCTYPE, which entity bombs and outside files need, is refused,
+and so is what is nested deeper than VOC's own files are. No tree is built.
+"""
+
+import os
+import re
+from typing import NamedTuple
+from xml.parsers import expat
+
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+# annotation/object/part/bndbox/xmin is the deepest that VOC writes; tools add a few.
+MAX_DEPTH = 32
+# Of an <object>: the paths to its fields. Its <part>s have names and boxes of their own.
+_FIELDS: dict[tuple[str, ...], str] = {("name",): "name", ("difficult",): "difficult"}
+for _side in SIDES:
+    _FIELDS["bndbox", _side] = _side
+_OBJECT_DEPTH = 2
+# Expat knows one byte a letter and Unicode; these are the others that labelling tools write.
+_MULTIBYTE = frozenset(
+    "gb2312 gbk gb18030 cp936 big5 cp950 shift_jis shift-jis sjis cp932 euc-jp euc-kr cp949".split()
+)
+_DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+
+
+class VocFileError(ValueError):
+    """The file is no whole, plain XML; says why and in which line."""
+
+
+class VocObject(NamedTuple):
+    """An <object> as its file has it: every field is a text, "" where it is missing."""
+
+    line: int
+    name: str
+    difficult: str
+    sides: tuple[str, ...]
+
+
+def read_objects(path: str | os.PathLike[str]) -> list[VocObject]:
+    """Returns the objects of an annotation file, in its order.
+
+    Raises:
+        VocFileError: it cannot be read, is cut off, or has what VOC's files do not have.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return parse_objects(stream.read())
+    except OSError as error:
+        raise VocFileError(error.strerror or str(error)) from error
+
+
+def parse_objects(content: bytes) -> list[VocObject]:
+    """Returns the objects of the bytes of an annotation file; raises as `read_objects`."""
+    declared = _DECLARED.match(content[:200])
+    encoding = declared[1].decode().lower() if declared else ""
+    handlers = _Handlers()
+    try:
+        if encoding in _MULTIBYTE:
+            content, encoding = content.decode(encoding).encode(), "utf-8"
+        else:
+            encoding = ""
+        return handlers.parse(content, encoding or None)
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        message = str(error)
+        line = "" if "line " in message else f": line {handlers.line}"
+        raise VocFileError(message + line) from error
+
+
+class _Handlers:
+    """What expat calls; keeps the path to where it is, and the objects so far."""
+
+    def __init__(self) -> None:
+        self.objects: list[VocObject] = []
+        self._parser: expat.XMLParserType | None = None
+        self._path: list[str] = []
+        self._fields: dict[str, str] = {}
+        self._current: str | None = None
+        self._object_line = 0
+
+    @property
+    def line(self) -> int:
+        return self._parser.CurrentLineNumber if self._parser is not None else 1
+
+    def parse(self, content: bytes, encoding: str | None) -> list[VocObject]:
+        self._parser = parser = expat.ParserCreate(encoding)
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.Parse(content, True)
+        return self.objects
+
+    def _start(self, tag: str, _attributes: dict) -> None:
+        self._path.append(tag)
+        if len(self._path) > MAX_DEPTH:
+            raise VocFileError(f"nested deeper than {MAX_DEPTH} elements: line {self.line}")
+        self._current = None
+        if len(self._path) < _OBJECT_DEPTH or self._path[_OBJECT_DEPTH - 1] != "object":
+            return
+        if len(self._path) == _OBJECT_DEPTH:
+            self._fields, self._object_line = {}, self.line
+        field = _FIELDS.get(tuple(self._path[_OBJECT_DEPTH:]))
+        if field is not None and field not in self._fields:  # the first one counts
+            self._fields[field], self._current = "", field
+
+    def _end(self, tag: str) -> None:
+        self._current = None
+        if len(self._path) == _OBJECT_DEPTH and tag == "object":
+            texts = {key: text.strip() for key, text in self._fields.items()}
+            sides = tuple(texts.get(side, "") for side in SIDES)
+            name, difficult = texts.get("name", ""), texts.get("difficult", "")
+            self.objects.append(VocObject(self._object_line, name, difficult, sides))
+        self._path.pop()
+
+    def _text(self, text: str) -> None:
+        if self._current is not None:
+            self._fields[self._current] += text
+
+    def _doctype(self, *_: object) -> None:
+        raise VocFileError(f"a DOCTYPE, which VOC files do not have: line {self.line}")

@@ -1,0 +1,1 @@
+"""What real files do wrong: one table of faults, training over them, and fuzzing."""
