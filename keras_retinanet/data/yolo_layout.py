@@ -1,0 +1,209 @@
+"""Where the parts of a YOLO data set lie: its data.yaml read safely, its places found."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keras_retinanet.config import DataConfig
+from keras_retinanet.data.source_files import excerpt, is_picture, numbered_lines
+from keras_retinanet.errors import UserError
+
+DEFAULT_DIR = "data/yolo"
+YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+CLASS_FILE = "classes.txt"
+SPLITS = ("train", "val", "valid", "test")
+# Exports name a test part even where there is none.
+OPTIONAL_SPLIT = "test"
+NOTHING = ("", "null", "~")
+LAYOUT = f"data.yaml with train, val and names; or {CLASS_FILE}, images/*.jpg and labels/*.txt"
+# The 1,203 names of LVIS take 30 kB.
+MAX_YAML_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set's parts.
+
+    Attributes:
+        folder: nothing outside is read, unless `allow_outside`; `root`: what places are below.
+        names: class number -> name.
+        places: split -> folders, or txt files that list pictures; empty without splits.
+        has_keypoints: rows are boxes with key points, not outlines.
+    """
+
+    folder: Path
+    root: Path
+    names: dict[int, str]
+    places: dict[str, list[str]] = field(default_factory=dict)
+    has_keypoints: bool = False
+    allow_outside: bool = False
+
+
+class _Loader(yaml.BaseLoader):
+    """Texts, lists and mappings alone (so `no` is a name), and no aliases, which can be bombs."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
+def find_layout(config: DataConfig) -> Layout:
+    """Returns the layout that `config.annotations` (a YAML) or `config.data_dir` has.
+
+    Raises:
+        UserError: there is none, or its YAML is cut off or of another form.
+    """
+    if config.annotations is not None:
+        file = Path(config.annotations)
+        return _from_yaml(file, Path(config.data_dir or file.parent), config)
+    folder = Path(config.data_dir or DEFAULT_DIR)
+    for name in YAML_FILES:
+        if (folder / name).is_file():
+            return _from_yaml(folder / name, folder, config)
+    for file in (folder / CLASS_FILE, folder / "labels" / CLASS_FILE):
+        if file.is_file():
+            return _from_class_file(file, folder, config)
+    raise UserError(
+        f"Expected a YOLO data set: {LAYOUT}. Received: data_dir={folder}, without them. Point "
+        "--data_dir at one, or name the YAML with --annotations FILE."
+    )
+
+
+def resolve(layout: Layout, text: str) -> Path:
+    """Returns the folder or list that `text` of the YAML means.
+
+    Below `path`, as written; else without a leading "../", as Ultralytics does for Roboflow's
+    exports; else below the YAML's folder, where a data set ends up that has been moved.
+
+    Raises:
+        UserError: none of these is there and inside the data set's folder.
+    """
+    found = _look_up(layout, text)
+    if found is None:
+        raise UserError(
+            f"Expected a folder of pictures, or a list of them, inside {layout.folder}. "
+            f"Received: {excerpt(text)}, which is not there. Mend path, train, val or test of the "
+            "YAML, or read outside of that folder with --set data.allow_outside=true."
+        )
+    return found
+
+
+def is_inside(folder: str | Path, path: str | Path) -> bool:
+    """Returns whether `path` is `folder` or below it, by its name: links are the user's own."""
+    outer, inner = os.path.abspath(folder), os.path.abspath(path)
+    return os.path.commonpath([outer, inner]) == outer
+
+
+def _look_up(layout: Layout, text: str) -> Path | None:
+    plain = text.replace("\\", "/")
+    names = [plain] if not plain.startswith("../") else [plain, plain.removeprefix("../")]
+    for root in (layout.root, layout.folder):
+        for name in names:
+            path = root / name
+            # Unlike Path.exists, this is False for a name that is too long for any file.
+            if (layout.allow_outside or is_inside(layout.folder, path)) and os.path.exists(path):
+                return path
+    return None
+
+
+def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
+    """Returns the layout without a YAML: a split for each folder below images/, if there are."""
+    try:
+        names = [text.strip() for _, text in numbered_lines(file)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Expected a class name a line. Received: {file}, {error}.") from error
+    images = folder / "images"
+    entries = sorted(images.iterdir()) if images.is_dir() else []
+    parts = [] if any(map(is_picture, entries)) else [path for path in entries if path.is_dir()]
+    return Layout(
+        folder,
+        folder,
+        dict(enumerate(name for name in names if name)),
+        {path.name: [f"images/{path.name}"] for path in parts},
+        allow_outside=config.allow_outside,
+    )
+
+
+def _from_yaml(file: Path, folder: Path, config: DataConfig) -> Layout:
+    content = _read_yaml(file)
+    places = {name: _texts(content.get(name, ""), name, file) for name in SPLITS}
+    path = content.get("path", "")
+    if not isinstance(path, str) or "\0" in path:
+        raise _wrong(file, "path", path)
+    layout = Layout(
+        folder,
+        folder if path in NOTHING else folder / path,
+        _class_names(content, file),
+        {name: texts for name, texts in places.items() if texts},
+        "kpt_shape" in content,
+        config.allow_outside,
+    )
+    if not any(_look_up(layout, text) for text in layout.places.get(OPTIONAL_SPLIT, [])):
+        layout.places.pop(OPTIONAL_SPLIT, None)
+    if not layout.places:
+        raise _wrong(file, "train, val", "none of them")
+    return layout
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MAX_YAML_BYTES:
+            raise ValueError(f"more than {MAX_YAML_BYTES} bytes")
+        text = "".join(line for _, line in numbered_lines(file))
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise _no_yaml(
+            file, f"line {line}: {excerpt(str(error.problem or error.context))}"
+        ) from error
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        raise _no_yaml(file, excerpt(str(error))) from error
+    except RecursionError as error:
+        raise _no_yaml(file, "nested too deep") from error
+    if not isinstance(content, dict):
+        raise _no_yaml(file, "line 1: no mapping")
+    return content
+
+
+def _texts(value: Any, key: str, file: Path) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) and "\0" not in text for text in values):
+        raise _wrong(file, key, value)
+    return [text for text in values if text not in NOTHING]
+
+
+def _class_names(content: dict[str, Any], file: Path) -> dict[int, str]:
+    names = content.get("names")
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(names, list):
+        pairs = list(enumerate(names))
+    elif isinstance(names, dict):
+        pairs = list(names.items())
+    try:
+        numbered = {int(key): name for key, name in pairs}
+    except ValueError:
+        numbered = {}
+    if not numbered or not all(isinstance(name, str) and name for name in numbered.values()):
+        raise _wrong(file, "names", names)
+    if "nc" in content and content["nc"] != str(len(numbered)):
+        raise _wrong(file, f"nc: {len(numbered)}, as many as names", content["nc"])
+    return dict(sorted(numbered.items()))
+
+
+def _wrong(file: Path, key: str, value: Any) -> UserError:
+    return UserError(
+        "Expected train, val, test: a folder, a list of pictures, or several; names: the class "
+        f"names, by number; nc: how many. Received: {file}, {key}: {excerpt(str(value))}. Mend it."
+    )
+
+
+def _no_yaml(file: Path, why: str) -> UserError:
+    return UserError(
+        f"Expected YAML of at most {MAX_YAML_BYTES >> 20} MiB, without aliases. "
+        f"Received: {file}, {why}. Mend it."
+    )
