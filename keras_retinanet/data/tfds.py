@@ -4,30 +4,28 @@ Its TFRecord shards are indexed once, picture by picture, and then read at rando
 that the same order, seeds and resuming hold as for files.
 """
 
+import functools
 import os
-import struct
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.images import image_size
+from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import (
     Dataset,
     ImageRef,
-    Problems,
     Record,
     make_record,
-    note_problem,
     read_slice,
 )
+from keras_retinanet.data.shards import index_shards
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 
-# A TFRecord: length (uint64), checksum of it (uint32), the bytes, checksum of them (uint32).
-_HEADER = struct.Struct("<QI")
-_FOOTER_BYTES = 4
 # COCO's 80 classes carry ids up to 90: these ten were never published.
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = [class_id for class_id in range(1, 91) if class_id not in _COCO_GAPS]
@@ -52,7 +50,8 @@ def splits(config: DataConfig) -> list[str]:
 def load(config: DataConfig, split: str | None) -> Dataset:
     """Indexes one split: each record's place in its shard, its picture's size and its boxes.
 
-    Reads the shards once from end to end. Crowd and difficult objects become boxes to ignore.
+    Reads the shards once from end to end, in parallel. Crowd and difficult objects become boxes
+    to ignore.
 
     Args:
         config: `name` ("coco/2017") and `data_dir` (None: TFDS's own folder) are used.
@@ -60,20 +59,16 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
     Raises:
         UserError: the data set is unknown, not prepared, not in TFRecords, has no boxes or no
-            such split.
+            such split; a shard is cut off.
     """
     builder = _builder(config)
     split = match_split(split or "train", sorted(builder.info.splits), str(config.name))
     objects_key, label_key, class_names = _box_features(builder)
-    problems: Problems = {}
-    records: list[Record] = []
-    for path in builder.info.splits[split].filepaths:
-        for offset, example in _examples(os.fspath(path)):
-            image = ImageRef(os.fspath(path), offset, len(example))
-            name = f"{split}/{len(records)}"
-            record = _record(image, example, (objects_key, label_key), name, problems)
-            if record is not None:
-                records.append(record)
+    problems = Problems(strict=config.strict)
+    paths = [os.fspath(path) for path in builder.info.splits[split].filepaths]
+    records = index_shards(
+        paths, functools.partial(_record, keys=(objects_key, label_key)), problems
+    )
     is_coco = builder.name == "coco" and len(class_names) == len(COCO_IDS)
     class_ids = COCO_IDS if is_coco else list(range(1, len(class_names) + 1))
     reader = read_picture
@@ -144,31 +139,22 @@ def _box_features(builder: Any) -> tuple[str, str | None, list[str]]:
     )
 
 
-def _examples(path: str) -> Iterator[tuple[int, bytes]]:
-    """Gives (offset, bytes) of each record of a TFRecord shard."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as stream:
-        while header := stream.read(_HEADER.size):
-            length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else -1
-            offset = stream.tell()
-            # A cut file may promise any length: never ask for more than it has.
-            if length < 0 or offset + length + _FOOTER_BYTES > size:
-                raise UserError(f"Expected a whole TFRecord file. Received: {path}, cut off.")
-            yield offset, stream.read(length)
-            stream.seek(_FOOTER_BYTES, os.SEEK_CUR)
-
-
 def _record(
-    image: ImageRef, example: bytes, keys: tuple[str, str | None], name: str, problems: Problems
+    image: ImageRef, example: bytes, problems: Problems, *, keys: tuple[str, str | None]
 ) -> Record | None:
-    features = tf.train.Example.FromString(example).features.feature
+    name = f"{Path(image.path).name}@{image.offset}"
+    try:
+        features = tf.train.Example.FromString(example).features.feature
+    except DecodeError as error:
+        problems.note("unreadable annotation", f"{name} ({error})")
+        return None
     file_name = name
     if features["image/filename"].bytes_list.value:
         file_name = features["image/filename"].bytes_list.value[0].decode("utf-8", "replace")
     try:
         height, width = image_size(_picture(features))
     except (UserError, IndexError):
-        note_problem(problems, "unreadable picture", file_name)
+        problems.note("unreadable picture", file_name)
         return None
     objects_key, label_key = keys
     # TFDS's boxes: ymin, xmin, ymax, xmax as fractions of the sides, all objects in one list.

@@ -1,0 +1,123 @@
+"""Write a data set in another form: coco, voc, csv, yolo or tfrecord.
+
+Examples:
+    keras_retinanet dataset convert bccd bccd_coco --to coco
+    keras_retinanet dataset convert coco shards --to tfrecord --split train,val --workers 8
+    keras_retinanet dataset convert labels.csv out --to yolo --from csv --classes cat,dog
+
+SRC is a folder or an annotation file; what it is is recognised, unless --from says it. DST must be
+new or empty. What is repaired, skipped, or cannot be held by the other form is printed.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.commands.common import import_tensorflow
+from keras_retinanet.config import DataConfig
+from keras_retinanet.errors import UserError
+
+# Those of `data.writers.WRITERS`, which only a handler may import.
+FORMS = ("coco", "voc", "csv", "yolo", "tfrecord")
+# The source that has no files.
+EMBEDDED = "shapes"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags to the parser."""
+    add = parser.add_argument
+    add("src", metavar="SRC", help="folder or annotation file (or shapes, the embedded scenes)")
+    add("dst", metavar="DST", help="folder to write, new or empty")
+    add("--to", required=True, choices=FORMS, help="form to write")
+    add("--from", dest="source", metavar="SOURCE", help="what SRC is (default: recognised)")
+    add("--name", help="tfds: which data set, such as coco/2017; voc: a year of the devkit")
+    add("--images", metavar="DIR", help="picture folder of an annotation file")
+    add("--class_file", metavar="FILE", help="csv: the classes and their ids")
+    add("--split", metavar="A,B", help="these splits alone (default: all)")
+    add("--classes", metavar="A,B", help="these classes alone, in this order")
+    add("--shards", type=int, metavar="N", help="tfrecord: files per split")
+    add("--workers", type=int, metavar="N", help="tfrecord: processes (default: one per core)")
+    add("--strict", action="store_true", help="stop at the first problem of the data")
+    add("--allow_outside", action="store_true", help="read pictures outside of SRC")
+
+
+def run(args: Namespace) -> int:
+    """Read the splits and write them; return the exit code."""
+    for flag in ("shards", "workers"):
+        count = getattr(args, flag)
+        if count is not None and count < 1:
+            raise UserError(f"Expected --{flag} of 1 or more. Received: {count}. Raise it.")
+    import_tensorflow()
+    from tqdm import tqdm
+
+    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.writers import write_dataset
+    from keras_retinanet.data.writers.pictures import WriteOptions
+
+    config = source_config(args)
+    splits = {name: load_dataset(config, name) for name in _split_names(config, args.split)}
+    for name, dataset in splits.items():
+        boxes = sum(len(record.boxes) for record in dataset.records)
+        ignored = sum(int(record.ignore.sum()) for record in dataset.records)
+        print(
+            f"{name}: {len(dataset.records)} pictures, {boxes} boxes ({ignored} to ignore), "
+            f"{len(dataset.class_names)} classes"
+        )
+    total = sum(len(dataset.records) for dataset in splits.values())
+    with tqdm(total=total, unit=" pictures", desc="writing", disable=None) as bar:
+        options = WriteOptions(shards=args.shards, workers=args.workers, tick=bar.update)
+        lost = write_dataset(splits, args.dst, args.to, options)
+    for name, dataset in splits.items():
+        for line in dataset.problems.lines():
+            print(f"  {name}: {line}")
+    for sentence in lost:
+        print(f"  {args.to}: {sentence}")
+    print(f"Wrote {args.dst} as {args.to}.")
+    return 0
+
+
+def source_config(args: Namespace) -> DataConfig:
+    """Return where and how to read SRC; print what it was recognised as.
+
+    Raises:
+        UserError: SRC is not there, or is nothing known.
+    """
+    from keras_retinanet.data.recognition import recognise
+
+    src = Path(args.src)
+    keys: dict[str, Any]
+    if args.source == EMBEDDED or (args.src == EMBEDDED and not src.exists()):
+        keys = {"source": EMBEDDED}
+    elif not src.exists():
+        raise UserError(f"Expected a folder or an annotation file. Received: {src}, not there.")
+    elif args.source is None:
+        found, sentence = recognise(src)
+        keys = dict(found)
+        print(sentence)
+    else:
+        keys = {"source": args.source, "data_dir" if src.is_dir() else "annotations": str(src)}
+    for flag in ("name", "images", "class_file"):
+        if getattr(args, flag) is not None:
+            keys[flag] = getattr(args, flag)
+    keys |= {"strict": args.strict, "allow_outside": args.allow_outside}
+    return DataConfig(**keys, classes=_words(args.classes))
+
+
+def _split_names(config: DataConfig, wanted: str | None) -> list[str]:
+    """Return the splits to convert, as the data set calls them; "all" for one without splits."""
+    from keras_retinanet.data import SOURCES
+    from keras_retinanet.data.splits import match_split
+
+    if config.source not in SOURCES:
+        raise UserError(
+            f"Expected one of the data sources {', '.join(SOURCES)}. Received: --from "
+            f"{config.source}. Name one of them, or leave --from out."
+        )
+    available = SOURCES[config.source].splits(config) or ["all"]
+    if wanted is None:
+        return available
+    return [match_split(name, available, str(config.data_dir)) for name in _words(wanted)]
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",")) if text else ()

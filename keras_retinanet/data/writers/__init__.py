@@ -1,0 +1,102 @@
+"""Data sets written as files: `WRITERS` by name, and one call that leaves nothing half-written."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from keras_retinanet.data.records import Dataset, align_classes
+from keras_retinanet.data.writers import coco, csv, tfrecord, voc, yolo
+from keras_retinanet.data.writers.pictures import WriteOptions
+from keras_retinanet.errors import UserError
+
+# Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
+# empty folder and splits of the same classes.
+WRITERS: dict[str, ModuleType] = {
+    "coco": coco,
+    "voc": voc,
+    "csv": csv,
+    "yolo": yolo,
+    "tfrecord": tfrecord,
+}
+
+
+def write_dataset(
+    splits: Mapping[str, Dataset],
+    folder: str | os.PathLike[str],
+    form: str,
+    options: WriteOptions | None = None,
+) -> list[str]:
+    """Writes a data set in another form, with its pictures, whole or not at all.
+
+    Pictures are copied byte for byte. One that cannot be read is left out, and noted in the
+    `problems` of its split.
+
+    Args:
+        splits: by name; their classes are joined by name.
+        folder: gets the files; made, or there and empty.
+        form: one of `WRITERS`.
+
+    Returns:
+        What the form cannot hold and what was changed for it, one sentence each.
+
+    Raises:
+        UserError: `folder` is not empty, or the form cannot hold the data set at all.
+    """
+    if form not in WRITERS:
+        raise UserError(f"Expected one of the forms {', '.join(WRITERS)}. Received: {form}.")
+    folder = Path(folder)
+    options = replace(options or WriteOptions(), name=folder.resolve().name)
+    lost = []
+    hidden = [name for name, dataset in splits.items() if not dataset.has_annotations]
+    if hidden and form != "coco":
+        lost = [f"Split {name} has no public boxes and is not written." for name in hidden]
+        splits = {name: dataset for name, dataset in splits.items() if name not in hidden}
+    if not splits:
+        raise UserError(f"Expected a split with boxes to write as {form}. Received: none.")
+    with _whole_folder(folder) as temporary:
+        return lost + WRITERS[form].write(_with_common_classes(splits), temporary, options)
+
+
+@contextlib.contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `folder`, which becomes it if the block succeeds."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
+            "Name another one, or remove it."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=f".{folder.name}-"))
+    try:
+        # mkdtemp makes folders private; the result gets the permissions any new one would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        yield temporary
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _with_common_classes(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """Returns the splits with the classes of all, in the first one's order, then of the others."""
+    class_ids: dict[str, int] = {}
+    for dataset in splits.values():
+        for name, class_id in zip(dataset.class_names, dataset.class_ids, strict=True):
+            class_ids.setdefault(name, class_id)
+    names, ids = list(class_ids), list(class_ids.values())
+    if len(set(ids)) < len(ids):
+        ids = list(range(1, len(ids) + 1))
+    first = next(iter(splits.values()))
+    reference = replace(first, class_names=names, class_ids=ids, records=[])
+    return {
+        name: replace(align_classes(dataset, reference), class_ids=ids)
+        for name, dataset in splits.items()
+    }

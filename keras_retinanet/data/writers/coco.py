@@ -1,0 +1,92 @@
+"""COCO JSON: `annotations/instances_<split>.json` and `<split>/<picture>`."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.data.writers.lost import image_ids_lost, renamed_lost
+from keras_retinanet.data.writers.pictures import (
+    PictureNames,
+    WriteOptions,
+    copied_pictures,
+    decimal,
+    split_words,
+)
+
+Row = tuple[Record, str]
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
+    """Writes boxes, classes with their ids, areas, and boxes to ignore as crowd regions.
+
+    Image ids stay where all of a split are different whole numbers; else they count from 1.
+
+    Args:
+        splits: of the same classes.
+        folder: an empty one.
+
+    Returns:
+        What COCO's form cannot hold.
+    """
+    words = split_words(splits, r"\w.-", "_")
+    all_names = []
+    ids: dict[ImageRef, Any] = {}
+    for split, dataset in splits.items():
+        names = PictureNames()
+        rows = list(copied_pictures(dataset, folder / words[split], names, options))
+        kept = [record.image_id for record, _ in rows]
+        if not all(isinstance(key, int) for key in kept) or len(set(kept)) < len(kept):
+            kept = list(range(1, len(rows) + 1))
+        ids |= zip((record.image for record, _ in rows), kept, strict=True)
+        prefix = "instances_" if dataset.has_annotations else "image_info_"
+        path = folder / "annotations" / f"{prefix}{words[split]}.json"
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "w", encoding="utf-8") as stream:
+            _write_json(stream, dataset, rows, kept)
+        all_names.append(names)
+    return image_ids_lost(splits, ids) + renamed_lost(all_names)
+
+
+def _write_json(stream: IO[str], dataset: Dataset, rows: list[Row], ids: list[Any]) -> None:
+    """Writes row by row: a large set is never in memory as text."""
+    categories = zip(dataset.class_ids, dataset.class_names, strict=True)
+    stream.write('{"info": ' + json.dumps({"description": dataset.name}, ensure_ascii=False))
+    _write_list(
+        stream, "categories", ({"id": class_id, "name": name} for class_id, name in categories)
+    )
+    images = (
+        {"id": key, "file_name": name, "height": record.height, "width": record.width}
+        for (record, name), key in zip(rows, ids, strict=True)
+    )
+    _write_list(stream, "images", images)
+    if dataset.has_annotations:
+        _write_list(stream, "annotations", _annotations(dataset, rows, ids))
+    stream.write("}\n")
+
+
+def _write_list(stream: IO[str], key: str, rows: Iterable[dict]) -> None:
+    stream.write(f',\n"{key}": [')
+    for number, row in enumerate(rows):
+        stream.write((",\n" if number else "\n") + json.dumps(row, ensure_ascii=False))
+    stream.write("]")
+
+
+def _annotations(dataset: Dataset, rows: list[Row], ids: list[Any]) -> Iterator[dict]:
+    annotation_id = 0
+    for (record, _), image_id in zip(rows, ids, strict=True):
+        for box, class_index, ignore, area in zip(
+            record.boxes, record.classes, record.ignore, record.areas, strict=True
+        ):
+            annotation_id += 1
+            x1, y1, x2, y2 = (float(decimal(side)) for side in box)
+            yield {
+                "id": annotation_id,
+                "image_id": image_id,
+                "category_id": dataset.class_ids[class_index],
+                # The difference of two decimals has no more digits than they: no 0.30000000000004.
+                "bbox": [x1, y1, round(x2 - x1, 9), round(y2 - y1, 9)],
+                "area": float(decimal(area)),
+                "iscrowd": int(ignore),
+            }

@@ -1,0 +1,69 @@
+"""CSV as the older keras-retinanet had it: `<split>.csv`, `classes.csv` and `images/`."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_retinanet.data.records import Dataset, ImageRef
+from keras_retinanet.data.writers.lost import (
+    areas_lost,
+    ignored_left_out,
+    image_ids_lost,
+    renamed_lost,
+)
+from keras_retinanet.data.writers.pictures import (
+    USUAL_SPLITS,
+    PictureNames,
+    WriteOptions,
+    check_class_names,
+    copied_pictures,
+    decimal,
+    usual_splits,
+)
+
+PICTURES = "images"
+CLASS_FILE = "classes.csv"
+# A set of one part that is no training part.
+SINGLE_FILE = "annotations"
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
+    """Writes rows `path,x1,y1,x2,y2,class` and `name,id`; a path alone is a picture without boxes.
+
+    Args:
+        splits: of the same classes; a picture that several have is copied once.
+        folder: an empty one.
+
+    Returns:
+        What CSV cannot hold.
+
+    Raises:
+        UserError: a class name would not be read back.
+    """
+    first = next(iter(splits.values()))
+    check_class_names(first.class_names, "CSV")
+    words = usual_splits(splits, SINGLE_FILE)
+    names = PictureNames()
+    ids: dict[ImageRef, str] = {}
+    for split, dataset in splits.items():
+        with open(folder / f"{words[split]}.csv", "w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            for record, name in copied_pictures(dataset, folder / PICTURES, names, options):
+                path = f"{PICTURES}/{name}"
+                ids[record.image] = path
+                kept = ~record.ignore
+                for box, class_index in zip(record.boxes[kept], record.classes[kept], strict=True):
+                    writer.writerow([path, *map(decimal, box), first.class_names[class_index]])
+                if not kept.any():
+                    writer.writerow([path, "", "", "", "", ""])
+    with open(folder / CLASS_FILE, "w", encoding="utf-8", newline="") as stream:
+        rows = zip(first.class_names, first.class_ids, strict=True)
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+    others = [word for word in words.values() if word not in (*USUAL_SPLITS, SINGLE_FILE)]
+    return [
+        *(f"{word}.csv is no usual split: read it with --annotations." for word in others),
+        *ignored_left_out(splits, "CSV"),
+        *areas_lost(splits),
+        *image_ids_lost(splits, ids),
+        *renamed_lost([names]),
+    ]

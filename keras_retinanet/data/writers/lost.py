@@ -1,0 +1,49 @@
+"""Sentences on what a form cannot hold, each with how many it concerns."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from keras_retinanet.data.records import Dataset, ImageRef
+from keras_retinanet.data.writers.pictures import PictureNames
+
+
+def ignored_count(splits: Mapping[str, Dataset]) -> int:
+    """Returns how many boxes are to be ignored."""
+    return sum(int(record.ignore.sum()) for data in splits.values() for record in data.records)
+
+
+def ignored_left_out(splits: Mapping[str, Dataset], form: str) -> list[str]:
+    """Returns the sentence on boxes to ignore, which `form` could only hold as objects."""
+    count = ignored_count(splits)
+    return [f"{count} boxes to ignore (crowds) are left out: {form} has none."] if count else []
+
+
+def renamed_lost(names: Sequence[PictureNames]) -> list[str]:
+    """Returns the sentence on pictures that carry another name than before, if any do."""
+    count = sum(each.renamed for each in names)
+    return [f"{count} pictures got another name."] if count else []
+
+
+def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
+    """Returns the sentence on areas that are not their boxes' (COCO's are of masks), if any."""
+    count = 0
+    for dataset in splits.values():
+        for record in dataset.records:
+            sides = record.boxes[:, 2:] - record.boxes[:, :2]
+            count += int((~np.isclose(sides[:, 0] * sides[:, 1], record.areas, 1e-3)).sum())
+    return [f"{count} boxes lose their own area: the box's counts."] if count else []
+
+
+def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[ImageRef, int | str]) -> list[str]:
+    """Returns the sentence on pictures whose id is not what `ids` now gives them, if any."""
+    records = [record for dataset in splits.values() for record in dataset.records]
+    count = sum(ids.get(each.image, each.image_id) != each.image_id for each in records)
+    return [f"{count} pictures lose their own id."] if count else []
+
+
+def class_ids_lost(dataset: Dataset, start: int) -> list[str]:
+    """Returns the sentence on class ids that do not count up from `start`, if any."""
+    if dataset.class_ids == list(range(start, start + len(dataset.class_ids))):
+        return []
+    return [f"The ids of {len(dataset.class_ids)} classes become {start}, {start + 1}, ..."]

@@ -1,0 +1,91 @@
+"""YOLO: `data.yaml`, `images/<split>/<picture>` and `labels/<split>/<picture>.txt`."""
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.data.writers.lost import (
+    areas_lost,
+    class_ids_lost,
+    ignored_left_out,
+    image_ids_lost,
+    renamed_lost,
+)
+from keras_retinanet.data.writers.pictures import (
+    PictureNames,
+    WriteOptions,
+    copied_pictures,
+    usual_splits,
+)
+
+# Of the long side of any picture in use far less than a thousandth of a pixel.
+DIGITS = 10
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
+    """Writes rows `class cx cy w h` in fractions of the sides, and the class names in order.
+
+    Args:
+        splits: of the same classes.
+        folder: an empty one.
+
+    Returns:
+        What YOLO's form cannot hold.
+    """
+    words = usual_splits(splits, "train")
+    first = next(iter(splits.values()))
+    all_names = []
+    ids: dict[ImageRef, str] = {}
+    cut = 0
+    for split, dataset in splits.items():
+        names = PictureNames(flat=True, by_stem=True)
+        images = folder / "images" / words[split]
+        labels = folder / "labels" / words[split]
+        for directory in (images, labels):
+            directory.mkdir(parents=True)
+        for record, name in copied_pictures(dataset, images, names, options):
+            ids[record.image] = name
+            rows, cut_here = _rows(record)
+            cut += cut_here
+            path = labels / f"{PurePosixPath(name).stem}.txt"
+            path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        all_names.append(names)
+    content = {
+        **{words[split]: f"images/{words[split]}" for split in splits},
+        "names": dict(enumerate(first.class_names)),
+    }
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    return [
+        *ignored_left_out(splits, "YOLO"),
+        *([f"{cut} boxes reach too far outside and are cut at the border."] if cut else []),
+        *areas_lost(splits),
+        *image_ids_lost(splits, ids),
+        *class_ids_lost(first, 0),
+        *renamed_lost(all_names),
+    ]
+
+
+def _rows(record: Record) -> tuple[list[str], int]:
+    """Returns the rows of a picture, and how many boxes had to be cut."""
+    sides = np.array([record.width, record.height] * 2, np.float64)
+    rows, cut = [], 0
+    for box, class_index in zip(
+        record.boxes[~record.ignore], record.classes[~record.ignore], strict=True
+    ):
+        numbers = _center_and_size(box / sides)
+        # Readers of YOLO refuse the whole picture if one number is outside 0..1.
+        if numbers.min() < 0 or numbers.max() > 1:
+            numbers = _center_and_size(np.clip(box / sides, 0, 1))
+            cut += 1
+        shown = " ".join(f"{number:.{DIGITS}g}" for number in numbers)
+        rows.append(f"{class_index} {shown}")
+    return rows, cut
+
+
+def _center_and_size(corners: np.ndarray) -> np.ndarray:
+    """Returns (4,) cx, cy, w, h of (4,) xyxy."""
+    return np.concatenate([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]])
