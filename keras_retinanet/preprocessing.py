@@ -85,14 +85,31 @@ class Preprocessing:
         image.set_shape([None, None, 3])
         return image
 
-    def pad(self, image, canvas):
-        """Return float32 `image` (h, w, 3) with the mean colour below and right up to `canvas`.
+    def pad(self, image, canvas, offset=(0, 0)):
+        """Return float32 `image` (h, w, 3) on a canvas (ch, cw) of the mean colour.
 
         The mean colour is zero after normalisation, which is what every peer pads with.
+
+        Args:
+            offset: (top, left) of the image in the canvas; training alone moves it.
         """
-        size = tf.shape(image)
-        paddings = [[0, canvas[0] - size[0]], [0, canvas[1] - size[1]], [0, 0]]
-        return tf.pad(image - self.mean_rgb, paddings) + self.mean_rgb
+        height, width = tf.unstack(tf.shape(image)[:2])
+        (ch, cw), (top, left) = (
+            tf.unstack(tf.convert_to_tensor(size)) for size in (canvas, offset)
+        )
+        # Rows are copied whole, once; padding with a constant per channel would take four passes.
+        row = tf.tile(tf.constant(self.mean_rgb), cw[None])
+
+        def rows(count, columns):
+            return tf.tile(row[None, : 3 * columns], [count, 1])
+
+        middle = [
+            rows(height, left),
+            tf.reshape(image, [height, 3 * width]),
+            rows(height, cw - left - width),
+        ]
+        padded = [rows(top, cw), tf.concat(middle, 1), rows(ch - top - height, cw)]
+        return tf.reshape(tf.concat(padded, 0), [ch, cw, 3])
 
     def letterbox(self, image):
         """Return (input (ch, cw, 3) float32, resized size (h, w)) for a uint8 `image` (H, W, 3)."""

@@ -87,14 +87,15 @@ def stream(monkeypatch):
                 images[:, 0, 0, 0] = indices
                 sizes = np.array([[r * SCALE for r in shape]] * len(indices), np.int32)
                 sizes[[i in unreadable for i in indices]] = 0
-                yield tuple(tf.constant(part) for part in (indices, images, sizes))
+                sources = np.tile(np.array(shape, np.int32), (len(indices), 1))
+                yield tuple(tf.constant(part) for part in (indices, images, sizes, sources))
 
     monkeypatch.setattr(runner, "evaluation_dataset", evaluation_dataset)
     return SimpleNamespace(unreadable=unreadable)
 
 
 def dataset(records, names=("cat", "traffic light"), ids=(17, 10)):
-    return Dataset("set", "val", list(names), list(ids), records, {})
+    return Dataset("set", "val", list(names), list(ids), records)
 
 
 # The model has the classes in another order and spelling, and one more.

@@ -1,6 +1,7 @@
 """Batches from files: the same however resumed or batched, whole whatever a file holds."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image
 
 from keras_retinanet.config import AugmentConfig, DataConfig
 from keras_retinanet.data.pipeline import evaluation_dataset, training_batches
-from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
 from keras_retinanet.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=64, long_side=96)
@@ -30,7 +32,7 @@ def write_dataset(folder, sizes=SIZES, boxes=2):
             (height, width),
             file_name=name,
             objects=objects,
-            problems={},
+            problems=Problems(),
         )
         records.append(made)
     return Dataset("set", "train", ["cat", "dog"], [1, 2], records)
@@ -128,18 +130,19 @@ def test_more_boxes_than_fit_are_counted(tmp_path):
     dataset = write_dataset(tmp_path, boxes=7)
     _, labels = train(dataset, 1)[0]
     assert (labels["classes"] >= 0).sum() <= 10
-    assert len(dataset.problems["more than 5 boxes"]) == len(SIZES)
+    assert len(dataset.problems["more boxes than max_boxes"]) == len(SIZES)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
 def test_evaluation_sees_each_picture_as_prediction_does(tmp_path, batch_size):
     dataset = write_dataset(tmp_path)
     seen = []
-    for indices, images, sizes in evaluation_dataset(
+    for indices, *parts in evaluation_dataset(
         dataset, PREPROCESSING, batch_size=batch_size
     ).as_numpy_iterator():
         assert len(indices) <= batch_size
-        for index, image, size in zip(indices, images, sizes, strict=True):
+        for index, image, size, source_size in zip(indices, *parts, strict=True):
+            assert tuple(source_size) == SIZES[index]
             stored = np.asarray(Image.open(tmp_path / f"{index}.png"))
             expected, resized = PREPROCESSING.letterbox(stored)
             np.testing.assert_array_equal(image, expected)
@@ -153,11 +156,42 @@ def test_evaluation_marks_a_lost_picture_with_size_zero(tmp_path):
     (tmp_path / "3.png").write_bytes(b"words")
     batches = evaluation_dataset(dataset, PREPROCESSING, batch_size=4).as_numpy_iterator()
     sizes = {}
-    for indices, _, found in batches:
+    for indices, _, found, _ in batches:
         sizes |= {i: tuple(size) for i, size in zip(indices, found, strict=True)}
     assert len(sizes) == len(SIZES) and sizes.pop(3) == (0, 0)
     assert all(min(size) > 0 for size in sizes.values())
     assert dataset.problems == {"unreadable picture": ["3.png"]}
+
+
+def test_workers_read_their_part_of_each_batch(tmp_path):
+    dataset = write_dataset(tmp_path)
+    whole = train(dataset, 6, batch_size=4)
+    parts = []
+    for worker in range(2):
+        read = []
+        own = replace(
+            dataset, reader=lambda image, read=read: read.append(image) or read_slice(image)
+        )
+        parts.append(train(own, 6, batch_size=4, shard=(worker, 2)))
+        # It may have read ahead, but never the other worker's pictures of these batches.
+        assert len(read) < 6 * 4
+    for batch, *shards in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(np.concatenate([images for images, _ in shards]), batch[0])
+        boxes = np.concatenate([labels["boxes"] for _, labels in shards])
+        np.testing.assert_array_equal(boxes, batch[1]["boxes"])
+
+
+def test_what_is_mixed_repeats_too(tmp_path):
+    dataset = write_dataset(tmp_path)
+    augment = AugmentConfig(mosaic=0.5, mixup=0.5, copy_paste=0.5)
+    mixed = DataConfig(augment=augment, max_boxes=9)
+    whole = train(dataset, 6, data_config=mixed)
+    for left, right in zip(
+        whole[2:], train(dataset, 4, data_config=mixed, start_step=2), strict=True
+    ):
+        assert_equal(left, right)
+    # Two boxes a picture, so more than two come from others.
+    assert max((labels["classes"] >= 0).sum(axis=1).max() for _, labels in whole) > 2
 
 
 def test_two_replicas_share_a_batch(tmp_path):

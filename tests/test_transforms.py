@@ -1,19 +1,14 @@
 """Augmentation: boxes go exactly where the pixels go."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_retinanet.config import AugmentConfig
-from keras_retinanet.data.transforms import (
-    augment,
-    crop_window,
-    flip_horizontal,
-    jitter_color,
-    move_boxes,
-    pad_labels,
-    visible_boxes,
-)
+from keras_retinanet.data.geometry import box_areas
+from keras_retinanet.data.transforms import augment, choose_view, pad_labels, render
 from keras_retinanet.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=120, long_side=160)
@@ -52,7 +47,9 @@ def red_bounds(image):
 @pytest.mark.parametrize("resized", [(120, 160), (60, 80), (180, 240)])
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.4, 0.7), (0.8, 1.3), (2.0, 4.0)])
 def test_pixels_lie_where_the_box_says(scale, resized):
-    config = AugmentConfig(flip=0.5, scale=scale, color=0.1, min_visible=0.0)
+    config = AugmentConfig(
+        flip=0.5, flip_vertical=0.5, rotate90=0.7, scale=scale, color=0.1, min_visible=0.0
+    )
     canvas = (-(-resized[0] // 32) * 32, -(-resized[1] // 32) * 32)
     step = tf.function(
         lambda image, boxes, seed: augment(
@@ -114,49 +111,6 @@ def test_same_seed_same_example_and_another_seed_another(rng):
     assert np.abs(results[0][0] - results[2][0]).mean() > 1
 
 
-def test_flip_twice_is_the_identity(rng):
-    image = tf.constant(rng.random((5, 8, 3), np.float32))
-    boxes = tf.constant([[1.0, 0.5, 3.0, 4.0], [0.0, 0.0, 8.0, 5.0]])
-    flipped = flip_horizontal(image, boxes)
-    np.testing.assert_allclose(flipped[1], [[5, 0.5, 7, 4], [0, 0, 8, 5]])
-    np.testing.assert_array_equal(flipped[0][:, 0], image[:, 7])
-    for twice, once in zip(flip_horizontal(*flipped), (image, boxes), strict=True):
-        np.testing.assert_array_equal(twice, once)
-
-
-def test_boxes_move_with_the_window():
-    boxes = tf.constant([[30.0, 20.0, 50.0, 40.0]])
-    # The window starts at y 10, x 20 and is 100 x 200, shown at half and double the size.
-    moved = move_boxes(
-        boxes, tf.constant([10, 20]), tf.constant([100, 200]), tf.constant([50, 400])
-    )
-    np.testing.assert_allclose(moved, [[20, 5, 60, 15]])
-
-
-@pytest.mark.parametrize("scale", [0.1, 0.6, 1.0, 1.5, 5.0])
-def test_windows_fill_the_canvas_or_show_all(scale):
-    source, resized, canvas = np.array([(480, 640), (240, 320), (256, 320)], np.int32)
-    draw = tf.function(lambda seed: crop_window(source, resized, canvas, scale, seed))
-    offsets = set()
-    for number in range(50):
-        start, length, size, offset = (v.numpy() for v in draw(tf.constant([number, 0])))
-        np.testing.assert_array_equal(size, np.minimum(np.round(resized * scale), canvas))
-        assert (start >= 0).all() and (start + length <= source).all()
-        assert (offset >= 0).all() and (offset + size <= canvas).all()
-        # One scale for both axes, within the rounding to whole pixels.
-        assert (np.abs(length * scale / 2 - size) <= max(1.0, scale)).all()
-        offsets.add(tuple(start + offset))
-    assert len(offsets) > 10
-
-
-def test_boxes_that_are_nearly_cut_away_are_dropped():
-    boxes = tf.constant([[-90.0, 0, 10, 10], [-89, 0, 11, 10], [5, 5, 5, 9], [20, 0, 30, 10]])
-    cut, keep = visible_boxes(boxes, tf.constant([50, 25]), 0.105)
-    assert keep.numpy().tolist() == [False, True, False, True]
-    np.testing.assert_allclose(cut[1], [0, 0, 11, 10])
-    np.testing.assert_allclose(cut[3], [20, 0, 25, 10])
-
-
 def test_box_out_of_the_picture_is_clipped_before_the_area_counts():
     image = np.zeros((120, 160, 3), np.uint8)
     # A twentieth of this box is in the picture, and all of that is seen.
@@ -166,18 +120,6 @@ def test_box_out_of_the_picture_is_clipped_before_the_area_counts():
     np.testing.assert_allclose(found["boxes"], [[0, 0, 10, 10]] * 2)
 
 
-def test_color_changes_are_bounded_and_grey_stays_grey(rng):
-    image = tf.constant(rng.integers(100, 150, (8, 8, 3)).astype(np.float32))
-    np.testing.assert_allclose(jitter_color(image, 0.0, [0, 0]), image, atol=1e-3)
-    grey = tf.tile(image[..., :1], [1, 1, 3])
-    changed = [jitter_color(grey, 0.5, [number, 0]).numpy() for number in range(20)]
-    for result in changed:
-        np.testing.assert_allclose(result[..., 0], result[..., 2], atol=1e-2)
-        assert 0 <= result.min() and result.max() <= 255
-    means = np.array([result.mean() for result in changed]) / grey.numpy().mean()
-    assert 0.49 < means.min() < 0.8 and 1.2 < means.max() < 1.51
-
-
 def test_padding_has_the_mean_color():
     image = np.zeros((120, 160, 3), np.uint8)
     content, _ = run(image, [], AugmentConfig(flip=0.0, color=0.5, scale=(0.5, 0.5)))
@@ -185,6 +127,150 @@ def test_padding_has_the_mean_color():
     assert is_padding.sum() == 128 * 160 - 60 * 80
     padding = content[is_padding]
     np.testing.assert_allclose(padding, np.tile(PREPROCESSING.mean, (len(padding), 1)), rtol=1e-5)
+
+
+def test_a_window_that_the_decoder_made_smaller_gives_the_same_boxes(rng):
+    config = AugmentConfig(flip=0.5, rotate90=0.5, scale=(0.5, 1.5))
+    image = np.full((240, 320, 3), BACKGROUND, np.uint8)
+    image[80:200, 64:256] = RED
+    source, canvas = tf.constant([240, 320]), tf.constant([64, 96])
+    for number in range(10):
+        seed = tf.constant([number, 5])
+        view = choose_view(source, tf.constant([60, 80]), canvas, seed=seed, config=config)
+        window = tf.slice(image, [*view.start, 0], [*view.length, 3])
+        half = tf.cast(tf.image.resize(window, (view.length + 1) // 2, antialias=True), tf.uint8)
+        whole, reduced = (
+            render(
+                pixels,
+                labels([[64, 80, 256, 200]]),
+                view,
+                source_size=source,
+                canvas=canvas,
+                seed=seed,
+                config=config,
+                preprocessing=PREPROCESSING,
+            )
+            for pixels in (window, half)
+        )
+        np.testing.assert_array_equal(whole[1]["boxes"], reduced[1]["boxes"])
+        np.testing.assert_allclose(whole[1]["boxes"][0], red_bounds(reduced[0].numpy()), atol=1.5)
+
+
+EVERYTHING = {
+    "flip": 0.5,
+    "flip_vertical": 0.5,
+    "rotate90": 0.5,
+    "scale": (0.5, 2.0),
+    "color": 0.3,
+    "hue": 0.2,
+    "photometric": 0.5,
+    "erase": 0.5,
+}
+
+
+def test_whatever_is_drawn_boxes_lie_in_the_canvas_and_show_enough(rng):
+    config = AugmentConfig(**EVERYTHING, min_visible=0.3)
+    image = tf.constant(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))
+    corners = np.sort(rng.uniform(-20, 180, (30, 2, 2)), axis=1).reshape(-1, 4)
+    boxes = tf.constant(corners, tf.float32)
+    canvas = tf.constant([96, 160])
+    step = tf.function(
+        lambda seed: augment(
+            image,
+            labels(boxes),
+            resized_size=tf.constant([90, 120]),
+            canvas=canvas,
+            seed=seed,
+            config=config,
+            preprocessing=PREPROCESSING,
+        )
+    )
+    counts = []
+    for number in range(60):
+        content, found = step(tf.constant([number, 2]))
+        found = {name: value.numpy() for name, value in found.items()}
+        assert content.shape == (96, 160, 3)
+        assert content.numpy().min() >= 0 and content.numpy().max() <= 255
+        assert (found["boxes"] >= 0).all() and (found["boxes"] <= [160, 96, 160, 96]).all()
+        assert (box_areas(found["boxes"]).numpy() > 0).all()
+        assert len(found["boxes"]) == len(found["classes"]) == len(found["ignore"])
+        assert (np.diff(found["classes"]) > 0).all()
+        counts.append(len(found["classes"]))
+    assert min(counts) < 12 and max(counts) > 20
+
+
+@pytest.mark.parametrize("option", ["color", "hue", "photometric"])
+def test_an_option_that_moves_nothing_leaves_the_other_draws(rng, option):
+    image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    without = {name: value for name, value in EVERYTHING.items() if name != option}
+    for number in range(4):
+        boxes = [
+            run(image, [[20, 30, 90, 100]], AugmentConfig(**chosen), seed=(number, 9))[1]["boxes"]
+            for chosen in (EVERYTHING, without)
+        ]
+        np.testing.assert_array_equal(*boxes)
+
+
+def test_switching_a_flip_on_only_adds_the_flip(rng):
+    image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    config = {"flip": 0.5, "color": 0.3}
+    flips = 0
+    for number in range(8):
+        plain, flipped = (
+            run(
+                image,
+                [[20, 30, 90, 100]],
+                AugmentConfig(**config, flip_vertical=p),
+                seed=(number, 4),
+            )
+            for p in (0.0, 1.0)
+        )
+        x1, y1, x2, y2 = plain[1]["boxes"][0]
+        np.testing.assert_allclose(flipped[1]["boxes"], [[x1, 120 - y2, x2, 120 - y1]])
+        np.testing.assert_allclose(flipped[0][:120], plain[0][:120][::-1], atol=0.01)
+        flips += x1 != 20
+    assert 0 < flips < 8
+
+
+def test_what_is_off_adds_no_operation():
+    def count(**options):
+        config = AugmentConfig(**{"flip": 0.0} | options)
+        step = tf.function(
+            lambda image, seed: augment(
+                image,
+                labels([[1, 2, 3, 4]]),
+                resized_size=tf.constant([120, 160]),
+                canvas=tf.constant([128, 160]),
+                seed=seed,
+                config=config,
+                preprocessing=PREPROCESSING,
+            )
+        )
+        signature = tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([2], tf.int32)
+        return [op.type for op in step.get_concrete_function(*signature).graph.get_operations()]
+
+    plain = count()
+    assert not {"If", "StatelessIf", "Conv2D", "ReverseV2"} & set(plain)
+    for name, value in EVERYTHING.items():
+        assert len(count(**{name: value})) > len(plain)
+
+
+def test_erased_boxes_are_dropped_by_the_area_that_is_left(rng):
+    image = np.full((120, 160, 3), BACKGROUND, np.uint8)
+    boxes = [[x, y, x + 20, y + 20] for x, y in itertools.product(range(0, 160, 20), (0, 60))]
+    kept = {
+        share: [
+            set(
+                run(image, boxes, AugmentConfig(erase=1.0, min_visible=share), seed=(n, 0))[1][
+                    "classes"
+                ]
+            )
+            for n in range(6)
+        ]
+        for share in (0.0, 0.9)
+    }
+    assert all(strict <= loose for loose, strict in zip(kept[0.0], kept[0.9], strict=True))
+    assert sum(map(len, kept[0.9])) < sum(map(len, kept[0.0])) < 6 * len(boxes)
 
 
 def test_padded_labels():

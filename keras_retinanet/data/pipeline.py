@@ -1,11 +1,10 @@
 """Records -> batches of network inputs: the only file that batches.
 
-plan (whole numbers) -> read and decode, in parallel -> augment or letterbox -> batch -> prefetch.
+plan (whole numbers) -> view -> read and decode, in parallel -> render -> mix -> batch -> prefetch.
 Shape letters: B images, G ground truths, h w picture after the resize, ch cw canvas.
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,10 +12,10 @@ import tensorflow as tf
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data import plan
-from keras_retinanet.data.images import decode_image
-from keras_retinanet.data.records import Dataset, note_problem
-from keras_retinanet.data.transforms import augment, pad_labels
-from keras_retinanet.errors import UserError
+from keras_retinanet.data.fetching import fetcher
+from keras_retinanet.data.mixing import mix
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.transforms import View, choose_view, pad_labels, render
 from keras_retinanet.preprocessing import Preprocessing
 
 # Wider than the largest anchor (813 px): an ignored box with this margin holds at least half of
@@ -32,6 +31,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Gives training batches without end; the same for the same arguments.
 
@@ -40,7 +40,10 @@ def training_batches(
 
     Args:
         data_config: its `augment` and `max_boxes` are used.
+        batch_size: of all workers together.
         start_step: the number of batches to leave out, without reading them.
+        shard: (number of this worker, how many there are): of each batch it gives, and reads, the
+            worker's own equal part.
 
     Returns:
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
@@ -49,36 +52,83 @@ def training_batches(
     config, max_boxes = data_config.augment, data_config.max_boxes
     for record in dataset.records if start_step == 0 else ():
         if len(record.boxes) > max_boxes:
-            note_problem(dataset.problems, f"more than {max_boxes} boxes", record.file_name)
-    planned = _examples(
-        lambda: plan.batches(
+            dataset.problems.note("more boxes than max_boxes", record.file_name)
+    worker, workers = shard
+    mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
+
+    def batches():
+        for batch in plan.batches(
             dataset,
             preprocessing,
             batch_size=batch_size,
             seed=seed,
             short_sides=config.short_sides,
             start_step=start_step,
-        )
-    )
-    fetch = _fetcher(dataset)
+        ):
+            yield _part(batch, mine)
+
+    fetch = fetcher(dataset, reduced=True)
+    source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
 
     def example(row):
-        image, boxes, classes, ignore, size = fetch(row)
-        image, labels = augment(
-            image,
-            {"boxes": boxes, "classes": classes, "ignore": ignore},
-            resized_size=tf.where(size > 0, size, row["canvas"]),
-            canvas=row["canvas"],
-            seed=row["seed"],
-            config=config,
-            preprocessing=preprocessing,
-        )
-        labels = tf.cond(size[0] > 0, lambda: labels, lambda: _ignore_all(row["canvas"]))
+        def render_example(index, canvas, seed):
+            is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
+            source_size = source_sizes[index]
+            resized_size = tf.where(is_planned, row["size"], _fit(source_size, canvas))
+            view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
+            return _rendered(
+                fetch(index, view, canvas),
+                canvas=canvas,
+                seed=seed,
+                config=config,
+                preprocessing=preprocessing,
+            )
+
+        image, labels = mix(row, render_example, config)
         return image, pad_labels(labels, max_boxes)
 
-    loaded = planned.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    loaded = _examples(batches).map(
+        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     # A plan's batch is whole and of one canvas, so batches are formed by counting.
-    return _tuned(loaded.batch(batch_size, drop_remainder=True))
+    return _tuned(loaded.batch(mine.stop - mine.start, drop_remainder=True))
+
+
+def _part(batch: plan.Batch, rows: slice) -> plan.Batch:
+    """Returns some of the pictures of a batch."""
+    return batch._replace(
+        indices=batch.indices[rows],
+        seeds=batch.seeds[rows],
+        partners=batch.partners[rows],
+        sizes=batch.sizes[rows],
+    )
+
+
+def _rendered(fetched, *, canvas, seed, config, preprocessing):
+    """Returns the example of a fetched picture: one that teaches nothing if it cannot be read."""
+    is_readable = fetched.source_size[0] > 0
+    no_window = View(tf.zeros(2, tf.int32), tf.ones(2, tf.int32), canvas, *fetched.view[3:])
+    view = tf.nest.map_structure(
+        lambda seen, blank: tf.where(is_readable, seen, blank), fetched.view, no_window
+    )
+    image, labels = render(
+        fetched.pixels,
+        fetched.labels,
+        view,
+        source_size=tf.maximum(fetched.source_size, 1),
+        canvas=canvas,
+        seed=seed,
+        config=config,
+        preprocessing=preprocessing,
+    )
+    return image, tf.cond(is_readable, lambda: labels, lambda: _ignore_all(canvas))
+
+
+def _fit(size, canvas):
+    """Returns the largest (height, width) of the aspect of `size` within `canvas`."""
+    scale = tf.reduce_min(canvas / size)
+    fitted = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
+    return tf.clip_by_value(fitted, 1, canvas)
 
 
 def evaluation_dataset(
@@ -88,18 +138,22 @@ def evaluation_dataset(
 
     Returns:
         Of (indices (B,) int32 of the records, images (B, ch, cw, 3) float32 RGB 0..255, sizes
-        (B, 2) int32 (height, width) of the resized pictures in them). A picture that cannot be
-        read has the size 0, 0, is blank and is noted in `dataset.problems`.
+        (B, 2) int32 (height, width) of the resized pictures in them, source_sizes (B, 2) int32 of
+        the stored ones). A picture that cannot be read has the sizes 0, 0, is blank and is noted
+        in `dataset.problems`.
     """
     batches = list(plan.evaluation_batches(dataset, preprocessing, batch_size=batch_size))
     counts = tf.constant([len(batch.indices) for batch in batches], tf.int64)
-    fetch = _fetcher(dataset)
+    fetch = fetcher(dataset, reduced=False)
+    known_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
 
     def example(row):
-        image, _, _, _, size = fetch(row)
-        shown = tf.where(size > 0, size, row["canvas"])
-        image = preprocessing.pad(preprocessing.resize(image, shown), row["canvas"])
-        return row["batch"], (row["index"], image, size)
+        nowhere = tf.zeros(2, tf.int32)
+        asked = View(nowhere, known_sizes[row["index"]], row["size"], nowhere, tf.constant(0))
+        pixels, _, view, source_size = fetch(row["index"], asked, row["canvas"])
+        shown = tf.where(view.size > 0, view.size, row["canvas"])
+        image = preprocessing.pad(preprocessing.resize(pixels, shown), row["canvas"])
+        return row["batch"], (row["index"], image, view.size, source_size)
 
     loaded = _examples(lambda: iter(batches)).map(
         example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -113,7 +167,7 @@ def evaluation_dataset(
 
 
 def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Dataset:
-    """Gives one row of the plan per picture, in order: batch, index, seed, canvas, size."""
+    """Gives one row of the plan per picture, in order: its batch's number, index, seed, ..."""
 
     def rows():
         for number, batch in enumerate(make_batches()):
@@ -122,6 +176,7 @@ def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Datas
                 "batch": np.full(count, number, np.int64),
                 "index": batch.indices,
                 "seed": batch.seeds,
+                "partners": batch.partners,
                 "canvas": np.tile(np.array(batch.canvas, np.int32), (count, 1)),
                 "size": batch.sizes,
             }
@@ -130,55 +185,11 @@ def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Datas
         "batch": tf.TensorSpec([None], tf.int64),
         "index": tf.TensorSpec([None], tf.int32),
         "seed": tf.TensorSpec([None, 2], tf.int32),
+        "partners": tf.TensorSpec([None, plan.PARTNERS], tf.int32),
         "canvas": tf.TensorSpec([None, 2], tf.int32),
         "size": tf.TensorSpec([None, 2], tf.int32),
     }
     return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
-
-
-def _fetcher(dataset: Dataset) -> Callable:
-    """Returns the graph function from a plan's row to (image, boxes, classes, ignore, size).
-
-    The image is (H, W, 3) uint8 as stored, the boxes are in its pixels, `size` (2,) int32 is what
-    to resize it to: 0, 0 with a blank image and no boxes where it cannot be read.
-    """
-    types = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)
-    shapes = ((None, None, 3), (None, 4), (None,), (None,), (2,))
-    noted: set[int] = set()
-    lock = threading.Lock()
-
-    def note(index: int, kind: str) -> None:
-        with lock:
-            if index not in noted:
-                noted.add(index)
-                note_problem(dataset.problems, kind, dataset.records[index].file_name)
-
-    def read(index, size, canvas):
-        record = dataset.records[index]
-        try:
-            image = decode_image(dataset.read_bytes(index))
-        except (UserError, OSError):
-            note(int(index), "unreadable picture")
-            blank = np.zeros((1, 1, 3), np.uint8)
-            no_boxes = np.zeros((0, 4), np.float32)
-            return blank, no_boxes, record.classes[:0], record.ignore[:0], np.zeros(2, np.int32)
-        if image.shape[:2] != (record.height, record.width):
-            note(int(index), "picture of another size than annotated")
-            size = _fit(image.shape[:2], canvas)
-        return image, record.boxes, record.classes, record.ignore, size
-
-    def fetch(row):
-        arguments = [row["index"], row["size"], row["canvas"]]
-        values = tf.numpy_function(read, arguments, types, stateful=False)
-        return [tf.ensure_shape(value, shape) for value, shape in zip(values, shapes, strict=True)]
-
-    return fetch
-
-
-def _fit(size: tuple[int, ...], canvas: np.ndarray) -> np.ndarray:
-    """Returns the largest (height, width) of the aspect of `size` within `canvas`."""
-    scale = min(canvas[0] / size[0], canvas[1] / size[1])
-    return np.clip(np.round(np.multiply(size, scale)), 1, canvas).astype(np.int32)
 
 
 def _ignore_all(canvas):

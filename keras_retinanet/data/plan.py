@@ -17,6 +17,8 @@ from keras_retinanet.preprocessing import Preprocessing
 Canvas = tuple[int, int]
 # Seeds are non-negative int32.
 MAX_SEED = 2**31 - 1
+# A mosaic is of four pictures.
+PARTNERS = 3
 
 
 class Batch(NamedTuple):
@@ -25,12 +27,14 @@ class Batch(NamedTuple):
     Attributes:
         indices: (B,) int32 into the data set's records.
         seeds: (B, 2) int32, for each picture's augmentation; zeros in evaluation.
+        partners: (B, PARTNERS) int32, other records to mix each picture with; zeros in evaluation.
         canvas: (height, width) in pixels of the network's input.
         sizes: (B, 2) int32 (height, width) after the resize, before the padding.
     """
 
     indices: np.ndarray
     seeds: np.ndarray
+    partners: np.ndarray
     canvas: Canvas
     sizes: np.ndarray
 
@@ -92,10 +96,11 @@ def _all_batches(shapes, dataset, batch_size, seed, short_sides) -> Iterator[Bat
         order = random.permutation(count).tolist()
         seeds = random.integers(MAX_SEED, size=(count, 2), dtype=np.int32)
         sides = random.choice(short_sides, count).tolist() if len(short_sides) else [None] * count
-        for index, side, picture_seed in zip(order, sides, seeds, strict=True):
+        partners = random.integers(count, size=(count, PARTNERS), dtype=np.int32)
+        for index, side, *drawn in zip(order, sides, seeds, partners, strict=True):
             canvas, resized = shapes(index, side)
             queue = waiting[canvas]
-            queue.append((index, picture_seed, resized))
+            queue.append((index, *drawn, resized))
             if len(queue) == batch_size:
                 yield _batch(canvas, waiting.pop(canvas))
 
@@ -106,10 +111,10 @@ def evaluation_batches(
     """Gives each record once, in order within its canvas; the last batch of a canvas is smaller."""
     shapes = _Shapes(dataset, preprocessing)
     waiting: dict[Canvas, list[tuple]] = defaultdict(list)
-    no_seed = np.zeros(2, np.int32)
+    not_drawn = np.zeros(2, np.int32), np.zeros(PARTNERS, np.int32)
     for index in range(len(dataset.records)):
         canvas, resized = shapes(index, None)
-        waiting[canvas].append((index, no_seed, resized))
+        waiting[canvas].append((index, *not_drawn, resized))
         if len(waiting[canvas]) == batch_size:
             yield _batch(canvas, waiting.pop(canvas))
     for canvas, queue in waiting.items():
@@ -128,7 +133,7 @@ def canvas_counts(
 
 
 def _batch(canvas: Canvas, queue: list[tuple]) -> Batch:
-    indices, seeds, sizes = zip(*queue, strict=True)
-    return Batch(
-        np.array(indices, np.int32), np.array(seeds, np.int32), canvas, np.array(sizes, np.int32)
+    indices, seeds, partners, sizes = (
+        np.array(part, np.int32) for part in zip(*queue, strict=True)
     )
+    return Batch(indices, seeds, partners, canvas, sizes)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import evaluation_dataset
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.detections import DetectionBatch
@@ -114,7 +115,7 @@ def run_detector(
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
-        for indices, images, sizes in _batches(model, dataset, batch_size):
+        for indices, images, sizes, sources in _batches(model, dataset, batch_size):
             begin = time.perf_counter()
             batch = _detect(model, images, sizes, batch_size)
             milliseconds = 1000 * (time.perf_counter() - begin) / batch_size
@@ -126,7 +127,7 @@ def run_detector(
                 if not sizes[row].all():
                     run.unreadable.append(record.file_name)
                     continue
-                found = model.to_detections(batch, row, sizes[row], (record.height, record.width))
+                found = model.to_detections(batch, row, sizes[row], tuple(sources[row]))
                 ids = category_ids[found.classes]
                 keep = ids >= 0
                 run.detections += coco_results(
@@ -139,15 +140,13 @@ def run_detector(
     return run
 
 
-def _batches(
-    model: Any, dataset: Dataset, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Gives indices (B,), images (B, H, W, 3) float32 and resized sizes (B, 2) as arrays."""
+def _batches(model: Any, dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Gives what `evaluation_dataset` gives, as arrays."""
     if not len(dataset.records):
         return
-    for batch in evaluation_dataset(dataset, model.preprocessing, batch_size=batch_size):
-        indices, images, sizes = (np.asarray(part) for part in batch)
-        yield indices, images, sizes
+    with strict_errors(dataset.problems):
+        for batch in evaluation_dataset(dataset, model.preprocessing, batch_size=batch_size):
+            yield tuple(np.asarray(part) for part in batch)
 
 
 def _detect(model: Any, images: np.ndarray, sizes: np.ndarray, batch_size: int) -> DetectionBatch:
