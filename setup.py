@@ -27,7 +27,7 @@ setup(
         "keras_retinanet.configs",
     ],
     package_dir={"keras_retinanet": "keras_retinanet", "keras_retinanet.configs": "configs"},
-    package_data={"keras_retinanet": ["py.typed"], "keras_retinanet.configs": ["*.yaml"]},
+    package_data={"keras_retinanet": ["py.typed", "templates/*.html"], "keras_retinanet.configs": ["*.yaml"]},
     include_package_data=False,
     entry_points={"console_scripts": ["keras_retinanet = keras_retinanet.cli:main"]},
     install_requires=[
@@ -37,6 +37,8 @@ setup(
         "pycocotools>=2.0.11,<3",
         "ml-dtypes>=0.5,<1",
         "numpy>=2.1,<2.5",
+        # Label maps; TensorFlow's own, whose version it decides.
+        "protobuf",
         "absl-py>=2.1,<3",
         "pillow>=11,<14",
         "pyyaml>=6.0.2,<7",
@@ -44,6 +46,9 @@ setup(
         "tqdm>=4.66,<5",
         "psutil>=6,<8",
         "matplotlib>=3.9,<4",
+        # The pages of `dataset doctor`.
+        "jinja2>=3.1,<4",
+        "markupsafe>=2.1,<4",
         # Only writes: tf.summary needs it.
         "tensorboard>=2.20,<3",
     ],

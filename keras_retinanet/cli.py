@@ -5,7 +5,8 @@ Exit codes: 0; 2 for what the user got wrong, with one line on standard error; 1
 
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 from absl import app, logging
 from absl.flags import argparse_flags
@@ -25,21 +26,30 @@ def build_parser() -> argparse_flags.ArgumentParser:
         prog=PROGRAM, description="RetinaNet: train, evaluate, predict.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
+    _add_commands(parser, COMMANDS)
+    return parser
+
+
+def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, ModuleType]):
+    """Add subcommands to `parser`; those of a group below it."""
+    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in commands.items():
         summary, _, examples = (module.__doc__ or "").partition("\n\n")
-        command = commands.add_parser(
+        group = getattr(module, "COMMANDS", None)
+        command = choices.add_parser(
             name,
             help=summary,
             description=summary,
-            epilog=examples,
+            epilog=None if group else examples,
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
             inherited_absl_flags=None,
         )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    return parser
+        if group:
+            _add_commands(command, group)
+        else:
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -162,13 +162,27 @@ class AugmentConfig:
     """Random changes to training pictures; all off but the flip, as in the paper's Table 1."""
 
     flip: Fraction = 0.5
+    # Probabilities of an upside-down flip, and of a turn by 90, 180 or 270 degrees.
+    flip_vertical: Fraction = 0.0
+    rotate90: Fraction = 0.0
     # Multi-scale: the short side is drawn from these (empty: preprocessing.short_side always).
     short_sides: tuple[PositiveInt, ...] = ()
     # Scale jitter: the resized picture is scaled again by a factor from this range, then
-    # cropped to, or padded in, the same canvas.
+    # cropped to, or padded in, the same canvas. Large-scale jitter (Ghiasi et al. 2021): .1, 2.
     scale: Annotated[tuple[PositiveFloat, PositiveFloat], Field()] = (1.0, 1.0)
     # Brightness, contrast and saturation change by up to this fraction.
     color: Fraction = 0.0
+    # Hue turns by up to this fraction of the circle.
+    hue: Fraction = 0.0
+    # Probability of SSD's photometric distortion (Liu et al. 2016, section 3.6).
+    photometric: Fraction = 0.0
+    # Probability that a rectangle is filled with noise (Zhong et al. 2017).
+    erase: Fraction = 0.0
+    # Probabilities of blending two pictures, of joining four, of pasting boxes of another (each
+    # of its boxes then comes half the time).
+    mixup: Fraction = 0.0
+    mosaic: Fraction = 0.0
+    copy_paste: Fraction = 0.0
     # A box is dropped when a crop leaves less than this fraction of its area.
     min_visible: Fraction = 0.1
 
@@ -193,6 +207,19 @@ class DataConfig:
     one_based: bool | None = None
     # Ground truth per picture is padded to this; more than it holds are dropped and counted.
     max_boxes: PositiveInt = 100
+    # The first problem of the data is an error, instead of being repaired or skipped and counted.
+    strict: bool = False
+    # Read pictures that annotations place outside the data folder (absolute names, "..").
+    allow_outside: bool = False
+    # "stored": pixels as stored, which is what COCO's boxes are on. "apply": turn the picture, and
+    # its boxes with it, as its EXIF orientation says.
+    exif: Literal["stored", "apply"] = "stored"
+    # Keep resized pictures: "memory", or a folder for TFRecord shards. None: decode every time.
+    cache: str | None = None
+    # `csv` only: a file with a class name a line (`name,id` also); None: the names in use, sorted.
+    class_file: str | None = None
+    # `openimages` only: a box also counts for the classes above its own, as the challenge has it.
+    hierarchy: bool = False
     # `shapes` only: how many scenes are drawn, and their side in pixels.
     shapes_train: PositiveInt = 600
     shapes_val: PositiveInt = 60

@@ -16,9 +16,11 @@ from keras_retinanet.building import build_model, compile_model
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import save_config
 from keras_retinanet.data import load_train_val
+from keras_retinanet.data.cache import cached
+from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import canvas_counts
-from keras_retinanet.data.records import Dataset, problem_lines
+from keras_retinanet.data.records import Dataset
 from keras_retinanet.distribution import strategy
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.runner import evaluate
@@ -76,6 +78,7 @@ class Run:
 
     def __init__(self, config: Config, out: Path, *, resume: bool):
         self.out = out
+        self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.data, self.validation = load_train_val(config.data, config.train.seed)
         if not _has_boxes(self.data):
             raise UserError(
@@ -123,9 +126,12 @@ class Run:
 
     def fit(self, *, dry_run: bool) -> dict:
         self._announce()
-        batches = self.batches()
         if dry_run:
-            return self._dry_run(batches)
+            return self._dry_run(self.batches())
+        if self.config.data.cache:
+            augment = self.config.data.augment
+            self.data = cached(self.data, self.model.preprocessing, augment, self.config.data.cache)
+        batches = self.batches()
         save_config(self.config, self.out / "config.yaml")
         _write_data_report(self.data, self.validation, self.out / "data.json")
         callbacks = self._callbacks()
@@ -133,13 +139,14 @@ class Run:
         try:
             if not self.clock.done:
                 remaining = total_steps(self.config.train) - self.clock.step
-                self.model.fit(
-                    batches,
-                    steps_per_epoch=remaining,
-                    callbacks=list(callbacks),
-                    verbose=0,
-                    shuffle=False,
-                )
+                with strict_errors(self.data.problems):
+                    self.model.fit(
+                        batches,
+                        steps_per_epoch=remaining,
+                        callbacks=list(callbacks),
+                        verbose=0,
+                        shuffle=False,
+                    )
         except KeyboardInterrupt:
             # One more than counted, where the signal fell between a step and its callbacks.
             self.clock.step = max(self.clock.step, int(self.model.optimizer.iterations))
@@ -175,9 +182,7 @@ class Run:
             self.model.metadata["step"] = str(self.clock.step)
             save_model(self.model, self.out / "last.keras")
         loss_curves(self.out / "metrics.csv", self.out / "curves.png")
-        unreadable = self.data.problems.get("unreadable picture", [])
-        if unreadable:
-            print(f"{len(unreadable)} pictures could not be read and taught nothing")
+        self._tell_problems()
         _write_data_report(self.data, self.validation, self.out / "data.json")
         best = callbacks.evaluation.best
         figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
@@ -205,8 +210,7 @@ class Run:
             f"{self.data.name}: {len(self.data.records)} pictures to train on, {validating} to "
             f"validate on, {len(self.data.class_names)} classes"
         )
-        for line in problem_lines(self.data.problems):
-            print(f"  {line}")
+        self._tell_problems()
         if self.model.config.backbone.weights is None:
             print(
                 f"the trunk {self.model.config.backbone.name} starts from random weights "
@@ -230,6 +234,14 @@ class Run:
         resources.check_memory(
             estimate, train.batch_size, replicas=self.strategy.num_replicas_in_sync
         )
+
+    def _tell_problems(self):
+        """Print the counts that have grown since they were told; the run folder lists all names."""
+        problems = self.data.problems
+        for kind, line in zip(problems, problems.lines(), strict=True):
+            if len(problems[kind]) > self.told.get(kind, 0):
+                print(f"  {line}")
+        self.told = {kind: len(what) for kind, what in problems.items()}
 
     def _dry_run(self, batches) -> dict:
         """Take two steps, the second one timed, and draw the first batch; nothing is kept."""

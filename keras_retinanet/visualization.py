@@ -94,13 +94,11 @@ def batch_picture(
     """
     images = np.asarray(images)[:GRID_PICTURES]
     labels = {key: np.asarray(value) for key, value in labels.items()}
-    columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
+    columns, rows = _grid_shape(len(images))
     # Shrunk before drawing, so that labels stay readable in the grid.
     scale = min(1.0, GRID_SIDE / (columns * images.shape[2]), GRID_SIDE / (rows * images.shape[1]))
     height, width = (max(1, int(side * scale)) for side in images.shape[1:3])
-    down, right = height + GRID_GAP, width + GRID_GAP
-    grid = np.full((rows * down - GRID_GAP, columns * right - GRID_GAP, 3), 255, np.uint8)
+    cells = []
     for index, image in enumerate(images):
         small = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))
         marks = []
@@ -113,10 +111,28 @@ def batch_picture(
             elif label >= 0:
                 name, color = class_names[int(label)], class_color(int(label))
                 marks.append(Mark((x1, y1, x2, y2), name, color))
+        cells.append(draw_marks(np.asarray(small.resize((width, height))), marks))
+    return picture_grid(cells)
+
+
+def picture_grid(pictures: list[np.ndarray]) -> np.ndarray:
+    """Joins pictures (h, w, 3) uint8 of any sizes into one, row by row, as square as it comes.
+
+    Each lies at the top left of a cell of the largest height and width; the rest is white.
+    """
+    columns, rows = _grid_shape(len(pictures))
+    down, right = (max(p.shape[axis] for p in pictures) + GRID_GAP for axis in (0, 1))
+    grid = np.full((rows * down - GRID_GAP, columns * right - GRID_GAP, 3), 255, np.uint8)
+    for index, picture in enumerate(pictures):
         top, left = (index // columns) * down, (index % columns) * right
-        cell = draw_marks(np.asarray(small.resize((width, height))), marks)
-        grid[top : top + height, left : left + width] = cell
+        grid[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return grid
+
+
+def _grid_shape(count: int) -> tuple[int, int]:
+    """Returns the columns and rows of a grid of `count` pictures."""
+    columns = math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
 
 
 def _read_series(path: Path) -> dict[str, tuple[list[float], list[float]]]:

@@ -1,9 +1,16 @@
 """The subcommands by name: modules with `add_arguments(parser)` and `run(args) -> exit code`.
 
 A module's docstring is its help: a line, then examples. TensorFlow is imported inside `run`, so
-that `--help` answers at once.
+that `--help` answers at once. A group, such as `dataset`, has `COMMANDS` of its own instead.
 """
 
-from keras_retinanet.commands import evaluate, info, predict, train
+from keras_retinanet.commands import anchors, dataset, evaluate, info, predict, train
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "info": info}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "info": info,
+    "dataset": dataset,
+    "anchors": anchors,
+}

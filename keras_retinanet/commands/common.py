@@ -27,20 +27,51 @@ DATA_KEYS = {
     "name": "data.name",
     "annotations": "data.annotations",
     "images": "data.images",
+    "class_file": "data.class_file",
     "classes": "data.classes",
+    "strict": "data.strict",
+    "allow_outside": "data.allow_outside",
+    "exif": "data.exif",
 }
 # What says where the data of one source lies, and means nothing for another source.
-SOURCE_FIELDS = (*DATA_KEYS, "split", "val_split", "one_based")
+SOURCE_FIELDS = (
+    *("data_dir", "name", "annotations", "images", "class_file", "classes"),
+    *("split", "val_split", "one_based", "hierarchy"),
+)
 
 
 def add_data_arguments(parser: ArgumentParser) -> None:
     """Add DATASET and the flags that say where its pictures and boxes are."""
-    parser.add_argument("dataset", nargs="?", metavar="DATASET", help="coco, voc, tfds or shapes")
-    parser.add_argument("--data_dir", metavar="DIR", help="folder of the data set")
-    parser.add_argument("--name", help="tfds: which data set, such as coco/2017")
-    parser.add_argument("--annotations", metavar="FILE", help="coco: annotation file")
-    parser.add_argument("--images", metavar="DIR", help="coco: picture folder of --annotations")
-    parser.add_argument("--classes", type=_names, metavar="A,B", help="keep these classes alone")
+    add = parser.add_argument
+    add(
+        "dataset",
+        nargs="?",
+        metavar="DATASET",
+        help="coco, csv, kitti, openimages, shapes, tfds, tfrecord, voc or yolo "
+        "(default: what lies in --data_dir)",
+    )
+    add("--data_dir", metavar="DIR", help="folder of the data set")
+    add("--name", help="tfds: which data set, such as coco/2017")
+    add("--annotations", metavar="FILE", help="coco, csv, yolo, openimages: annotation file")
+    add("--images", metavar="DIR", help="picture folder of --annotations")
+    add("--class_file", metavar="FILE", help="csv: a class a line, as name or name,id")
+    add("--classes", type=_names, metavar="A,B", help="keep these classes alone")
+    add("--strict", action="store_true", default=None, help="the first fault is an error")
+    add(
+        "--allow_outside",
+        action="store_true",
+        default=None,
+        help="read pictures that annotations place outside the folder",
+    )
+    add("--exif", metavar="HOW", help="stored (as annotated) or apply: turn pictures and boxes")
+
+
+def add_recipe_arguments(parser: ArgumentParser) -> None:
+    """Add the flags that choose a recipe and change it."""
+    add = parser.add_argument
+    add("--config", metavar="NAME|FILE", help="recipe, such as bccd, or a YAML file")
+    add("--set", action="append", metavar="KEY=VALUE", help="any key: train.loss.box=giou")
+    add("--image_size", type=image_size, metavar="SHORT[,LONG]", help="network input in pixels")
 
 
 def add_model_argument(parser: ArgumentParser) -> None:
@@ -81,18 +112,42 @@ def flag_overrides(args: Namespace, keys: Mapping[str, str]) -> dict[str, Any]:
 def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_KEYS) -> Config:
     """Return `config` with the data that DATASET and the flags of `keys` name.
 
+    Without DATASET, a place that is named is recognised, and what it was taken for is printed.
     Another source than the config's own starts from that source's defaults.
     """
     given = flag_overrides(args, keys)
-    overrides: dict[str, Any] = {}
+    source, overrides = args.dataset, {}
     # A place that is named anew forgets the old one: its annotations belong to other pictures.
-    if {"data.data_dir", "data.annotations"} & set(given):
+    place = given.get("data.annotations") or given.get("data.data_dir")
+    if place is not None:
         overrides = {f"data.{name}": None for name in ("data_dir", "annotations", "images")}
-    if args.dataset not in (None, config.data.source):
+        if source is None:
+            import_tensorflow()
+            from keras_retinanet.data.recognition import recognise
+
+            recognised, sentence = recognise(place)
+            print(sentence)
+            source = recognised.pop("source")
+            given = {f"data.{key}": value for key, value in recognised.items()} | given
+    if source not in (None, config.data.source):
         defaults = dataclasses.asdict(DataConfig())
-        overrides = {f"data.{name}": defaults[name] for name in SOURCE_FIELDS}
-        overrides["data.source"] = args.dataset
+        overrides |= {f"data.{name}": defaults[name] for name in SOURCE_FIELDS}
+        overrides["data.source"] = source
     return with_overrides(config, {**overrides, **given})
+
+
+def recipe_config(args: Namespace, keys: Mapping[str, str], recipe: str | None = None) -> Config:
+    """Return the configuration that the flags ask for.
+
+    Later wins: the recipe (`args.config` unless another is given), DATASET and the flags of `keys`,
+    --image_size, --set.
+    """
+    config = with_source(load_config(recipe or args.config), args)
+    overrides: dict[str, Any] = flag_overrides(args, keys)
+    if args.image_size:
+        sides = ("model.preprocessing.short_side", "model.preprocessing.long_side")
+        overrides |= dict(zip(sides, args.image_size, strict=True))
+    return with_overrides(with_overrides(config, overrides), args.set or ())
 
 
 def import_tensorflow() -> None:

@@ -33,6 +33,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("images", nargs="+", metavar="IMAGE|FOLDER|GLOB", help="pictures")
     add_model_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
+    add(
+        "--exif",
+        choices=("stored", "apply"),
+        default="stored",
+        help="apply: turn pictures as their EXIF says; boxes are then of the turned ones",
+    )
     add("--threshold", type=float, metavar="S", help="least score of a drawn box (.5)")
 
 
@@ -52,7 +58,7 @@ def run(args: Namespace) -> int:
     model, out = load(model_path), Path(args.out)
     targets = drawing_paths(paths, out)
     rows, found = [], []
-    for batch in _batches(_readable(paths), config.predict.batch_size):
+    for batch in _batches(_readable(paths, args.exif), config.predict.batch_size):
         results = model.detect([image for _, image in batch], batch_size=len(batch))
         for (number, image), detections in zip(batch, results, strict=True):
             drawn = draw_detections(image, detections, threshold=config.predict.draw_threshold)
@@ -119,15 +125,30 @@ def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
     return targets
 
 
-def _readable(paths: Sequence[Path]) -> Iterator[tuple[int, np.ndarray]]:
-    """Give number and RGB picture (H, W, 3) of each file; says which cannot be read."""
+def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Give number and RGB picture (H, W, 3) of each file; says which cannot be read.
+
+    Args:
+        exif: "apply" turns a picture as its EXIF orientation says; "stored" warns of one that has
+            such an orientation, for models are trained on the pixels as stored.
+    """
+    from keras_retinanet.data.exif import orientation, turn_image
     from keras_retinanet.data.images import decode_image
 
     for number, path in enumerate(paths):
         try:
-            yield number, decode_image(path.read_bytes())
+            encoded = path.read_bytes()
+            image, turned = decode_image(encoded), orientation(encoded)
         except (UserError, OSError) as error:
             print(f"skipped {path}: {error}", file=sys.stderr)
+            continue
+        if turned != 1 and exif == "stored":
+            print(
+                f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "
+                "stored. --exif apply turns it.",
+                file=sys.stderr,
+            )
+        yield number, turn_image(image, turned) if exif == "apply" else image
 
 
 def _batches(items: Iterator, size: int) -> Iterator[list]:

@@ -10,22 +10,20 @@ Examples:
 import datetime
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
 from keras_retinanet.commands.common import (
     CONFIG_FILE,
     DATA_KEYS,
     RUNS,
     add_data_arguments,
+    add_recipe_arguments,
     find_model,
     find_run,
-    flag_overrides,
-    image_size,
     import_tensorflow,
-    with_source,
+    recipe_config,
 )
 from keras_retinanet.config import Config
-from keras_retinanet.config_files import load_config, with_overrides
+from keras_retinanet.config_files import load_config
 from keras_retinanet.errors import UserError
 
 # The recipe of a run that names neither a data set nor a recipe, or the embedded set alone.
@@ -51,13 +49,11 @@ CONFIG_FLAGS = ("dataset", "config", "set", "image_size", "out", *DATA_KEYS, *TR
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `train` to its parser."""
     add = parser.add_argument
-    add("--config", metavar="NAME|FILE", help="recipe, such as bccd, or a YAML file")
-    add("--set", action="append", metavar="KEY=VALUE", help="any key: train.loss.box=giou")
+    add_recipe_arguments(parser)
     add_data_arguments(parser)
     add("--split", help="split to train on")
     add("--val_split", metavar="SPLIT", help="split to select the best model on")
     add("--backbone", metavar="NAME", help="trunk, such as resnet50 or efficientnet_lite0")
-    add("--image_size", type=image_size, metavar="SHORT[,LONG]", help="network input in pixels")
     add("--batch_size", type=int, metavar="B", help="pictures per step, over all devices")
     add("--steps", type=int, metavar="N", help="in steps of 16 pictures")
     add("--minutes", type=float, metavar="M", help="stop by then, the schedule fitted to it")
@@ -83,12 +79,10 @@ def run(args: Namespace) -> int:
 
 
 def config_from_args(args: Namespace) -> tuple[Config, str]:
-    """Return the configuration that the flags ask for, and the name of its recipe.
-
-    Later wins: the recipe, DATASET and the named flags, --set.
-    """
+    """Return the configuration that the flags ask for, and the name of its recipe."""
     recipe = args.config
-    if recipe is None and args.dataset in (None, EMBEDDED):
+    is_named = args.dataset is not None or args.data_dir is not None or args.annotations is not None
+    if recipe is None and (not is_named or args.dataset == EMBEDDED):
         recipe = EMBEDDED
         if args.dataset is None:
             print(f"No data set given: takes the embedded `{EMBEDDED}`, with its recipe.")
@@ -99,12 +93,7 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
                 f"Received: --weights {args.weights} --backbone {args.backbone}."
             )
         args.weights = str(find_model(args.weights))
-    config = with_source(load_config(recipe), args)
-    overrides: dict[str, Any] = flag_overrides(args, TRAIN_KEYS)
-    if args.image_size:
-        sides = ("model.preprocessing.short_side", "model.preprocessing.long_side")
-        overrides |= dict(zip(sides, args.image_size, strict=True))
-    config = with_overrides(with_overrides(config, overrides), args.set or ())
+    config = recipe_config(args, TRAIN_KEYS, recipe)
     return config, Path(recipe).stem if recipe else config.data.source
 
 

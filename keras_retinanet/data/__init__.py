@@ -3,14 +3,35 @@
 from types import ModuleType
 
 from keras_retinanet.config import DataConfig
-from keras_retinanet.data import coco, shapes, tfds, voc
+from keras_retinanet.data import (
+    coco,
+    csv,
+    kitti,
+    openimages,
+    shapes,
+    tfds,
+    tfrecord,
+    voc,
+    yolo,
+)
+from keras_retinanet.data.exif import apply_exif
 from keras_retinanet.data.records import Dataset, align_classes, select_classes
 from keras_retinanet.data.splits import match_split, random_split, training_splits
 from keras_retinanet.errors import UserError
 
 # Each has `splits(config) -> list of names` (none: one set without splits) and
 # `load(config, split name or None) -> Dataset`.
-SOURCES: dict[str, ModuleType] = {"coco": coco, "shapes": shapes, "tfds": tfds, "voc": voc}
+SOURCES: dict[str, ModuleType] = {
+    "coco": coco,
+    "csv": csv,
+    "kitti": kitti,
+    "openimages": openimages,
+    "shapes": shapes,
+    "tfds": tfds,
+    "tfrecord": tfrecord,
+    "voc": voc,
+    "yolo": yolo,
+}
 # `--val_split none`: train on everything, select by nothing.
 NO_SPLIT = "none"
 
@@ -28,7 +49,7 @@ def load_dataset(config: DataConfig, split: str | None = None, *, seed: int = 0)
     """
     source = _source(config)
     available = source.splits(config)
-    if split is None and config.annotations is not None:
+    if split is None and config.annotations is not None and not available:
         split = "all"
     train_name = None
     if available:
@@ -98,7 +119,9 @@ def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
             f"Expected pictures in {dataset.name}, split {dataset.split}. Received: none that can "
             f"be read ({', '.join(dataset.problems) or 'nothing is listed'}). Look at --data_dir."
         )
-    return select_classes(dataset, config.classes) if config.classes else dataset
+    if config.classes:
+        dataset = select_classes(dataset, config.classes)
+    return apply_exif(dataset) if config.exif == "apply" else dataset
 
 
 __all__ = ["SOURCES", "Dataset", "load_dataset", "load_train_val"]

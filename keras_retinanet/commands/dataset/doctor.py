@@ -1,0 +1,50 @@
+"""Read every split of a data set and say what is wrong with it.
+
+Examples:
+    keras_retinanet dataset doctor --data_dir bccd
+    keras_retinanet dataset doctor coco --data_dir my_coco --image_size 320 --out report.html
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from keras_retinanet.commands.common import (
+    add_data_arguments,
+    add_recipe_arguments,
+    import_tensorflow,
+    recipe_config,
+)
+
+DEFAULT_OUT = "doctor.html"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of `dataset doctor` to its parser."""
+    add = parser.add_argument
+    add_data_arguments(parser)
+    add_recipe_arguments(parser)
+    add("--out", metavar="FILE", default=DEFAULT_OUT, help=f"the page (default: {DEFAULT_OUT})")
+    add("--quick", action="store_true", help="read the pictures' bytes without decoding them")
+
+
+def run(args: Namespace) -> int:
+    """Print the summary and write the page; findings do not change the exit code."""
+    config = recipe_config(args, {})
+
+    import_tensorflow()
+    from keras_retinanet.anchors import Anchors
+    from keras_retinanet.data.doctor import diagnose
+    from keras_retinanet.data.doctor.report import write_report
+    from keras_retinanet.data.doctor.text import lines
+    from keras_retinanet.preprocessing import Preprocessing
+
+    diagnosis = diagnose(
+        config.data,
+        Preprocessing(**vars(config.model.preprocessing)),
+        Anchors(**vars(config.model.anchors)),
+        decode=not args.quick,
+    )
+    for line in lines(diagnosis):
+        print(line)
+    write_report(diagnosis, args.out)
+    print(f"\nHistograms, pictures and all names: {args.out}")
+    return 0

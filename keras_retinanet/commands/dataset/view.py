@@ -1,0 +1,88 @@
+"""Draw pictures with their boxes as training sees them: after augmentation and padding.
+
+A box is green where an anchor is matched to it, with their number, red where none is, and grey
+where it is ignored.
+
+Examples:
+    keras_retinanet dataset view voc --data_dir bccd --config bccd
+    keras_retinanet dataset view coco --data_dir my_coco --image_size 640 --count 30 --out seen
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from keras_retinanet.commands.common import (
+    add_data_arguments,
+    add_recipe_arguments,
+    import_tensorflow,
+    recipe_config,
+)
+from keras_retinanet.config import Config
+from keras_retinanet.errors import UserError
+
+DEFAULT_COUNT = 12
+DEFAULT_OUT = "view"
+SHEET = "sheet.png"
+# Flag -> key of the configuration.
+VIEW_KEYS = {"split": "data.split", "seed": "train.seed"}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of `dataset view` to its parser."""
+    add = parser.add_argument
+    add_data_arguments(parser)
+    add_recipe_arguments(parser)
+    add("--split", help="split to look at (default: what training takes)")
+    add("--seed", type=int, metavar="N", help="of data order and augmentation")
+    add("--count", type=int, default=DEFAULT_COUNT, metavar="N", help="pictures (default: 12)")
+    add("--out", metavar="DIR", default=DEFAULT_OUT, help=f"folder (default: {DEFAULT_OUT})")
+
+
+def run(args: Namespace) -> int:
+    """Write the pictures and the sheet; print how many boxes no anchor is matched to."""
+    if args.count < 1:
+        raise UserError(f"Expected at least one picture. Received: --count {args.count}.")
+    config = recipe_config(args, VIEW_KEYS)
+
+    import_tensorflow()
+    from keras_retinanet.data import load_train_val
+    from keras_retinanet.label_view import (
+        add_legend,
+        contact_sheet,
+        draw_labels,
+        training_pictures,
+    )
+    from keras_retinanet.visualization import save_picture
+
+    dataset, _ = load_train_val(config.data, config.train.seed)
+    pictures = training_pictures(dataset, config, args.count)
+    out = Path(args.out)
+    width = len(str(len(pictures)))
+    for number, picture in enumerate(pictures, 1):
+        path = out / f"{number:0{width}d}.png"
+        save_picture(add_legend(draw_labels(picture, dataset.class_names)), path)
+        missed, taught = picture.missed.sum(), (~picture.ignore).sum()
+        print(f"{path}  {picture.name}: {taught} boxes, {missed} without an anchor")
+    sheet = contact_sheet(pictures, dataset.class_names)
+    save_picture(add_legend(sheet), out / SHEET)
+    print(f"{out / SHEET}  all of them")
+    _summarize(pictures, dataset, config)
+    return 0
+
+
+def _summarize(pictures, dataset, config: Config) -> None:
+    """Print the boxes of all pictures: how many no anchor is matched to, and of which classes."""
+    for line in dataset.problems.lines():
+        print(f"  {line}")
+    taught = sum(int((~picture.ignore).sum()) for picture in pictures)
+    missed = [
+        dataset.class_names[label]
+        for picture in pictures
+        for label in picture.classes[picture.missed]
+    ]
+    ignored = sum(int(picture.ignore.sum()) for picture in pictures)
+    print(f"{taught} boxes, {len(missed)} without an anchor, and {ignored} ignored ones")
+    if missed:
+        counts = sorted({name: missed.count(name) for name in missed}.items(), key=lambda p: -p[1])
+        print("without: " + ", ".join(f"{name} {count}" for name, count in counts))
+        print("`keras_retinanet anchors fit` finds anchors that reach more of them.")

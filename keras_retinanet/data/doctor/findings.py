@@ -1,0 +1,59 @@
+"""One thing that the doctor says about a data set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+# In the order of urgency. An error: training would learn wrong things, or nothing.
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture to show with a finding: record `index` of split `split`.
+
+    Attributes:
+        marked: which of the record's boxes are meant; none: the picture itself.
+    """
+
+    split: str
+    index: int
+    marked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, what it means and what to do.
+
+    Attributes:
+        code: what kind of finding it is, a fixed word for programs and tests.
+        title: one line with the figures.
+        meaning, action: a sentence each.
+        items: the complete list of the pictures, boxes or classes concerned.
+        examples: pictures worth a look.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    meaning: str
+    action: str
+    items: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns `findings`, errors first; those of one severity in their own order."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns "1 box", "2 boxes", "1,200 pictures"."""
+    plural = noun + ("es" if noun.endswith(("x", "s")) else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def percent(part: float, whole: float) -> str:
+    """Returns `part` of `whole` as "12.3%"; "0%" of nothing."""
+    return f"{100 * part / whole:.1f}%" if whole else "0%"

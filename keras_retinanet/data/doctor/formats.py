@@ -1,0 +1,199 @@
+"""Were the boxes read in the format they were written in?
+
+Each way to misread a box format can be undone on the boxes as read. A format is suspected when
+the boxes as read do not fit their pictures, but undone they all do. Shape letter: N boxes.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_retinanet.data.doctor.findings import Example, Finding, percent
+from keras_retinanet.data.doctor.tables import BoxTable
+from keras_retinanet.data.records import Dataset
+
+# Fewer boxes say too little about a format.
+MIN_BOXES = 20
+# Real sets have a few bad boxes; a misread format spoils at least these.
+MIN_UNFIT, MIN_UNFIT_SHARE = 5, 0.03
+# Undone, a misread format leaves next to none.
+ALTERNATIVE_FIT = 0.98
+# How far a sound box may pass the border: annotation tools round, and count from 1.
+TOLERANCE_PIXELS, TOLERANCE_SHARE = 1.5, 0.005
+# This many boxes at coordinate 1 with none at 0 are no chance.
+MIN_AT_ONE = 10
+EXAMPLES_PER_SPLIT = 2
+
+# What `records.sound_box` notes of a box it drops: the picture and the box as it was annotated.
+_NOTED_BOX = re.compile(r"(?P<picture>.*) \[(?P<box>[^\[\]]*)\]", re.DOTALL)
+_DROPPED = ("box outside the picture", "box without area")
+_SWAPPED = "box with swapped corners"
+
+
+@dataclass(frozen=True)
+class Misreading:
+    """A way to misread a box format.
+
+    Attributes:
+        undo: from boxes (N, 4) as read and their pictures' sizes (N, 2) to boxes as written.
+    """
+
+    name: str
+    undo: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    action: str
+
+
+def _corner_plus_size(boxes, _):
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def _corners_again(boxes, _):
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _half_back(boxes, _):
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    return boxes - np.tile(half, 2)
+
+
+def _half_on(boxes, _):
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    return boxes + np.tile(half, 2)
+
+
+def _y_first(boxes, _):
+    return boxes[:, [1, 0, 3, 2]]
+
+
+def _times_size(boxes, sizes):
+    return boxes * sizes[:, [1, 0, 1, 0]]
+
+
+def _over_size(boxes, sizes):
+    return boxes / sizes[:, [1, 0, 1, 0]]
+
+
+MISREADINGS = (
+    Misreading(
+        "x, y, width, height read as corners",
+        _corner_plus_size,
+        "Write x2 = x + width and y2 = y + height, or name the format that the file really has.",
+    ),
+    Misreading(
+        "corners read as x, y, width, height",
+        _corners_again,
+        "Write width = x2 - x1 and height = y2 - y1, or name the format that the file really has.",
+    ),
+    Misreading(
+        "the centre read as the top left corner",
+        _half_back,
+        "Lower x by half the width and y by half the height when writing the file.",
+    ),
+    Misreading(
+        "the top left corner read as the centre",
+        _half_on,
+        "Add half the width to x and half the height to y when writing the file.",
+    ),
+    Misreading("x and y swapped", _y_first, "Write x before y."),
+    Misreading(
+        "fractions read as pixels",
+        _times_size,
+        "Multiply x by the picture's width and y by its height when writing the file.",
+    ),
+    Misreading(
+        "pixels read as fractions",
+        _over_size,
+        "Divide x by the picture's width and y by its height when writing the file.",
+    ),
+)
+
+
+def noted_boxes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns what the reader dropped or mended, which the records no longer show.
+
+    Returns:
+        (boxes (N, 4) dropped for lack of area or as outside, in pixels as they were read; the
+        (height, width) (N, 2) of their pictures; how many had swapped corners).
+    """
+    noted = [what for kind in _DROPPED for what in dataset.problems.get(kind, ())]
+    by_name = {}
+    if noted:
+        by_name = {record.file_name: (record.height, record.width) for record in dataset.records}
+    boxes, sizes = [], []
+    for what in noted:
+        match = _NOTED_BOX.fullmatch(what)
+        if match and match["picture"] in by_name:
+            boxes.append([float(side) for side in match["box"].split(",")])
+            sizes.append(by_name[match["picture"]])
+    swapped = len(dataset.problems.get(_SWAPPED, ()))
+    return np.array(boxes).reshape(-1, 4), np.array(sizes, float).reshape(-1, 2), swapped
+
+
+def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Returns (N,) bool: the box lies in its picture and has sides of a pixel or more."""
+    limits = sizes[:, ::-1]
+    slack = np.maximum(TOLERANCE_PIXELS, TOLERANCE_SHARE * limits)
+    inside = (boxes[:, :2] >= -slack) & (boxes[:, 2:] <= limits + slack)
+    return (inside & (boxes[:, 2:] - boxes[:, :2] >= 1)).all(axis=1)
+
+
+def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
+    """Returns the suspicion of a misread box format, if any, over all splits together."""
+    noted = [noted_boxes(dataset) for dataset in datasets]
+    boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in tables), *(n[0] for n in noted)])
+    sizes = np.concatenate([np.zeros((0, 2)), *(t.sizes for t in tables), *(n[1] for n in noted)])
+    if len(boxes) < MIN_BOXES:
+        return []
+    swapped = sum(count for _, _, count in noted)
+    # Corners in the wrong order were mended: such a box fits now, but did not as read.
+    unfit = min(int((~fits(boxes, sizes)).sum()) + swapped, len(boxes))
+    shares = [float(fits(reading.undo(boxes, sizes), sizes).mean()) for reading in MISREADINGS]
+    best = int(np.argmax(shares))
+    is_unfit = unfit >= max(MIN_UNFIT, MIN_UNFIT_SHARE * len(boxes))
+    # Boxes whose centres all lie in the top left quarter are odd even where they all fit: x1 + x2
+    # stays within the picture when x2 is a width.
+    if shares[best] < ALTERNATIVE_FIT or not (is_unfit or best == 0):
+        return _one_based(tables)
+    reading = MISREADINGS[best]
+    return [
+        Finding(
+            "wrong format",
+            "error" if is_unfit else "warning",
+            f"The boxes look like {reading.name}",
+            f"As read, {percent(unfit, len(boxes))} of the boxes do not fit their pictures; read "
+            f"the other way, {percent(shares[best], 1)} do."
+            if is_unfit
+            else "All their centres lie in the top left quarter of the pictures.",
+            f"{reading.action} Then look at the boxes with `dataset view`.",
+            examples=_busiest(tables),
+        )
+    ]
+
+
+def _busiest(tables: Sequence[BoxTable]) -> tuple[Example, ...]:
+    """Returns the pictures with the most boxes of each split."""
+    examples = []
+    for table in tables:
+        counts = np.bincount(table.pictures)
+        most = np.argsort(-counts, kind="stable")[:EXAMPLES_PER_SPLIT]
+        examples += [Example(table.split, int(index)) for index in most if counts[index]]
+    return tuple(examples)
+
+
+def _one_based(tables: Sequence[BoxTable]) -> list[Finding]:
+    starts = np.concatenate([np.zeros(0), *(table.boxes[:, :2].ravel() for table in tables)])
+    ones, zeros = int((starts == 1).sum()), int((starts <= 0).sum())
+    if ones < MIN_AT_ONE or zeros:
+        return []
+    return [
+        Finding(
+            "one-based",
+            "note",
+            f"Coordinates seem to start at 1: {ones:,} are 1, none is 0",
+            "In the first pixel of a picture a box starts at 0; these are shifted by one pixel.",
+            "For VOC files give --set data.one_based=true; it matters only "
+            "where objects are a few pixels large.",
+        )
+    ]

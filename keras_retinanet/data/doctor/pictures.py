@@ -1,0 +1,189 @@
+"""Every picture decoded once: which are broken, and what each looks like, in a few bytes.
+
+Nothing but the fingerprints is kept, so memory is bounded whatever the number of pictures.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from keras_retinanet.data.doctor.findings import Example, Finding, Severity, counted
+from keras_retinanet.data.exif import orientation
+from keras_retinanet.data.headers import PictureError
+from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.records import Dataset, ImageRef, Record
+
+# Side of the reduced grey picture that near duplicates are compared by: 256 bytes a picture.
+GREY_SIDE = 16
+# EXIF orientations from here on swap height and width.
+SIDEWAYS = 5
+SHOWN_EXAMPLES = 6
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """What is remembered of one picture.
+
+    Attributes:
+        digest: sha256 of the file's bytes; b"" if they cannot be read.
+        size: (height, width) in pixels as decoded; None: not decoded, or not to be decoded.
+        grey: (GREY_SIDE**2,) uint8, the picture reduced to that square; None without `size`.
+        orientation: as its EXIF states it, 1..8; 1: not turned.
+        problem: of `KINDS`, if it cannot be read or decoded; "" if it can.
+    """
+
+    digest: bytes
+    size: tuple[int, int] | None = None
+    grey: np.ndarray | None = None
+    orientation: int = 1
+    problem: str = ""
+
+
+def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
+    """Returns the fingerprint of a picture file's bytes.
+
+    Args:
+        decode: False: the hash of the bytes alone.
+    """
+    digest = hashlib.sha256(encoded).digest()
+    if not decode:
+        return Fingerprint(digest)
+    try:
+        image = decode_image(encoded)
+    except PictureError as error:
+        return Fingerprint(digest, problem=error.kind)
+    small = Image.fromarray(image).convert("L").resize((GREY_SIDE,) * 2, Image.Resampling.BOX)
+    grey = np.asarray(small, np.uint8).ravel()
+    return Fingerprint(digest, (image.shape[0], image.shape[1]), grey, orientation(encoded))
+
+
+def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, Fingerprint]:
+    """Reads every picture of all splits once, in threads, with a bar on standard error.
+
+    A picture that cannot be read, or has another size than its record, is noted in the problems
+    of its split.
+
+    Raises:
+        UserError: such a picture, where the data set is strict.
+    """
+    places = [(dataset, index) for dataset in datasets for index in range(len(dataset.records))]
+    seen: dict[ImageRef, Fingerprint] = {}
+    with tqdm(total=len(places), desc="pictures", unit="", leave=False, disable=None) as bar:
+        for (dataset, index), print_ in zip(places, _read_all(places, decode), strict=True):
+            record = dataset.records[index]
+            seen[record.image] = print_ or seen[record.image]
+            _note(dataset, record, seen[record.image])
+            bar.update()
+    return seen
+
+
+def _read_all(places: Iterable[tuple], decode: bool) -> Iterator[Fingerprint | None]:
+    """Gives the fingerprint of each place in order; None where its picture came before."""
+
+    def first_only() -> Iterator[tuple | None]:
+        known: set[ImageRef] = set()
+        for dataset, index in places:
+            image = dataset.records[index].image
+            yield None if image in known else (dataset, index)
+            known.add(image)
+
+    def read(place: tuple | None) -> Fingerprint | None:
+        if place is None:
+            return None
+        dataset, index = place
+        try:
+            return fingerprint(dataset.read_bytes(index), decode=decode)
+        except OSError:
+            return Fingerprint(b"", problem="unreadable picture")
+
+    with ThreadPool(os.cpu_count() or 1) as pool:
+        yield from pool.imap(read, first_only(), chunksize=4)
+
+
+def _note(dataset: Dataset, record: Record, print_: Fingerprint) -> None:
+    if print_.problem:
+        dataset.problems.note(print_.problem, record.file_name)
+    elif print_.size not in (None, _stored_size(record)):
+        dataset.problems.note("picture of another size than annotated", record.file_name)
+
+
+def _stored_size(record: Record) -> tuple[int, int]:
+    is_on_its_side = record.orientation >= SIDEWAYS
+    size = (record.height, record.width)
+    return size[::-1] if is_on_its_side else size
+
+
+def turned_findings(
+    datasets: Sequence[Dataset], prints: Mapping[ImageRef, Fingerprint]
+) -> list[Finding]:
+    """Returns the pictures that viewers turn by their EXIF tag, but training does not."""
+    items, examples, annotated_turned = [], [], 0
+    for dataset in datasets:
+        for index, record in enumerate(dataset.records):
+            print_ = prints[record.image]
+            if print_.orientation == 1 or record.orientation != 1:
+                continue
+            items.append(f"{dataset.split}: {record.file_name} (orientation {print_.orientation})")
+            examples.append(Example(dataset.split, index))
+            annotated_turned += (
+                print_.orientation >= SIDEWAYS
+                and print_.size != (record.height, record.width)
+                and print_.size == (record.width, record.height)
+            )
+    if not items:
+        return []
+    severity: Severity = "error" if annotated_turned else "warning"
+    meaning = "Boxes are taken to lie on the stored pixels, as COCO's do; viewers turn the picture."
+    if annotated_turned:
+        meaning += f" The annotated size of {annotated_turned:,} is that of the turned picture."
+    return [
+        Finding(
+            "turned pictures",
+            severity,
+            f"Pictures that their EXIF tag turns: {len(items):,}",
+            meaning,
+            "See below whether the boxes fit; if they fit the turned picture, give --exif apply.",
+            tuple(items),
+            tuple(examples[:SHOWN_EXAMPLES]),
+        )
+    ]
+
+
+def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
+    """Returns the pictures beside the listed ones that no split names.
+
+    Pictures within larger files (TFRecord) are not looked for.
+    """
+    listed: set[str] = set()
+    for dataset in datasets:
+        for record in dataset.records:
+            if record.image.length < 0:
+                listed.add(os.path.normpath(record.image.path))
+    unlisted: list[str] = []
+    for folder in sorted({os.path.dirname(path) for path in listed}):
+        if not os.path.isdir(folder):  # drawn pictures have no file
+            continue
+        names = sorted(os.listdir(folder))
+        paths = [os.path.join(folder, name) for name in names]
+        unlisted += [
+            path for path in paths if path.lower().endswith(PICTURE_SUFFIXES) and path not in listed
+        ]
+    if not unlisted:
+        return []
+    return [
+        Finding(
+            "unlisted pictures",
+            "note",
+            f"{counted(len(unlisted), 'picture')} in the folders that no split uses",
+            "They are neither trained nor scored on.",
+            "List them in a split if they are annotated, or as background; else leave them.",
+            tuple(unlisted),
+        )
+    ]

@@ -1,0 +1,182 @@
+"""A diagnosis as one HTML page that holds all it shows: no file or network beside it is needed."""
+
+import base64
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from PIL import Image
+
+from keras_retinanet.data.doctor import Diagnosis, charts
+from keras_retinanet.data.doctor.findings import Example
+from keras_retinanet.data.doctor.sizes import size_bins
+from keras_retinanet.data.exif import turn_image
+from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import atomic_write
+
+THUMBNAIL_SIDE = 400
+JPEG_QUALITY = 80
+SAMPLES = 8
+MARKED_COLOR = (214, 40, 40)
+
+
+def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> None:
+    """Writes the page of `diagnosis` to `path`."""
+    environment = Environment(
+        loader=PackageLoader("keras_retinanet"),
+        autoescape=True,  # names come from files that anyone may have written
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = _with_code
+    page = environment.get_template("doctor.html").render(page_values(diagnosis))
+    with atomic_write(os.fspath(path)) as stream:
+        stream.write(page)
+
+
+def _with_code(text: str) -> Markup:
+    """Returns escaped `text` with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def page_values(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Returns what the template shows."""
+    own = [diagnosis.datasets[index] for index in diagnosis.own]
+    by_split = {dataset.split: dataset for dataset in own}
+    findings = [
+        {
+            "finding": finding,
+            "pictures": [
+                _picture(by_split[example.split], example) for example in finding.examples
+            ],
+        }
+        for finding in diagnosis.findings
+    ]
+    sample = max(own, key=lambda dataset: (dataset.has_annotations, len(dataset.records)))
+    chosen = np.unique(np.linspace(0, len(sample.records) - 1, SAMPLES).astype(int))
+    return {
+        "diagnosis": diagnosis,
+        "title": Path(diagnosis.name.split(" ", 1)[-1]).name,
+        "totals": _totals(diagnosis),
+        "splits": _splits(diagnosis),
+        "classes": _classes(diagnosis),
+        "bins": size_bins(diagnosis.inputs),
+        "charts": _charts(diagnosis),
+        "findings": findings,
+        "sample_split": sample.split,
+        "samples": [_picture(sample, Example(sample.split, int(index))) for index in chosen],
+    }
+
+
+def _totals(diagnosis: Diagnosis) -> dict[str, int]:
+    tables = [diagnosis.tables[index] for index in diagnosis.own]
+    return {
+        "pictures": sum(len(table.picture_sizes) for table in tables),
+        "boxes": sum(int((~table.ignore).sum()) for table in tables),
+        "classes": len(diagnosis.datasets[0].class_names),
+        **{f"{name}s": count for name, count in diagnosis.severities.items()},
+    }
+
+
+def _splits(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    rows = []
+    for index, (dataset, table) in enumerate(
+        zip(diagnosis.datasets, diagnosis.tables, strict=True)
+    ):
+        empty = np.bincount(table.pictures, minlength=len(dataset.records)) == 0
+        low, high = table.picture_sizes.min(axis=0), table.picture_sizes.max(axis=0)
+        rows.append(
+            {
+                "name": dataset.split,
+                "pictures": len(dataset.records),
+                "boxes": int((~table.ignore).sum()),
+                "ignored": int(table.ignore.sum()),
+                "empty": int(empty.sum()),
+                "problems": sum(len(what) for what in dataset.problems.values()),
+                "low": f"{low[1]} x {low[0]}",
+                "high": f"{high[1]} x {high[0]}",
+                "is_own": index in diagnosis.own,
+            }
+        )
+    return rows
+
+
+def _classes(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Returns the classes, most boxes first, with their counts per split and their shares."""
+    counts = diagnosis.class_counts
+    totals = counts[diagnosis.own].sum(axis=0)
+    most = max(1, int(totals.max(initial=0)))
+    return [
+        {
+            "name": diagnosis.datasets[0].class_names[index],
+            "color": "#{:02x}{:02x}{:02x}".format(*class_color(int(index))),
+            "counts": counts[:, index].tolist(),
+            "total": int(totals[index]),
+            "width": 100 * int(totals[index]) / most,
+        }
+        for index in np.argsort(-totals, kind="stable")
+    ]
+
+
+def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    tables = [diagnosis.tables[index] for index in diagnosis.own]
+    sizes = np.concatenate([table.picture_sizes for table in tables])
+    per_picture = np.concatenate([table.per_picture for table in tables])
+    drawn = [
+        ("Picture sizes", charts.picture_sizes(sizes)),
+        ("Boxes per picture", charts.histogram(per_picture, "boxes in a picture", "pictures")),
+    ]
+    if any(len(part.sides) for part in diagnosis.inputs):
+        boxes = np.concatenate([table.boxes for table in tables])
+        box_sizes = np.concatenate([table.sizes for table in tables])
+        ratios = np.concatenate([part.ratios for part in diagnosis.inputs])
+        drawn += [
+            (
+                "Box sizes",
+                charts.reached_by_size(size_bins(diagnosis.inputs), diagnosis.input_name),
+            ),
+            ("Box shapes", charts.aspect_ratios(ratios)),
+            ("Where the boxes' centres lie", charts.centres(boxes, box_sizes)),
+        ]
+    return [{"title": title, "svg": Markup(svg)} for title, svg in drawn]
+
+
+def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
+    """Returns the caption and the data URI of a small picture with its boxes; "" if broken."""
+    record = dataset.records[example.index]
+    caption = f"{dataset.split}: {record.file_name}"
+    try:
+        image = decode_image(dataset.read_bytes(example.index))
+        image = turn_image(image, record.orientation)
+    except (UserError, OSError):
+        return {"caption": caption, "uri": ""}
+    small = Image.fromarray(image)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    scale = np.array([small.width / record.width, small.height / record.height] * 2)
+    boxes = np.clip(record.boxes * scale, 0, [small.width, small.height] * 2)
+    marks = []
+    for index, box in enumerate(boxes.tolist()):
+        color = class_color(int(record.classes[index]))
+        if index in example.marked:
+            color = MARKED_COLOR
+        elif example.marked or record.ignore[index]:
+            color = IGNORED_COLOR
+        x1, y1, x2, y2 = box
+        # Two lines: one alone hardly shows in so small a picture.
+        marks.append(Mark((x1, y1, x2, y2), "", color))
+        marks.append(Mark((x1 - 1, y1 - 1, x2 + 1, y2 + 1), "", color))
+    # Those that are meant are drawn last, above the others.
+    marks.sort(key=lambda mark: mark.color == MARKED_COLOR)
+    stream = io.BytesIO()
+    Image.fromarray(draw_marks(np.array(small), marks)).save(stream, "JPEG", quality=JPEG_QUALITY)
+    encoded = base64.b64encode(stream.getvalue()).decode()
+    return {"caption": caption, "uri": f"data:image/jpeg;base64,{encoded}"}
