@@ -10,9 +10,11 @@ and bilinear resize in a thread pool. Neither pads, batches or moves boxes.
 import argparse
 import itertools
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +23,24 @@ from PIL import Image
 
 from keras_retinanet.config import AugmentConfig, DataConfig
 from keras_retinanet.data import load_dataset
+from keras_retinanet.data.cache import cached
 from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.records import Dataset, ImageRef
 from keras_retinanet.preprocessing import Preprocessing
 
 BATCH = 8
-PICTURES = 800
 RUNS = 3
+# Pictures of 640 px become such of a 5-megapixel camera.
+ENLARGED = 4
 CORES = os.cpu_count() or 1
 SIZES = {"800/1333": (800, 1333), "320": (320, 320)}
+JITTER = AugmentConfig(scale=(0.5, 2.0), color=0.3)
+# Name -> what is changed in the pictures, and where small copies are kept.
+SETTINGS: dict[str, tuple[AugmentConfig, str | None]] = {
+    "flip": (AugmentConfig(), None),
+    "flip, cached": (AugmentConfig(), "memory"),
+    "flip, scale .5 to 2, colour": (JITTER, None),
+}
 
 
 def rate(count: int, run: Callable[[], Iterable]) -> float:
@@ -45,12 +56,23 @@ def rate(count: int, run: Callable[[], Iterable]) -> float:
     return count / min(seconds)
 
 
-def ours(dataset: Dataset, sides: tuple[int, int], augment: AugmentConfig, cache=None):
+def enlarged(dataset: Dataset, folder: Path) -> Dataset:
+    """Return `dataset` with its pictures ENLARGED times as wide and high, as a camera's are."""
+    records = []
+    for record in dataset.records:
+        path, size = folder / record.file_name, (record.height * ENLARGED, record.width * ENLARGED)
+        with Image.open(record.image.path) as image:
+            image.convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC).save(path, quality=90)
+        boxes = record.boxes * np.float32(ENLARGED)
+        image_ref = ImageRef(str(path))
+        records.append(replace(record, image=image_ref, height=size[0], width=size[1], boxes=boxes))
+    return replace(dataset, records=records)
+
+
+def ours(dataset: Dataset, sides, augment: AugmentConfig, cache: str | None, pictures: int):
     """Return a function that gives training batches: fetch, resize, flip, pad, boxes, batch."""
     preprocessing = Preprocessing(*sides)
     if cache:
-        from keras_retinanet.data.cache import cached
-
         dataset = cached(dataset, preprocessing, augment, cache)
     batches = training_batches(
         dataset,
@@ -59,12 +81,12 @@ def ours(dataset: Dataset, sides: tuple[int, int], augment: AugmentConfig, cache
         batch_size=BATCH,
         seed=0,
     )
-    return lambda: itertools.islice(batches, 1 + PICTURES // BATCH)
+    return lambda: itertools.islice(batches, 1 + pictures // BATCH)
 
 
-def bare(paths: list[str]):
+def bare(paths: list[str], pictures: int):
     """Return a function that decodes whole files in tf.data, one by one in order."""
-    files = tf.data.Dataset.from_tensor_slices(paths).repeat().take(PICTURES + 1)
+    files = tf.data.Dataset.from_tensor_slices(paths).repeat().take(pictures + 1)
     decoded = files.map(
         lambda path: tf.io.decode_jpeg(tf.io.read_file(path), channels=3),
         num_parallel_calls=CORES,
@@ -73,7 +95,7 @@ def bare(paths: list[str]):
     return lambda: decoded.prefetch(2)
 
 
-def pillow(paths: list[str], sides: tuple[int, int]):
+def pillow(paths: list[str], sides: tuple[int, int], pictures: int):
     """Return a function that decodes and resizes with Pillow in as many threads."""
     preprocessing = Preprocessing(*sides)
 
@@ -85,9 +107,25 @@ def pillow(paths: list[str], sides: tuple[int, int]):
 
     def run():
         with ThreadPoolExecutor(CORES) as pool:
-            yield from pool.map(resized, itertools.islice(itertools.cycle(paths), PICTURES + 1))
+            yield from pool.map(resized, itertools.islice(itertools.cycle(paths), pictures + 1))
 
     return run
+
+
+def compare(dataset: Dataset, pictures: int) -> None:
+    """Print pictures per second of plain decoders and of ours."""
+    paths = [record.image.path for record in dataset.records]
+    kilobytes = np.mean([Path(path).stat().st_size for path in paths]) / 1000
+    print(f"{len(paths)} files of {kilobytes:.0f} kB on average, {CORES} threads, pictures/s")
+    plain = rate(pictures, bare(paths, pictures))
+    print(f"{'bare tf.io.decode_jpeg':52}{plain:8.0f}")
+    for name, sides in SIZES.items():
+        peer = rate(pictures, pillow(paths, sides, pictures))
+        print(f"{name + ', Pillow decode + resize':52}{peer:8.0f}")
+        for label, (augment, cache) in SETTINGS.items():
+            own = rate(pictures, ours(dataset, sides, augment, cache, pictures))
+            what = f"{name}, ours: {label}"
+            print(f"{what:52}{own:8.0f}  {own / plain:.2f} of bare  {own / peer:.2f} of Pillow")
 
 
 def main() -> None:
@@ -95,24 +133,10 @@ def main() -> None:
     parser.add_argument("folder", help="COCO layout with train2017 and val2017")
     args = parser.parse_args()
     dataset = load_dataset(DataConfig(source="coco", data_dir=args.folder), "train")
-    paths = [record.image.path for record in dataset.records]
-    kilobytes = np.mean([Path(path).stat().st_size for path in paths]) / 1000
-    print(f"{len(paths)} files of {kilobytes:.0f} kB on average, {CORES} threads, pictures/s")
-
-    plain = rate(PICTURES, bare(paths))
-    print(f"{'bare tf.io.decode_jpeg':40}{plain:8.0f}")
-    augments = {
-        "flip": AugmentConfig(),
-        "flip, scale .5 to 2, colour": AugmentConfig(scale=(0.5, 2.0), color=0.3),
-    }
-    for name, sides in SIZES.items():
-        peer = rate(PICTURES, pillow(paths, sides))
-        print(f"{name + ', Pillow decode + resize':40}{peer:8.0f}")
-        for label, augment in augments.items():
-            for cache in (None, "memory"):
-                own = rate(PICTURES, ours(dataset, sides, augment, cache))
-                what = f"{name}, ours: {label}" + (", cached" if cache else "")
-                print(f"{what:52}{own:8.0f}  {own / plain:.2f} of bare  {own / peer:.2f} of Pillow")
+    compare(dataset, 800)
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"\nthe same, {ENLARGED} times as wide and high")
+        compare(enlarged(dataset, Path(folder)), 100)
 
 
 if __name__ == "__main__":

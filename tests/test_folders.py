@@ -38,7 +38,7 @@ def test_pictures_outside_the_folder_are_refused(root, name):
     found, problems = find(root, name)
     assert found is None
     assert [*problems] == ["picture outside the data folder"]
-    shown = name if name.isprintable() else repr(name)
+    shown = name.replace("\0", r"\x00")
     assert [*problems.values()] == [[f"{shown} (x.csv, line 3)"]]
 
 
