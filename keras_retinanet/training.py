@@ -83,8 +83,9 @@ class Run:
         if not _has_boxes(self.data):
             raise UserError(
                 f"Expected pictures with boxes to train on. Received: {self.data.name}, "
-                f"{len(self.data.records)} pictures without any. Check the annotations and "
-                "--classes."
+                f"{len(self.data.records)} pictures without any "
+                f"({'; '.join(self.data.problems.lines()) or 'nothing was dropped'}). Check the "
+                "annotations and --classes."
             )
         if self.validation is not None and not _has_boxes(self.validation):
             print("The validation part has no boxes to score: the lowest loss is best.")

@@ -72,4 +72,13 @@ def test_a_file_is_made_once_for_the_same_pictures(dataset, tmp_path):
 def test_a_damaged_picture_stays_one(dataset, tmp_path):
     (tmp_path / "1.png").write_bytes(b"words")
     small = cached(dataset, PREPROCESSING, AugmentConfig(), "memory")
-    assert small.read_bytes(1) == b"" and len(small.records) == 3
+    assert small.records[1] is dataset.records[1] and small.read_bytes(1) == b"words"
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_a_picture_of_another_size_is_not_copied(dataset, tmp_path, kind):
+    Image.new("RGB", (150, 100)).save(tmp_path / "0.png")
+    where = "memory" if kind == "memory" else str(tmp_path / "cache")
+    small = cached(dataset, PREPROCESSING, AugmentConfig(), where)
+    assert small.records[0] is dataset.records[0]
+    assert small.read_bytes(0) == (tmp_path / "0.png").read_bytes()

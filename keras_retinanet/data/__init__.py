@@ -115,9 +115,10 @@ def _source(config: DataConfig) -> ModuleType:
 
 def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
     if not len(dataset.records):
+        why = "; ".join(dataset.problems.lines()) or "nothing is listed"
         raise UserError(
             f"Expected pictures in {dataset.name}, split {dataset.split}. Received: none that can "
-            f"be read ({', '.join(dataset.problems) or 'nothing is listed'}). Look at --data_dir."
+            f"be read ({why}). Look at --data_dir."
         )
     if config.classes:
         dataset = select_classes(dataset, config.classes)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -38,9 +38,21 @@ class _Memory:
     """Reads the copies that lie in memory; `ImageRef.offset` is the record's number."""
 
     pictures: list[bytes]
+    others: Callable[[ImageRef], bytes]
 
     def __call__(self, image: ImageRef) -> bytes:
-        return self.pictures[image.offset]
+        return self.pictures[image.offset] if image.path == MEMORY else self.others(image)
+
+
+@dataclass(frozen=True)
+class _File:
+    """Reads the copies that lie in a TFRecord file."""
+
+    path: str
+    others: Callable[[ImageRef], bytes]
+
+    def __call__(self, image: ImageRef) -> bytes:
+        return read_slice(image) if image.path == self.path else self.others(image)
 
 
 def cached(
@@ -48,8 +60,9 @@ def cached(
 ) -> Dataset:
     """Returns `dataset` with its pictures and boxes as small as training with `augment` needs.
 
-    A picture that is not larger than that is kept as it is stored. A file that was made for the
-    same pictures and sizes is used again.
+    A picture that is not larger than that is kept as it is stored. One that cannot be read, or has
+    another size than annotated, stays where it is: it is counted when it is drawn, as it is without
+    a cache. A file that was made for the same pictures and sizes is used again.
 
     Args:
         where: "memory", or a folder for a TFRecord file.
@@ -57,17 +70,17 @@ def cached(
     sizes = [_needed_size(record, preprocessing, augment) for record in dataset.records]
     if where == MEMORY:
         pictures = list(_copies(dataset, sizes))
-        places = [ImageRef(MEMORY, index) for index in range(len(pictures))]
-        kept = replace(dataset, reader=_Memory(pictures))
+        places = [ImageRef(MEMORY, index, len(copy)) for index, copy in enumerate(pictures)]
+        kept = replace(dataset, reader=_Memory(pictures, dataset.reader))
     else:
         path = Path(where) / f"{dataset.split}-{_fingerprint(dataset, sizes)}.tfrecord"
         if not path.exists():
             write_shard(path, _copies(dataset, sizes))
         found = read_records(str(path), Problems(strict=True))
         places = [ImageRef(str(path), offset, len(content)) for offset, content in found]
-        kept = replace(dataset, reader=read_slice)
+        kept = replace(dataset, reader=_File(str(path), dataset.reader))
     rows = zip(dataset.records, places, sizes, strict=True)
-    return replace(kept, records=[_resized(*row) for row in rows])
+    return replace(kept, records=[_resized(*row) if row[1].length else row[0] for row in rows])
 
 
 def _needed_size(
@@ -85,7 +98,7 @@ def _needed_size(
 
 
 def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
-    """Gives the encoded copy of each picture, in order; empty for one that cannot be read."""
+    """Gives the encoded copy of each picture, in order; empty for one that must not be copied."""
 
     def copy(index: int) -> bytes:
         record, (height, width) = dataset.records[index], sizes[index]
@@ -93,7 +106,9 @@ def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
             encoded = dataset.read_bytes(index)
             image = turn_image(decode_image(encoded), record.orientation)
         except (PictureError, OSError):
-            return b""  # counted when it is drawn, as it is without a cache
+            return b""
+        if image.shape[:2] != (record.height, record.width):
+            return b""
         if record.orientation == 1 and (height, width) == image.shape[:2]:
             return encoded
         small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)

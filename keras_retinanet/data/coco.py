@@ -124,7 +124,7 @@ def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
     objects = reader.objects(content.get("annotations", []), known)
     folder = PictureFolder(files.images, problems, allow_outside=config.allow_outside)
     rows = reader.pictures(images, folder)
-    if not rows:
+    if images and not rows:
         raise UserError(
             f"Expected the pictures that {files.annotations} names in {files.images}. Received: "
             f"none of {len(images)} there. Point --images at their folder."

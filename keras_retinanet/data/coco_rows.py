@@ -78,7 +78,7 @@ class RowReader:
             try:
                 image_id = self._known_id(row["image_id"], known, where)
                 category = self._known_id(row["category_id"], self._class_index, where)
-                x, y, width, height = self._numbers(row["bbox"], where)
+                x, y, width, height = self._box(row, where)
                 ignore = self._is_crowd(row.get("iscrowd"), where)
             except (KeyError, TypeError, ValueError, AttributeError):
                 self._problems.note("malformed annotation", f"{where}: {shown(row)}")
@@ -100,6 +100,17 @@ class RowReader:
                 area = self._area(row.get("area"), where)
                 objects[image_id].append((box, self._class_index[category], ignore, area))
         return objects
+
+    def _box(self, row: dict, where: str) -> list[float]:
+        """Returns x, y, width, height of an object: its bbox, else the bounds of its outlines."""
+        outlines = row.get("segmentation")
+        if row.get("bbox", []) != [] or not isinstance(outlines, list) or not outlines:
+            return self._numbers(row["bbox"], where)
+        numbers = [float(value) for outline in outlines for value in outline]
+        x, y = numbers[::2], numbers[1::2]
+        left, top = min(x), min(y)
+        self._problems.note("outline without a box", where)
+        return [left, top, max(x) - left, max(y) - top]
 
     def pictures(self, rows: list, folder: PictureFolder) -> list[tuple]:
         """Returns (id, file name, path, (h, w) or None) of each picture that is there, once."""

@@ -149,6 +149,9 @@ def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
         if index == 0 and _is_header(cells):
             columns, width = _header_columns(cells, f"{path}, line {line}"), len(cells)
             continue
+        if len(cells) == 1 and os.path.splitext(cells[0])[1].lower() in PICTURE_SUFFIXES:
+            yield _Row(where, cells[0], (), "")
+            continue
         row = _row([cells[column] for column in columns], where) if len(cells) == width else None
         if row is None:
             problems.note("malformed annotation", f"{where}: {excerpt(','.join(cells))}")

@@ -19,6 +19,7 @@ KINDS = {
     "box partly outside": "cut at the border",
     "box with swapped corners": "corners put in order",
     "number as text": "read as a number",
+    "outline without a box": "its bounds taken",
     "area not sound": "the box's own counts",
     "undeclared class": "box dropped",
     "malformed annotation": "box dropped",
@@ -82,7 +83,7 @@ class Problems(dict[str, list[str]]):
         if self.strict:
             self.error = self.error or UserError(
                 f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "
-                f"leave --strict out to have it {done}."
+                f"leave --strict out ({done})."
             )
             raise self.error
         with self._lock:

@@ -153,6 +153,18 @@ COCO = [
     ("box partly outside", first_box(bbox=[50, 1, 90, 5]), {"box partly outside": 1}, 4),
     ("negative width", first_box(bbox=[50, 9, -9, 5]), {"box with swapped corners": 1}, 4),
     ("numbers as texts", first_box(bbox=["1", "1", "5", "5"]), {"number as text": 1}, 4),
+    (
+        "an outline without a box",
+        first_box(bbox=[], segmentation=[[1, 1, 5, 1, 5, 5]]),
+        {"outline without a box": 1},
+        4,
+    ),
+    (
+        "neither outline nor box",
+        first_box(bbox=[], segmentation=[[]]),
+        {"malformed annotation": 1},
+        3,
+    ),
     ("words for numbers", first_box(bbox=["a", 1, 5, 5]), {"malformed annotation": 1}, 3),
     ("three numbers", first_box(bbox=[1, 1, 5]), {"malformed annotation": 1}, 3),
     ("five numbers", first_box(bbox=[1, 1, 5, 5, 1]), {"malformed annotation": 1}, 3),

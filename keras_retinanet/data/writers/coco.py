@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from keras_retinanet.data.records import Dataset, ImageRef, Record
-from keras_retinanet.data.writers.lost import image_ids_lost, renamed_lost
+from keras_retinanet.data.records import Dataset, Record
+from keras_retinanet.data.writers.lost import PictureKey, image_ids_lost, renamed_lost
 from keras_retinanet.data.writers.pictures import (
     PictureNames,
     WriteOptions,
@@ -32,14 +32,14 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """
     words = split_words(splits, r"\w.-", "_")
     all_names = []
-    ids: dict[ImageRef, Any] = {}
+    ids: dict[PictureKey, Any] = {}
     for split, dataset in splits.items():
         names = PictureNames()
         rows = list(copied_pictures(dataset, folder / words[split], names, options))
         kept = [record.image_id for record, _ in rows]
         if not all(isinstance(key, int) for key in kept) or len(set(kept)) < len(kept):
             kept = list(range(1, len(rows) + 1))
-        ids |= zip((record.image for record, _ in rows), kept, strict=True)
+        ids |= zip(((row.image, row.image_id) for row, _ in rows), kept, strict=True)
         prefix = "instances_" if dataset.has_annotations else "image_info_"
         path = folder / "annotations" / f"{prefix}{words[split]}.json"
         path.parent.mkdir(exist_ok=True)

@@ -4,9 +4,11 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_retinanet.data.records import Dataset, ImageRef
+from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.writers.lost import (
+    PictureKey,
     areas_lost,
+    class_ids_lost,
     ignored_left_out,
     image_ids_lost,
     renamed_lost,
@@ -44,20 +46,22 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     check_class_names(first.class_names, "CSV")
     words = usual_splits(splits, SINGLE_FILE)
     names = PictureNames()
-    ids: dict[ImageRef, str] = {}
+    ids: dict[PictureKey, str] = {}
     for split, dataset in splits.items():
         with open(folder / f"{words[split]}.csv", "w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             for record, name in copied_pictures(dataset, folder / PICTURES, names, options):
                 path = f"{PICTURES}/{name}"
-                ids[record.image] = path
+                ids[record.image, record.image_id] = path
                 kept = ~record.ignore
                 for box, class_index in zip(record.boxes[kept], record.classes[kept], strict=True):
                     writer.writerow([path, *map(decimal, box), first.class_names[class_index]])
                 if not kept.any():
                     writer.writerow([path, "", "", "", "", ""])
     with open(folder / CLASS_FILE, "w", encoding="utf-8", newline="") as stream:
-        rows = zip(first.class_names, first.class_ids, strict=True)
+        ids_kept = min(first.class_ids, default=0) >= 0  # a class file has none below 0
+        class_ids = first.class_ids if ids_kept else range(1, len(first.class_ids) + 1)
+        rows = zip(first.class_names, class_ids, strict=True)
         csv.writer(stream, lineterminator="\n").writerows(rows)
     others = [word for word in words.values() if word not in (*USUAL_SPLITS, SINGLE_FILE)]
     return [
@@ -65,5 +69,6 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
         *ignored_left_out(splits, "CSV"),
         *areas_lost(splits),
         *image_ids_lost(splits, ids),
+        *([] if ids_kept else class_ids_lost(first, 1)),
         *renamed_lost([names]),
     ]

@@ -7,6 +7,9 @@ import numpy as np
 from keras_retinanet.data.records import Dataset, ImageRef
 from keras_retinanet.data.writers.pictures import PictureNames
 
+# A file may be listed twice, under two ids.
+PictureKey = tuple[ImageRef, int | str]
+
 
 def ignored_count(splits: Mapping[str, Dataset]) -> int:
     """Returns how many boxes are to be ignored."""
@@ -35,10 +38,12 @@ def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
     return [f"{count} boxes lose their own area: the box's counts."] if count else []
 
 
-def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[ImageRef, int | str]) -> list[str]:
+def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int | str]) -> list[str]:
     """Returns the sentence on pictures whose id is not what `ids` now gives them, if any."""
     records = [record for dataset in splits.values() for record in dataset.records]
-    count = sum(ids.get(each.image, each.image_id) != each.image_id for each in records)
+    count = sum(
+        ids.get((each.image, each.image_id), each.image_id) != each.image_id for each in records
+    )
     return [f"{count} pictures lose their own id."] if count else []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_retinanet.data.images import image_size
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.splits import find_split
 from keras_retinanet.errors import UserError
 
@@ -63,7 +63,8 @@ class PictureNames:
     """Gives each picture a relative name that no other has, with the suffix of its format.
 
     Two names that differ only by case are the same: they would be on many systems. The same
-    picture in two splits keeps one name.
+    picture with the same boxes, in two splits, keeps one name; with other boxes it is another one,
+    since its annotation file could hold only one of them.
 
     Args:
         flat: one folder for all: "a/1.jpg" becomes "a_1.jpg".
@@ -72,20 +73,21 @@ class PictureNames:
 
     def __init__(self, *, flat: bool = False, by_stem: bool = False):
         self._flat, self._by_stem = flat, by_stem
-        self._names: dict[ImageRef, str] = {}
+        self._names: dict[tuple, str] = {}
         self._taken: set[str] = set()
         self.renamed = 0
 
-    def is_new(self, image: ImageRef) -> bool:
-        return image not in self._names
+    def is_new(self, record: Record) -> bool:
+        return _content(record) not in self._names
 
     def of(self, record: Record, encoded: bytes) -> str:
         """Returns the name of a picture, always the same."""
-        if record.image not in self._names:
+        key = _content(record)
+        if key not in self._names:
             name = self._free(_safe_path(record.file_name, flat=self._flat), encoded)
-            self._names[record.image] = name
+            self._names[key] = name
             self.renamed += name != record.file_name
-        return self._names[record.image]
+        return self._names[key]
 
     def _free(self, name: str, encoded: bytes) -> str:
         path = PurePosixPath(name)
@@ -100,6 +102,11 @@ class PictureNames:
                 break
         self._taken.add(key)
         return free + suffix
+
+
+def _content(record: Record) -> tuple:
+    boxes = record.boxes.tobytes(), record.classes.tobytes(), record.ignore.tobytes()
+    return record.image, *boxes
 
 
 def _safe_path(file_name: str, *, flat: bool) -> str:
@@ -128,7 +135,7 @@ def copied_pictures(
         if read is None:
             continue
         record, encoded = read
-        is_new = names.is_new(record.image)
+        is_new = names.is_new(record)
         name = names.of(record, encoded)
         if is_new:
             path = folder / name

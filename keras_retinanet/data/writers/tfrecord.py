@@ -5,11 +5,13 @@
 (https://www.tensorflow.org/datasets/external_tfrecord).
 """
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -32,6 +34,8 @@ from keras_retinanet.data.writers.pictures import (
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 
 LABEL_MAP = "label_map.pbtxt"
+# Of the label map: int32.
+MAX_CLASS_ID = 2**31 - 1
 # Some 150 MB of usual photographs: what TFDS and the API's own scripts aim at.
 PICTURES_PER_SHARD = 1000
 # One process writes some 3,000 a second, and another one takes seconds to start TensorFlow.
@@ -64,9 +68,10 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """
     first = next(iter(splits.values()))
     ids, lost = list(first.class_ids), []
-    if min(ids, default=1) < 1:  # 0 is the background's
+    if min(ids, default=1) < 1 or max(ids, default=1) > MAX_CLASS_ID:  # 0 is the background's
+        why = "0 is the background's" if min(ids) < 1 else "the label map holds 32 bits"
         ids = list(range(1, len(ids) + 1))
-        lost = [f"The ids of {len(ids)} classes become 1, 2, ...: 0 is the background's."]
+        lost = [f"The ids of {len(ids)} classes become 1, 2, ...: {why}."]
     name = re.sub(r"\W", "_", options.name)
     name = name if name[:1].isalpha() else f"set_{name}"
     words = split_words(splits, r"A-Za-z0-9_", "_")
@@ -116,9 +121,24 @@ def _write_all(shards: Sequence[Shard], options: WriteOptions) -> Iterator[Writt
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_leave_ctrl_c) as pool:
         try:
-            yield from pool.map(write_one, shards)
+            with _ctrl_c_ignored():
+                written = pool.map(write_one, shards)  # starts the processes
+            yield from written
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Ignores Ctrl-C, which processes started meanwhile inherit: their imports take seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _leave_ctrl_c() -> None:

@@ -5,8 +5,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.writers.lost import (
+    PictureKey,
     areas_lost,
     class_ids_lost,
     ignored_count,
@@ -51,12 +52,12 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     lists.mkdir(parents=True)
     (folder / "Annotations").mkdir()
     names = PictureNames(flat=True, by_stem=True)
-    ids: dict[ImageRef, str] = {}
+    ids: dict[PictureKey, str] = {}
     for split, dataset in splits.items():
         listed = []
         for record, name in copied_pictures(dataset, folder / "JPEGImages", names, options):
             stem = name.rpartition(".")[0]
-            ids[record.image] = stem
+            ids[record.image, record.image_id] = stem
             listed.append(stem)
             tree = _annotation(record, name, class_names)
             path = folder / "Annotations" / f"{stem}.xml"

@@ -6,8 +6,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import yaml
 
-from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.writers.lost import (
+    PictureKey,
     areas_lost,
     class_ids_lost,
     ignored_left_out,
@@ -38,7 +39,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     words = usual_splits(splits, "train")
     first = next(iter(splits.values()))
     all_names = []
-    ids: dict[ImageRef, str] = {}
+    ids: dict[PictureKey, str] = {}
     cut = 0
     for split, dataset in splits.items():
         names = PictureNames(flat=True, by_stem=True)
@@ -47,7 +48,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
         for directory in (images, labels):
             directory.mkdir(parents=True)
         for record, name in copied_pictures(dataset, images, names, options):
-            ids[record.image] = name
+            ids[record.image, record.image_id] = name
             rows, cut_here = _rows(record)
             cut += cut_here
             path = labels / f"{PurePosixPath(name).stem}.txt"
