@@ -1,6 +1,5 @@
 """One self-contained `.keras` file: written whole, read without running anything from it."""
 
-import json
 import warnings
 import zipfile
 import zlib
@@ -8,21 +7,46 @@ from pathlib import Path
 
 import keras
 
+from keras_retinanet.checkpoints.checkpoint import Damaged
+from keras_retinanet.checkpoints.keras_config import MAX_CONFIG, parse_config
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
 from keras_retinanet.model import FORMAT, RetinaNet
 
 # What Keras, h5py and zipfile raise for a file that is damaged or holds another graph.
+NO_CONFIG = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,  # an encrypted member, and RecursionError
+    KeyError,
+    TypeError,
+    ValueError,
+)
 BAD_WEIGHTS = (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error)
+
+# What `RetinaNet.get_config` gives.
+CONFIG = {
+    "format": int,
+    "model": dict,
+    "class_names": list,
+    "class_ids": list,
+    "metadata": dict,
+    "name": str,
+}
 
 
 def save_model(model: RetinaNet, path: str | Path) -> None:
     """Write `model` to `path` (`.keras`), without the optimizer's state."""
-    # A copy that was never compiled: Keras would store the optimizer's slots too, twice the size.
-    copy = RetinaNet.from_config(model.get_config())
-    copy.set_weights(model.get_weights())
+    if model.compiled:
+        # A copy that was never compiled: Keras would store the optimizer's slots too, twice the
+        # size.
+        copy = RetinaNet.from_config(model.get_config())
+        copy.set_weights(model.get_weights())
+        model = copy
     with atomic_path(path) as temporary:
-        copy.save(temporary)
+        model.save(temporary)
 
 
 def load(path: str | Path) -> RetinaNet:
@@ -32,7 +56,8 @@ def load(path: str | Path) -> RetinaNet:
     class named in the file is looked up or run.
 
     Raises:
-        UserError: if there is no such file, it is no model of this package, or its format is newer.
+        UserError: if there is no such file, it is no model of this package, its format is newer, or
+            it asks for code to be run.
     """
     config = read_config(path)
     try:
@@ -56,12 +81,17 @@ def read_config(path: str | Path) -> dict:
         raise UserError(f"Expected a .keras file. Received: {path}, which is not a file.")
     try:
         with zipfile.ZipFile(path) as archive:
-            stored = json.loads(archive.read("config.json"))
+            if archive.getinfo("config.json").file_size > MAX_CONFIG:
+                raise Damaged("a configuration larger than any model's")
+            stored = parse_config(archive.read("config.json"))
         registered, config = stored["registered_name"], stored["config"]
         version = int(config["format"])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError) as error:
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (*NO_CONFIG, Damaged) as error:
         raise UserError(
-            f"{path} is not a model file of keras_retinanet: {type(error).__name__}."
+            f"{path} is not a model file of keras_retinanet: {type(error).__name__}. Of another "
+            "system's file, `keras_retinanet import` makes one."
         ) from error
     if registered != keras.saving.get_registered_name(RetinaNet):
         raise UserError(f"{path} is not a model of keras_retinanet: it holds {registered!r}.")
@@ -70,4 +100,21 @@ def read_config(path: str | Path) -> dict:
             f"{path} has format {version}; this version reads up to {FORMAT}. "
             "Install a newer keras_retinanet."
         )
+    if not _is_plain(config):
+        raise UserError(
+            f"{path} is not as keras_retinanet writes its models: expected the keys "
+            f"{', '.join(CONFIG)}, of plain texts and numbers. Received: "
+            f"{', '.join(str(key)[:40] for key in config)}."
+        )
     return config
+
+
+def _is_plain(config: dict) -> bool:
+    """Whether all is what `get_config` gives: Keras would build objects from other arguments."""
+    return (
+        set(config) <= set(CONFIG)
+        and all(isinstance(config.get(key), kind) for key, kind in CONFIG.items())
+        and all(isinstance(name, str) for name in config["class_names"])
+        and all(type(class_id) is int for class_id in config["class_ids"])
+        and all(isinstance(text, str) for text in config["metadata"].values())
+    )

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_retinanet.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.backbones.efficientnet_lite import torch_names
 from keras_retinanet.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer_lite
-from keras_retinanet.checkpoints.torch_file import read_torch_file
+from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
 
 EPSILON = 1e-3
@@ -28,7 +28,7 @@ def package_folder(package: str, extra: str) -> Path:
 
 @pytest.fixture(scope="module")
 def tensors():
-    return read_torch_file(package_folder(LITE_PACKAGE, "pretrained") / LITE_FILE)
+    return read_checkpoint(package_folder(LITE_PACKAGE, "pretrained") / LITE_FILE).tensors
 
 
 @pytest.fixture(scope="module")

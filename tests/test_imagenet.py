@@ -1,13 +1,17 @@
-"""ResNets of keras.applications: the transfer is exact, and what is missing is said in one line."""
+"""ImageNet trunks: the transfer is exact, and what is missing or unfit is said in one line."""
+
+import json
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from conftest import GOLDENS
+from goldens.seeded_weights import seeded
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from keras_retinanet.backbones import backbone_preprocessing, build_backbone
-from keras_retinanet.backbones.imagenet import transfer_keras_applications
+from keras_retinanet.backbones.filling import transfer_keras_applications, transfer_torch_resnet
 from keras_retinanet.errors import UserError
 
 LEVELS = {"c3": "conv3_block4_out", "c4": "conv4_block6_out", "c5": "conv5_block3_out"}
@@ -36,6 +40,14 @@ def source():
     return model
 
 
+def tensors_of(model):
+    return {
+        f"{layer.name}/{layer.name}/{weight.name}:0": weight.numpy()
+        for layer in model.layers
+        for weight in layer.weights
+    }
+
+
 def assert_same_maps(trunk, source, image):
     outputs = {level: source.get_layer(name).output for level, name in LEVELS.items()}
     expected = keras.Model(source.input, outputs)(image)
@@ -48,7 +60,7 @@ def assert_same_maps(trunk, source, image):
 @pytest.mark.parametrize("size", [(96, 128), (75, 101)])
 def test_transfer_is_exact(source, size):
     trunk = build_backbone("resnet50", stride_in_1x1=True, bn_epsilon=1.001e-5)
-    transfer_keras_applications(source, trunk)
+    transfer_keras_applications(tensors_of(source), trunk)
     image = np.random.default_rng(1).normal(size=(1, *size, 3)).astype("float32")
     assert_same_maps(trunk, source, image)
 
@@ -66,10 +78,10 @@ def test_the_real_file_layout_is_read_from_a_path(source, tmp_path):
 
 
 def test_another_depth_is_refused(source):
-    with pytest.raises(ValueError, match="conv4_block7_1_conv"):
-        transfer_keras_applications(source, build_backbone("resnet101"))
-    with pytest.raises(ValueError, match="expected a trunk as deep"):
-        transfer_keras_applications(source, build_backbone("resnet18"))
+    with pytest.raises(UserError, match="conv4_block7_1_conv"):
+        transfer_keras_applications(tensors_of(source), build_backbone("resnet101"))
+    with pytest.raises(UserError, match=r"unknown \[conv2_block1_0_conv/kernel.*more\]"):
+        transfer_keras_applications(tensors_of(source), build_backbone("resnet18"))
 
 
 def test_what_the_weights_demand():
@@ -82,15 +94,15 @@ def test_what_the_weights_demand():
     ours = (pixel[..., ::-1] - demanded["mean"]) / demanded["std"]
     theirs = keras.applications.resnet.preprocess_input(pixel.copy())
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert backbone_preprocessing("resnet50", "mine.pth") is None
+    assert backbone_preprocessing("resnet50", "run/best.keras") is None
     assert backbone_preprocessing("resnext50_32x4d", "imagenet") is None
 
 
 def test_offline_one_line_says_which_file_goes_where(monkeypatch):
-    def offline(**_):
+    def offline(*_, **__):
         raise Exception("URL fetch failure on https://storage.googleapis.com: None -- No address")
 
-    monkeypatch.setattr(keras.applications, "ResNet101", offline)
+    monkeypatch.setattr(keras.utils, "get_file", offline)
     with pytest.raises(UserError) as caught:
         build_backbone("resnet101", weights="imagenet")
     message = str(caught.value)
@@ -105,9 +117,10 @@ def test_offline_one_line_says_which_file_goes_where(monkeypatch):
     [
         ("resnet18", "imagenet", "resnet50, resnet101, resnet152.*resnet18"),
         ("resnext50_32x4d", "imagenet", "resnet50, resnet101, resnet152.*resnext50_32x4d"),
-        ("resnet50", "other.pth", "notop .h5 file.*weights=other.pth"),
+        ("resnet50", "other.npz", "notop .h5 file.*weights=other.npz"),
         ("resnet34", "other.h5", "notop .h5 file.*weights=other.h5"),
-        ("resnet50", "absent.h5", "absent.h5 .no such file"),
+        ("resnet50", "absent.h5", "absent.h5 .No such file"),
+        ("resnext50_32x4d", "absent.safetensors", "absent.safetensors .No such file"),
         ("efficientnet_lite0", "absent.pth", "absent.pth .No such file"),
     ],
 )
@@ -119,5 +132,73 @@ def test_weights_that_cannot_be_had(name, weights, message):
 def test_a_damaged_file(tmp_path):
     path = tmp_path / "weights.h5"
     path.write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="does not load"):
+    with pytest.raises(UserError, match="expected a whole weight file"):
         build_backbone("resnet50", weights=str(path))
+
+
+# -------------------------------------------------------------------------- torchvision and timm
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """What torchvision gives for seeded weights (tests/parity/make_torch_trunks.py)."""
+    with np.load(GOLDENS / "torch_trunks.npz") as file:
+        return dict(file)
+
+
+def seeded_state_dict(golden, name):
+    shapes = json.loads(str(golden[f"{name}.shapes"]))
+    return {key: seeded(key, tuple(shape)) for key, shape in shapes.items()}
+
+
+def write_safetensors(path, tensors):
+    header, place = {}, 0
+    for name, array in tensors.items():
+        end = place + array.nbytes
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header).encode()
+    parts = [len(text).to_bytes(8, "little"), text, *(a.tobytes() for a in tensors.values())]
+    path.write_bytes(b"".join(parts))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_torchvision_trunks_give_torchvisions_maps(golden, tmp_path, name):
+    path = tmp_path / "weights.safetensors"
+    write_safetensors(path, seeded_state_dict(golden, name))
+    # Graph and colours are the weights' own: none is given here.
+    trunk = build_backbone(name, weights=str(path))
+    for level, values in trunk(golden["image"]).items():
+        expected = golden[f"{name}.{level}"]
+        assert expected.std() > 0.1
+        close = {"atol": 1e-4 * np.abs(expected).max(), "err_msg": level}
+        np.testing.assert_allclose(values[..., ::16], expected, **close)
+
+
+def test_torchvision_colours():
+    demanded = backbone_preprocessing("resnext101_64x4d", "weights.pth")
+    pixel = np.array([10.0, 20.0, 30.0])
+    theirs = (pixel / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    ours = (pixel - demanded["mean"]) / demanded["std"]
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert (demanded["color_order"], demanded["stride_in_1x1"]) == ("rgb", False)
+
+
+def test_another_torch_trunk_is_refused(golden, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    tensors = seeded_state_dict(golden, "resnet18")
+    write_safetensors(path, tensors)
+    with pytest.raises(UserError, match=r"without \[layer1\.2\.conv1\.weight.*34|resnet34"):
+        build_backbone("resnet34", weights=str(path))
+    tensors["layer1.0.conv1.weight"] = tensors["layer1.0.conv1.weight"][:32]
+    write_safetensors(path, tensors)
+    with pytest.raises(UserError, match=r"stage2_block1_conv1/kernel .* from \(3, 3, 64, 32\)"):
+        build_backbone("resnet18", weights=str(path))
+
+
+def test_half_precision_is_taken(golden):
+    trunk = build_backbone("resnet18")
+    tensors = seeded_state_dict(golden, "resnet18")
+    transfer_torch_resnet({k: v.astype("float16") for k, v in tensors.items()}, trunk)
+    expected = tensors["conv1.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(trunk.get_layer("stem_conv").kernel, expected, rtol=1e-3)

@@ -100,6 +100,19 @@ def test_other_graph_than_the_weights_is_refused(trained, tmp_path):
         load(wider)
 
 
+def test_what_our_models_do_not_have_is_refused(trained, tmp_path):
+    """Keras would take other arguments, and build objects from some of them."""
+    save_model(trained, tmp_path / "model.keras")
+    for change in (
+        lambda config: config["config"].update(dtype="float16"),
+        lambda config: config["config"].update(name={"class_name": "Any"}),
+        lambda config: config["config"]["metadata"].update(licence=["MIT"]),
+    ):
+        changed = rewritten(tmp_path / "model.keras", tmp_path / "changed.keras", change)
+        with pytest.raises(UserError, match="not as keras_retinanet writes its models"):
+            load(changed)
+
+
 def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="which is not a file"):
         load(tmp_path / "absent.keras")

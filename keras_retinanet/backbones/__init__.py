@@ -72,6 +72,7 @@ def build_backbone(
     weights: str | None = None,
     stride_in_1x1: bool | None = None,
     padding: str | None = None,
+    stem_padding: str | None = None,
     pool_padding: str | None = None,
     bn_epsilon: float | None = None,
     freeze_bn: bool = True,
@@ -85,6 +86,7 @@ def build_backbone(
         weights: None (random), "imagenet", or the path of a file that `imagenet.py` lists.
         stride_in_1x1: ResNets: stride 2 in a bottleneck's first 1x1 convolution, else in its 3x3.
         padding: "symmetric" or "same" at convolutions of stride 2.
+        stem_padding: ResNets: the same for the first convolution alone.
         pool_padding: ResNets: the same for the stem's max-pool.
         bn_epsilon: of every batch norm.
         freeze_bn: batch norms keep their loaded statistics, scale and shift.
@@ -105,12 +107,13 @@ def build_backbone(
     given = {
         "stride_in_1x1": stride_in_1x1,
         "padding": padding,
+        "stem_padding": stem_padding,
         "pool_padding": pool_padding,
         "bn_epsilon": bn_epsilon,
     }
     options = {key: value for key, value in given.items() if value is not None}
     builder = BACKBONES[name]
-    absent = {"stride_in_1x1", "pool_padding"} & set(options)
+    absent = {"stride_in_1x1", "stem_padding", "pool_padding"} & set(options)
     if name.startswith("efficientnet") and absent:
         raise UserError(
             f"expected options that {name} has: padding, bn_epsilon. "

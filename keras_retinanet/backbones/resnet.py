@@ -11,7 +11,7 @@ Layer names, which weight importers map to:
 No convolution has a bias.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -162,6 +162,7 @@ def resnet(
     name: str = "resnet",
     stride_in_1x1: bool = True,
     padding: str = "symmetric",
+    stem_padding: str | None = None,
     pool_padding: str = "symmetric",
     bn_epsilon: float = 1e-5,
 ) -> keras.Model:
@@ -175,6 +176,7 @@ def resnet(
         stride_in_1x1: a bottleneck's stride 2 is in its first 1x1 convolution, else in its 3x3.
             Basic blocks have no 1x1 and ignore it.
         padding: "symmetric" or "same" at convolutions of stride 2 (see `pad_for_stride`).
+        stem_padding: the same for the first convolution alone; None: as `padding`.
         pool_padding: the same for the stem's max-pool.
         bn_epsilon: of every batch norm.
 
@@ -184,7 +186,8 @@ def resnet(
     """
     options = _Options(stride_in_1x1, padding, bn_epsilon)
     image = keras.Input((None, None, 3), name="image")
-    x = _conv_bn(image, 64, "stem_{}", kernel_size=7, strides=2, options=options)
+    stem = replace(options, padding=stem_padding or padding)
+    x = _conv_bn(image, 64, "stem_{}", kernel_size=7, strides=2, options=stem)
     x = layers.ReLU(name="stem_relu")(x)
     # Zeros are below no value here, after ReLU: padding never wins the maximum.
     x, pad = pad_for_stride(x, 3, "stem_pool_pad", padding=pool_padding)

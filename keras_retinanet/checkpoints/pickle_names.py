@@ -1,0 +1,212 @@
+"""What each name in a pickle stands for here: one of a few builders of plain values, or nothing.
+
+A pickle names classes and functions to call. Nothing that a file names is imported or called:
+  what builds containers, NumPy arrays and scalars is done by the functions below;
+  a class of no interest (an option holder, a logger's buffer) becomes INERT, which takes any
+    call, state or item and keeps none;
+  every other name, all functions among them, is refused.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.checkpoints.checkpoint import Damaged
+from keras_retinanet.errors import UserError
+
+
+class Inert:
+    """Stands for an object that no weights are in."""
+
+    __slots__ = ()
+
+
+INERT = Inert()
+
+
+class Builder:
+    """A function that stands for a name; the only thing that the pickle machine calls."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.make = make
+
+
+class NumpyType:
+    """numpy.dtype as pickled: made from a code such as "f4", then told the byte order."""
+
+    __slots__ = ("dtype",)
+    PLAIN = re.compile(r"[fiu][1248]|b1")
+
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        code = code.decode("latin1") if isinstance(code, bytes) else code
+        plain = isinstance(code, str) and self.PLAIN.fullmatch(code)
+        self.dtype = np.dtype(code) if plain else None
+
+    def set_state(self, state: Any) -> None:
+        order = state[1]
+        order = order.decode("latin1") if isinstance(order, bytes) else order
+        if self.dtype is not None and order in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+class NumpyArray:
+    """numpy.ndarray as pickled: made empty, then told all. `value` None: not of numbers."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: np.ndarray | None = None) -> None:
+        self.value = value
+
+    def set_state(self, state: Any) -> None:
+        shape, dtype, fortran, raw = state[-4:]
+        self.value = _array(raw, dtype, shape, "F" if fortran else "C")
+
+
+def natural(value: object) -> int:
+    """Returns `value` if it is a whole number from 0 up.
+
+    Raises:
+        Damaged: it is not.
+    """
+    if type(value) is not int or value < 0:
+        raise Damaged("a size that is no whole number")
+    return value
+
+
+def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray | None:
+    if not isinstance(dtype, NumpyType) or dtype.dtype is None:
+        return None
+    sides = [natural(side) for side in shape]
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    # Python's integers: a product of sides does not wrap around.
+    count = 1
+    for side in sides:
+        count *= side
+    plain = isinstance(raw, (bytes, bytearray, memoryview))
+    if not plain or len(raw) != count * dtype.dtype.itemsize:
+        raise Damaged("an array whose bytes do not fill its shape")
+    array = np.frombuffer(raw, dtype.dtype).reshape(sides, order="F" if order == "F" else "C")
+    array.flags.writeable = False
+    return array
+
+
+def _scalar(dtype: Any, raw: Any = b"") -> Any:
+    array = _array(raw, dtype, (), "C")
+    return INERT if array is None else array.item()
+
+
+def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> NumpyArray:
+    return NumpyArray(_array(raw, dtype, shape, order))
+
+
+def _dict(pairs: Any = ()) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for key, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
+        set_item(result, key, value)
+    return result
+
+
+def set_item(target: dict[Any, Any], key: Any, value: Any) -> None:
+    """target[key] = value, for keys of plain types alone: hashing nested ones can be made to end
+    the process."""
+    if isinstance(key, bytes):
+        key = key.decode("latin1")
+    simple = key is None or isinstance(key, (str, int, float))
+    target[key if simple else f"key{len(target)}"] = value
+
+
+def _getattr(target: Any, name: Any, *_: Any) -> Any:
+    if target is not INERT:
+        raise UserError(refusal("builtins", "getattr"))
+    return INERT
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """_codecs.encode, which is how protocol 2 writes bytes."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise Damaged("bytes in an unknown encoding")
+    return text.encode("latin1")
+
+
+NUMPY_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+NUMPY_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+BUILTINS = ("builtins", "__builtin__")
+BUILDERS: dict[tuple[str, str], Builder] = {
+    ("collections", "OrderedDict"): Builder(_dict),
+    ("collections", "Counter"): Builder(_dict),
+    ("collections", "defaultdict"): Builder(lambda *_: {}),
+    ("_codecs", "encode"): Builder(_encode),
+    ("torch", "Size"): Builder(lambda sides=(): tuple(sides)),
+    ("numpy", "dtype"): Builder(NumpyType),
+    **{(module, "_reconstruct"): Builder(lambda *_: NumpyArray()) for module in NUMPY_MULTIARRAY},
+    **{(module, "scalar"): Builder(_scalar) for module in NUMPY_MULTIARRAY},
+    **{(module, "_frombuffer"): Builder(_from_buffer) for module in NUMPY_NUMERIC},
+    **{(module, "dict"): Builder(_dict) for module in BUILTINS},
+    # How protocol 2 writes b"", and sets; a set's order says nothing, a list's does no harm.
+    **{(module, "bytes"): Builder(lambda *_: b"") for module in BUILTINS},
+    **{(m, kind): Builder(lambda items=(): list(items)) for m in BUILTINS
+       for kind in ("set", "frozenset", "list")},
+    # The method of an inert class, as mmengine's loggers write it.
+    **{(module, "getattr"): Builder(_getattr) for module in BUILTINS},
+}  # fmt: skip
+
+# Of the standard library, what only holds values. Classes by module, then single names.
+HOLDERS = {"argparse", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid"}
+HARMLESS = {
+    *((module, kind) for module in BUILTINS
+      for kind in ("object", "complex", "slice", "range", "int", "float", "str", "bool", "tuple",
+                   "xrange", "long", "unicode")),
+    ("collections", "deque"), ("datetime", "date"), ("datetime", "datetime"),
+    ("datetime", "time"), ("datetime", "timedelta"), ("datetime", "timezone"),
+    ("functools", "partial"), ("types", "SimpleNamespace"), ("random", "Random"),
+    ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"),
+    ("numpy", "ndarray"), ("numpy", "RandomState"), ("torch", "device"), ("torch", "Generator"),
+    ("torch.serialization", "_get_layout"),
+}  # fmt: skip
+# State of numpy.random, in the words of each of its versions.
+NUMPY_RANDOM = re.compile(r"__\w*ctor|__pyx_unpickle_\w+")
+NUMPY_SCALARS = re.compile(r"(float|int|uint|bool|complex|str|bytes)\d*_?")
+TORCH_VALUES = re.compile(
+    r"(float|int|uint|bfloat|complex|bool|half|double|long|short|qint|quint)\w*"
+    r"|strided|contiguous_format|preserve_format|channels_last\w*|per_\w*affine\w*"
+)
+
+
+def meaning(module: str, name: str) -> Builder | Inert:
+    """Returns what a name in a pickle stands for.
+
+    Raises:
+        UserError: for nothing that is admitted; the message says which name.
+    """
+    builder = BUILDERS.get((module, name))
+    if builder is not None:
+        return builder
+    if (module, name) in HARMLESS:
+        return INERT
+    if module == "numpy" and NUMPY_SCALARS.fullmatch(name):
+        return INERT
+    if module.startswith("numpy.random") and NUMPY_RANDOM.fullmatch(name):
+        return INERT
+    if module == "torch" and TORCH_VALUES.fullmatch(name):
+        return INERT
+    root = module.split(".")[0]
+    foreign = root not in sys.stdlib_module_names and root not in ("__builtin__", "copy_reg")
+    # A class by the custom of all who write Python, or a method of one: held, never called.
+    if (foreign or module in HOLDERS) and name[:1].isupper():
+        return INERT
+    raise UserError(refusal(module, name))
+
+
+def refusal(module: str, name: str) -> str:
+    """The message about a name that is not admitted."""
+    called = f"{module}.{name}".encode("unicode_escape").decode()[:100]
+    return (
+        f"expected a file of plain tensors. Received: a pickle that calls {called}, which is not "
+        "run. Take a file of weights alone, or one from an origin you trust: "
+        "torch.save(model.state_dict(), path)."
+    )
