@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 LEVELS = (3, 4, 5, 6, 7)
+# The paper's 32 px on P3 of stride 8, and so on.
+STRIDES_PER_SIZE = 4
 
 
 def feature_sizes(height, width):
@@ -31,6 +33,8 @@ class Anchors:
     order: str = "ratio_outer"
     offset: float = 0.5
     rounded: bool = False
+    rounded_base: bool = False
+    inclusive: bool = False
     stride: str = "nominal"
     clip: bool = False
 
@@ -43,14 +47,25 @@ class Anchors:
         scaled = np.array([size * scale for scale in self.scales], np.float32)
         if self.rounded:
             scaled = np.trunc(scaled)
-        root = np.sqrt(np.array(self.ratios, np.float32))
-        high, wide = (root, 1 / root) if self.ratio_is == "h/w" else (1 / root, root)
+        high, wide = self._ratio_sides(size)
         if self.order == "ratio_outer":
             heights, widths = np.outer(high, scaled), np.outer(wide, scaled)
         else:
             heights, widths = np.outer(scaled, high), np.outer(scaled, wide)
         half = np.stack([-widths, -heights, widths, heights], axis=-1).reshape(-1, 4) / 2
-        return (np.round(half) if self.rounded else half).astype(np.float32)
+        half = np.round(half) if self.rounded else half
+        return (half + [0, 0, 1, 1] if self.inclusive else half).astype(np.float32)
+
+    def _ratio_sides(self, size):
+        """Return height and width (ratios,) of each ratio's box of area 1."""
+        ratios = np.array(self.ratios, np.float32)
+        root = np.sqrt(ratios)
+        long, short = root, 1 / root
+        if self.rounded_base:
+            stride = np.float32(size / STRIDES_PER_SIZE)
+            whole = np.round(stride * short)
+            long, short = np.round(whole * ratios) / stride, whole / stride
+        return (long, short) if self.ratio_is == "h/w" else (short, long)
 
     def __call__(self, height, width):
         """Return all anchors (R, 4) float32 xyxy for an input of `height` x `width` pixels.

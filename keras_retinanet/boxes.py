@@ -83,10 +83,13 @@ class BoxCoder:
             y and h first (TF Model Garden); "corners": each corner's offset in anchor sides
             (keras-retinanet).
         scales: Four divisors of the delta, in the order of the code.
+        log_clip: Where decoding cuts log dw and log dh at MAX_LOG_SCALE: "upper", "both" signs or
+            "none".
     """
 
     code: str = "xywh"
     scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    log_clip: str = "upper"
 
     def encode(self, boxes, anchors):
         """Return deltas (..., 4) of boxes (..., 4) relative to anchors (..., 4).
@@ -114,9 +117,15 @@ class BoxCoder:
         if self.code == "yxhw":
             dx, dy, dw, dh = dy, dx, dh, dw
         x, y = ax + dx * aw, ay + dy * ah
-        w = aw * tf.exp(tf.minimum(dw, MAX_LOG_SCALE))
-        h = ah * tf.exp(tf.minimum(dh, MAX_LOG_SCALE))
+        w, h = aw * tf.exp(self._bounded(dw)), ah * tf.exp(self._bounded(dh))
         return tf.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1)
+
+    def _bounded(self, log_scale):
+        if self.log_clip == "none":
+            return log_scale
+        if self.log_clip == "both":
+            log_scale = tf.maximum(log_scale, -MAX_LOG_SCALE)
+        return tf.minimum(log_scale, MAX_LOG_SCALE)
 
 
 def _centres(boxes):

@@ -52,7 +52,10 @@ def provenance(config: Config, data: Dataset) -> dict[str, str]:
         return facts | {"licence": licence}
     # A licence stays with the weights that it came with.
     source = read_config(start)["metadata"]
-    return facts | {"licence": source.get("licence", "none recorded"), "started_from": start}
+    return facts | {
+        "licence": source.get("licence", "none recorded"),
+        "started_from": source.get("origin", start),
+    }
 
 
 def compile_model(model: RetinaNet, train: TrainConfig) -> None:

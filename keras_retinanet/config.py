@@ -9,150 +9,40 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Padding = Literal["symmetric", "same"]
-Norm = Literal["none", "group_norm", "batch_norm"]
+from keras_retinanet.model_config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxCoderConfig,
+    DetectionConfig,
+    FPNConfig,
+    Fraction,
+    HeadConfig,
+    ModelConfig,
+    PositiveFloat,
+    PositiveInt,
+    PreprocessingConfig,
+)
 
-# ------------------------------------------------------------------------------------------ model
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """The trunk that gives C3, C4 and C5. `None` means: as the trunk was published."""
-
-    name: str = "resnet50"
-    # None: random. "imagenet": the public ImageNet weights of this trunk. Else a file.
-    weights: str | None = None
-    # Bottlenecks put stride 2 in the first 1x1 (He et al. 2015, detectron2) or in the 3x3.
-    stride_in_1x1: bool | None = None
-    # "symmetric": explicit zeros on both sides, as every PyTorch system; "same": TensorFlow's.
-    padding: Padding | None = None
-    pool_padding: Padding | None = None
-    bn_epsilon: float | None = None
-    # Both act only on a trunk that starts from loaded weights: frozen random statistics are noise.
-    freeze_bn: bool = True
-    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
-
-
-@dataclass(frozen=True)
-class FPNConfig:
-    """C3..C5 -> P3..P7 (RetinaNet paper, section 4)."""
-
-    channels: PositiveInt = 256
-    p6_from: Literal["c5", "p5"] = "c5"
-    relu_before_p7: bool = True
-    padding: Padding = "symmetric"
-    norm: Norm = "none"
-    separable: bool = False
-
-
-@dataclass(frozen=True)
-class HeadConfig:
-    """The class and the box subnet: same shape, separate weights, shared over the levels."""
-
-    channels: PositiveInt = 256
-    depth: Annotated[int, Field(ge=0)] = 4
-    norm: Norm = "none"
-    separable: bool = False
-    # pi of section 4.1: the foreground probability an untrained class head gives. Class head only.
-    prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
-
-
-@dataclass(frozen=True)
-class AnchorConfig:
-    """Boxes in pixels of the network input; one size per level P3..P7."""
-
-    sizes: Annotated[tuple[PositiveFloat, ...], Field(min_length=5, max_length=5)] = (
-        32.0,
-        64.0,
-        128.0,
-        256.0,
-        512.0,
-    )
-    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (
-        1.0,
-        2.0 ** (1 / 3),
-        2.0 ** (2 / 3),
-    )
-    ratios: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
-    # What a ratio divides: "h/w" or "w/h".
-    ratio_is: Literal["h/w", "w/h"] = "h/w"
-    # Which of the two is the slow index among the anchors of a cell.
-    order: Literal["ratio_outer", "scale_outer"] = "ratio_outer"
-    # Centre of the first cell, in strides: .5 is the middle of the cell, 0 its corner.
-    offset: float = 0.5
-    # torchvision truncates the scaled sizes and rounds the half extents to whole pixels.
-    rounded: bool = False
-    # "nominal": 8..128. "true": input side // feature side, as torchvision.
-    stride: Literal["nominal", "true"] = "nominal"
-    # Cut the anchors at the input's border, as KerasCV.
-    clip: bool = False
-
-
-@dataclass(frozen=True)
-class BoxCoderConfig:
-    """How a box is written relative to its anchor: delta = code(box, anchor) / scales."""
-
-    code: Literal["xywh", "yxhw", "corners"] = "xywh"
-    # In the order of the code. fizyr's corners use .2, KerasCV's centres .1 .1 .2 .2.
-    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=4, max_length=4)] = (
-        1.0,
-        1.0,
-        1.0,
-        1.0,
-    )
-
-
-@dataclass(frozen=True)
-class PreprocessingConfig:
-    """Picture -> network input. Stored in the model file and used by every command and export."""
-
-    # The short side is scaled to `short_side` unless the long one would then pass `long_side`.
-    short_side: PositiveInt = 800
-    long_side: PositiveInt = 1333
-    # "buckets": few shapes, so that nothing retraces; "exact": each picture padded to `multiple`.
-    canvas: Literal["buckets", "exact"] = "buckets"
-    multiple: PositiveInt = 32
-    antialias: bool = False
-    color_order: Literal["rgb", "bgr"] = "rgb"
-    # In the colour order above, for pixels 0..255 (ImageNet's, as torchvision and most).
-    mean: Annotated[tuple[float, ...], Field(min_length=3, max_length=3)] = (
-        123.675,
-        116.28,
-        103.53,
-    )
-    std: Annotated[tuple[PositiveFloat, ...], Field(min_length=3, max_length=3)] = (
-        58.395,
-        57.12,
-        57.375,
-    )
-
-
-@dataclass(frozen=True)
-class DetectionConfig:
-    """Logits -> boxes (section 4.1, Detectron's test options). For scoring, not for drawing."""
-
-    score_threshold: Fraction = 0.05
-    pre_nms_top_k: PositiveInt = 1000
-    nms_iou: Fraction = 0.5
-    max_detections: PositiveInt = 100
-    # Boxes are cut at the picture's border before the suppression (torchvision) or only after it
-    # (detectron2), which can keep another box.
-    clip_before_nms: bool = True
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    fpn: FPNConfig = field(default_factory=FPNConfig)
-    head: HeadConfig = field(default_factory=HeadConfig)
-    anchors: AnchorConfig = field(default_factory=AnchorConfig)
-    box_coder: BoxCoderConfig = field(default_factory=BoxCoderConfig)
-    preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
-    detections: DetectionConfig = field(default_factory=DetectionConfig)
-
+__all__ = [
+    "AnchorConfig",
+    "AugmentConfig",
+    "BackboneConfig",
+    "BoxCoderConfig",
+    "Config",
+    "DataConfig",
+    "DetectionConfig",
+    "EvaluateConfig",
+    "FPNConfig",
+    "HeadConfig",
+    "LossConfig",
+    "MatchConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PredictConfig",
+    "PreprocessingConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+]
 
 # ------------------------------------------------------------------------------------------- data
 

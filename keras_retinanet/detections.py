@@ -43,44 +43,77 @@ class Detections:
 class Detector:
     """Score threshold, top-k per level, decode, clip, per-class NMS; fields of `DetectionConfig`.
 
-    Section 4.1 of the paper ("Inference") and Detectron's defaults.
+    The defaults are section 4.1 of the paper ("Inference") and Detectron's.
     """
 
     score_threshold: float = 0.05
-    pre_nms_top_k: int = 1000
+    pre_nms_top_k: int | None = 1000
+    top_k_per: str = "level"
+    suppress: str = "per_class"
     nms_iou: float = 0.5
     max_detections: int = 100
     clip_before_nms: bool = True
+    clip_to: str = "picture"
+    clip_margin: float = 0.0
+    drop_empty: bool = False
+    background_output: bool = False
 
-    def __call__(self, outputs, anchors, level_cells, sizes, coder: BoxCoder) -> DetectionBatch:
+    def __call__(
+        self, outputs, anchors, level_cells, sizes, coder: BoxCoder, canvas=None
+    ) -> DetectionBatch:
         """Return the `DetectionBatch` of a batch.
 
         Args:
             outputs: "class_logits" (B, R, K) and "box_deltas" (B, R, 4) of the model.
             anchors: (R, 4) float32 xyxy.
             level_cells: how many of the R anchors each level has, P3 first.
-            sizes: (B, 2) height and width of each picture inside its canvas; boxes are cut there.
+            sizes: (B, 2) height and width of each picture inside its canvas.
             coder: the model's box coder.
+            canvas: (height, width) of the network input; needed for `clip_to` "canvas" alone.
         """
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
+        if self.background_output:
+            logits = logits[..., 1:]
+        best = None
+        if self.suppress == "best_class":
+            best = tf.argmax(logits, axis=2, output_type=tf.int32)  # (B, R)
+            logits = tf.reduce_max(logits, axis=2, keepdims=True)
         with tf.name_scope("candidates"):
-            parts = []
-            start = 0
-            for cells in level_cells:
-                scores, index, classes = self._level_candidates(logits[:, start : start + cells])
-                parts.append((scores, index + start, classes))
-                start += cells
-            scores, index, classes = (tf.concat(part, axis=1) for part in zip(*parts, strict=True))
-            # Only what top-k kept is decoded.
-            boxes = coder.decode(
-                tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index)
-            )  # (B, M, 4)
-        limits = sizes[:, :1], sizes[:, 1:]  # (B, 1) each
+            index, table = self._candidates(logits, level_cells)
+            if index is not None:  # only what top-k kept is decoded
+                deltas, anchors = tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index)
+                best = best if best is None else tf.gather(best, index, batch_dims=1)
+            boxes = coder.decode(deltas, anchors)  # (B, M, 4)
         if self.clip_before_nms:
-            boxes = box_ops.clip(boxes, *limits)
-        found = self._suppress(boxes, scores, classes, tf.shape(logits)[-1])
-        return found._replace(boxes=box_ops.clip(found.boxes, *limits))
+            boxes = self._clip(boxes, sizes, canvas)
+            if self.drop_empty:
+                table = tf.where(_has_area(boxes)[..., None], table, 0.0)
+        suppress = self._suppress_per_class if best is None else self._suppress_all
+        found = suppress(boxes, table, best)
+        boxes = self._clip(found.boxes, sizes, canvas)
+        return self._finish(found._replace(boxes=boxes))
+
+    def _candidates(self, logits, level_cells):
+        """Return anchor indices (B, M), or None for all, and scores (B, M, K); 0 is no candidate.
+
+        With `pre_nms_top_k` per level a row is one (anchor, class) pair.
+        """
+        if self.pre_nms_top_k is None:
+            return None, tf.sigmoid(logits)
+        if self.top_k_per == "class":
+            k = tf.minimum(self.pre_nms_top_k, tf.shape(logits)[1])
+            ranked, _ = tf.math.top_k(tf.transpose(logits, [0, 2, 1]), k)  # (B, K, k)
+            kept = logits >= ranked[:, None, :, -1]
+            return None, tf.where(kept, tf.sigmoid(logits), 0.0)
+        parts, start = [], 0
+        for cells in level_cells:
+            scores, index, classes = self._level_candidates(logits[:, start : start + cells])
+            parts.append((scores, index + start, classes))
+            start += cells
+        scores, index, classes = (tf.concat(part, axis=1) for part in zip(*parts, strict=True))
+        # One score column per class makes the suppression per class.
+        return index, tf.one_hot(classes, tf.shape(logits)[2]) * scores[..., None]
 
     def _level_candidates(self, logits):
         """Return scores, anchor index and class, each (B, k), of the best of one level.
@@ -99,9 +132,7 @@ class Detector:
         index = tf.gather(best, flat // classes, batch_dims=1)
         return tf.sigmoid(top), index, flat % classes
 
-    def _suppress(self, boxes, scores, classes, num_classes):
-        # One score column per class makes the suppression per class.
-        table = tf.one_hot(classes, num_classes) * scores[..., None]  # (B, M, K)
+    def _suppress_per_class(self, boxes, table, _):
         result = tf.image.combined_non_max_suppression(
             boxes[:, :, None, :],
             table,
@@ -117,3 +148,54 @@ class Detector:
             tf.cast(result.nmsed_classes, tf.int32),
             result.valid_detections,
         )
+
+    def _suppress_all(self, boxes, table, classes):
+        """Return the best boxes (B, M, 4) with their `classes` (B, M), whatever their classes."""
+        scores = table[..., 0]
+
+        def keep(picture):
+            kept = tf.image.non_max_suppression(
+                *picture, self.max_detections, self.nms_iou, self.score_threshold
+            )
+            return tf.pad(kept, [[0, self.max_detections - tf.size(kept)]], constant_values=-1)
+
+        kept = tf.map_fn(
+            keep, (boxes, scores), fn_output_signature=tf.TensorSpec([self.max_detections], "int32")
+        )
+        rows = tf.maximum(kept, 0)
+        return DetectionBatch(
+            tf.gather(boxes, rows, batch_dims=1),
+            tf.gather(scores, rows, batch_dims=1),
+            tf.gather(classes, rows, batch_dims=1),
+            tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1),
+        )
+
+    def _clip(self, boxes, sizes, canvas):
+        if self.clip_to == "none":
+            return boxes
+        limits = tf.cast([canvas] if self.clip_to == "canvas" else sizes, tf.float32)  # (B or 1, 2)
+        limits -= self.clip_margin
+        return box_ops.clip(boxes, limits[:, :1], limits[:, 1:])
+
+    def _finish(self, found):
+        """Return `found` with what `drop_empty` and `background_output` ask, zeros past `num`."""
+        kept = tf.range(self.max_detections) < found.num[:, None]
+        if self.drop_empty:
+            kept &= _has_area(found.boxes)
+        order = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)
+        kept = tf.gather(kept, order, batch_dims=1)
+        boxes, scores, classes = (
+            tf.gather(part, order, batch_dims=1)
+            for part in (found.boxes, found.scores, found.classes)
+        )
+        return DetectionBatch(
+            tf.where(kept[..., None], boxes, 0.0),
+            tf.where(kept, scores, 0.0),
+            tf.where(kept, classes + int(self.background_output), 0),
+            tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
+        )
+
+
+def _has_area(boxes):
+    """Return whether each of boxes (..., 4) covers anything."""
+    return tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)

@@ -1,7 +1,8 @@
 """Feature pyramid (Lin et al. 2017) as RetinaNet uses it: C3, C4, C5 -> P3..P7, strides 8..128."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -40,7 +41,7 @@ class UpsampleToMatch(layers.Layer):
         return (*fine[:3], coarse[3])
 
 
-def norm_layer(norm: str, channels: int, name: str) -> Any:
+def norm_layer(norm: str, channels: int, name: str, epsilon: float | None = None) -> Any:
     """A normalisation layer by its configuration name.
 
     Args:
@@ -48,6 +49,8 @@ def norm_layer(norm: str, channels: int, name: str) -> Any:
             channels).
         channels: of the map it will see.
         name: of the layer.
+        epsilon: added to the variance; None: .001 for batch norm, as Keras, and 1e-5 for group
+            norm, as PyTorch.
 
     Returns:
         A Keras layer; for "none" one that passes its input on.
@@ -58,10 +61,10 @@ def norm_layer(norm: str, channels: int, name: str) -> Any:
     if norm == "none":
         return layers.Identity(name=name)
     if norm == "batch_norm":
-        return layers.BatchNormalization(name=name)
+        return layers.BatchNormalization(epsilon=epsilon or 1e-3, name=name)
     if norm == "group_norm":
         groups = math.gcd(GROUP_NORM_GROUPS, channels)
-        return layers.GroupNormalization(groups, epsilon=1e-5, name=name)
+        return layers.GroupNormalization(groups, epsilon=epsilon or 1e-5, name=name)
     raise ValueError(
         f"expected norm 'none', 'batch_norm' or 'group_norm'. Received: norm={norm!r}."
     )
@@ -81,8 +84,10 @@ def _conv3x3(channels: int, name: str, *, separable: bool, **options: Any) -> An
     return layers.Conv2D(channels, 3, kernel_initializer=initializer, name=name, **options)
 
 
-def _top_down(features: list[Any], channels: int, *, separable: bool) -> list[Any]:
-    """[C3, C4, C5] -> [P3, P4, P5], finest first."""
+def _top_down(
+    features: list[Any], channels: int, normalize: Callable[[Any, str], Any]
+) -> list[Any]:
+    """[C3, C4, C5] -> the three lateral sums, finest first, each through `normalize`."""
     merged: list[Any] = []
     for level, feature in reversed(list(zip(LEVELS, features, strict=False))):
         lateral = layers.Conv2D(
@@ -94,11 +99,8 @@ def _top_down(features: list[Any], channels: int, *, separable: bool) -> list[An
         if merged:
             upsampled = UpsampleToMatch(name=f"upsample_p{level + 1}")([merged[0], lateral])
             lateral = layers.Add(name=f"merge_p{level}")([lateral, upsampled])
-        merged.insert(0, lateral)
-    return [
-        _conv3x3(channels, f"output_p{level}", separable=separable, padding="same")(x)
-        for level, x in zip(LEVELS, merged, strict=False)
-    ]
+        merged.insert(0, normalize(lateral, f"norm_c{level}"))
+    return merged
 
 
 def build_fpn(
@@ -109,6 +111,8 @@ def build_fpn(
     relu_before_p7: bool = True,
     padding: str = "symmetric",
     norm: str = "none",
+    norm_at: str = "outputs",
+    norm_epsilon: float | None = None,
     separable: bool = False,
 ) -> keras.Model:
     """Builds the pyramid; the defaults are the RetinaNet paper's (section 4, footnote 2).
@@ -119,8 +123,11 @@ def build_fpn(
         p6_from: P6 is a 3x3 convolution of stride 2 on "c5", or on "p5".
         relu_before_p7: P7 is such a convolution on relu(P6), else on P6.
         padding: of those two: "symmetric" or "same" (see `resnet.pad_for_stride`).
-        norm: "batch_norm" or "group_norm" ends each output, with its own statistics and after
-            P6 and P7 have been taken, as in TensorFlow Model Garden.
+        norm: "none", or "batch_norm" or "group_norm", with statistics of its own at each place.
+        norm_at: "outputs" ends each output with one, after P6 and P7 have been taken, as in
+            TensorFlow Model Garden; "merged" puts one after each lateral sum, and after P6 and
+            P7 before they are used, as in KerasHub.
+        norm_epsilon: see `norm_layer`.
         separable: depthwise-separable 3x3 convolutions, for mobile.
 
     Returns:
@@ -131,7 +138,16 @@ def build_fpn(
         keras.Input((None, None, count), name=f"c{level}")
         for level, count in zip(LEVELS, input_channels, strict=False)
     ]
-    outputs = _top_down(features, channels, separable=separable)
+
+    def normalize(x: Any, name: str, at: str) -> Any:
+        is_here = norm != "none" and norm_at == at
+        return norm_layer(norm, channels, name, norm_epsilon)(x) if is_here else x
+
+    merged = _top_down(features, channels, partial(normalize, at="merged"))
+    outputs = [
+        _conv3x3(channels, f"output_p{level}", separable=separable, padding="same")(x)
+        for level, x in zip(LEVELS, merged, strict=False)
+    ]
 
     sources = {"c5": features[-1], "p5": outputs[-1]}
     if p6_from not in sources:
@@ -142,11 +158,11 @@ def build_fpn(
             x = layers.ReLU(name="relu_p6")(x)
         x, pad = pad_for_stride(x, 3, f"pad_p{level}", padding=padding)
         x = _conv3x3(channels, f"output_p{level}", separable=separable, strides=2, padding=pad)(x)
+        x = normalize(x, f"norm_p{level}", at="merged")
         outputs.append(x)
 
-    if norm != "none":
-        outputs = [
-            norm_layer(norm, channels, f"norm_p{level}")(x)
-            for level, x in zip(LEVELS, outputs, strict=True)
-        ]
+    outputs = [
+        normalize(x, f"norm_p{level}", at="outputs")
+        for level, x in zip(LEVELS, outputs, strict=True)
+    ]
     return keras.Model(features, outputs, name="fpn")

@@ -36,18 +36,26 @@ def _conv3x3(filters: int, name: str, *, separable: bool, std: float, **options:
     )
 
 
-def _tower(channels: int, depth: int, *, norm: str, separable: bool) -> list[tuple[Any, list[Any]]]:
+def _tower(
+    channels: int,
+    depth: int,
+    *,
+    norm: str,
+    norm_epsilon: float | None,
+    use_bias: bool,
+    separable: bool,
+) -> list[tuple[Any, list[Any]]]:
     """`depth` pairs of a convolution for all levels and its normalisations, one for each level."""
     tower = []
     for i in range(1, depth + 1):
-        conv = _conv3x3(
-            channels, f"conv{i}", separable=separable, std=0.01, use_bias=norm == "none"
-        )
+        conv = _conv3x3(channels, f"conv{i}", separable=separable, std=0.01, use_bias=use_bias)
         if norm == "batch_norm":
             # Levels differ in their statistics: shared ones would fit none of them.
-            norms = [norm_layer(norm, channels, f"norm{i}_p{level}") for level in LEVELS]
+            norms = [
+                norm_layer(norm, channels, f"norm{i}_p{level}", norm_epsilon) for level in LEVELS
+            ]
         else:
-            norms = [norm_layer(norm, channels, f"norm{i}")] * len(LEVELS)
+            norms = [norm_layer(norm, channels, f"norm{i}", norm_epsilon)] * len(LEVELS)
         tower.append((conv, norms))
     return tower
 
@@ -61,6 +69,8 @@ def build_head(
     channels: int = 256,
     depth: int = 4,
     norm: str = "none",
+    norm_epsilon: float | None = None,
+    bias_before_norm: bool = False,
     separable: bool = False,
     prior: float | None = None,
 ) -> keras.Model:
@@ -75,6 +85,8 @@ def build_head(
         depth: number of the tower's convolutions.
         norm: "none"; "group_norm", shared over levels; or "batch_norm", one per level. With a
             norm the tower's convolutions have no bias.
+        norm_epsilon: see `fpn.norm_layer`.
+        bias_before_norm: they have one all the same.
         separable: depthwise-separable convolutions, for mobile.
         prior: probability that every output starts with after a sigmoid (section 4.1); None
             starts the outputs around 0. For the class head alone.
@@ -84,7 +96,14 @@ def build_head(
         precision policy.
     """
     bias = 0.0 if prior is None else -math.log((1 - prior) / prior)
-    tower = _tower(channels, depth, norm=norm, separable=separable)
+    tower = _tower(
+        channels,
+        depth,
+        norm=norm,
+        norm_epsilon=norm_epsilon,
+        use_bias=bias_before_norm or norm == "none",
+        separable=separable,
+    )
     relu = layers.ReLU(name="relu")
     final = _conv3x3(
         num_anchors * outputs_per_anchor,

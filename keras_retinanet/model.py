@@ -204,7 +204,7 @@ class RetinaNet(keras.Model):
         """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W)."""
         cells = [rows * cols * self.anchors.per_cell for rows, cols in feature_sizes(*input_shape)]
         anchors = self.anchors(*input_shape)
-        return self.detector(outputs, anchors, cells, sizes, self.box_coder)
+        return self.detector(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
     def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
         """Find objects in pictures of any sizes.
@@ -239,9 +239,9 @@ class RetinaNet(keras.Model):
     def to_detections(self, batch: DetectionBatch, row: int, size, original_size) -> Detections:
         """Return picture `row` of a batch, moved from its resized `size` to its own (h, w)."""
         num = int(batch.num[row])
-        y, x = (original / resized for original, resized in zip(original_size, size, strict=True))
+        boxes = batch.boxes[row, :num].numpy()
         return Detections(
-            boxes=batch.boxes[row, :num].numpy() * np.array([x, y, x, y], np.float32),
+            boxes=self.preprocessing.boxes_to_picture(boxes, size, original_size),
             scores=batch.scores[row, :num].numpy(),
             classes=batch.classes[row, :num].numpy(),
             class_names=self.class_names,

@@ -4,12 +4,15 @@ A picture is resized with its aspect kept, then padded at the bottom and right t
 depend on that picture's own size alone, so a batch cannot change what one picture gives.
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.resizing import pillow_resize, scaled_resize
 
 # Landscape and portrait canvases grow in this many steps from square to `long_side`.
 BUCKET_STEPS = 4
@@ -27,7 +30,11 @@ class Preprocessing:
     long_side: int = 1333
     canvas: str = "buckets"
     multiple: int = 32
+    rounding: str = "even"
+    resize_method: str = "float"
     antialias: bool = False
+    exact_scale: str = "none"
+    pad_first: bool = False
     color_order: str = "rgb"
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
@@ -37,6 +44,12 @@ class Preprocessing:
             raise UserError(
                 "Expected long_side >= short_side. "
                 f"Received: short_side={self.short_side}, long_side={self.long_side}."
+            )
+        if self.pad_first and self.long_side != self.short_side:
+            raise UserError(
+                "Expected short_side = long_side where a picture is padded to a square first. "
+                f"Received: short_side={self.short_side}, long_side={self.long_side}. "
+                "Give one size: --image_size S,S."
             )
 
     def resized_size(
@@ -49,21 +62,35 @@ class Preprocessing:
                 the long side moves with it.
         """
         short, long = self._sides(short_side)
-        scale = min(short / min(height, width), long / max(height, width))
+        if self.pad_first:
+            return long, long
+        if self.rounding == "half_up":
+            sides = _half_up_sides(height, width, short, long)
+        else:
+            scale = min(short / min(height, width), long / max(height, width))
+            whole = math.floor if self.rounding == "floor" else round
+            sides = whole(height * scale), whole(width * scale)
         # A picture a thousand times longer than high must keep one pixel.
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        return max(1, sides[0]), max(1, sides[1])
 
     def canvas_size(
         self, height: int, width: int, short_side: int | None = None
     ) -> tuple[int, int]:
         """Return the (height, width) that a resized picture of `height` x `width` is padded to.
 
-        "exact" pads each side up to `multiple`. "buckets" has one short side and at most
-        2 * BUCKET_STEPS + 1 shapes: however many sizes the pictures have, few graphs are traced.
+        "exact" pads each side up to `multiple`, "square" both to the same. "buckets" has one short
+        side and at most 2 * BUCKET_STEPS + 1 shapes: however many sizes the pictures have, few
+        graphs are traced.
         """
+        if self.pad_first:
+            return height, width
         if self.canvas == "exact":
             return _round_up(height, self.multiple), _round_up(width, self.multiple)
+        if self.canvas == "exact_beyond":
+            return _round_up(height + 1, self.multiple), _round_up(width + 1, self.multiple)
         short, long = self._sides(short_side)
+        if self.canvas == "square":
+            return (_round_up(long, self.multiple),) * 2
         steps = [short + (long - short) * i / BUCKET_STEPS for i in range(BUCKET_STEPS + 1)]
         sides = [_round_up(round(side), self.multiple) for side in steps]
         bucket = next((side for side in sides if side >= max(height, width)), None)
@@ -81,9 +108,56 @@ class Preprocessing:
 
     def resize(self, image, size):
         """Return `image` (H, W, 3), any dtype, 0..255, as float32 (h, w, 3) for `size` (h, w)."""
-        image = tf.image.resize(image, size, method="bilinear", antialias=self.antialias)
+        if self.pad_first:
+            top, left = tf.unstack(self._border(tf.shape(image)[:2]))
+            image = tf.pad(image, [[top, top], [left, left], [0, 0]])
+        if self.resize_method == "pillow":
+            image = pillow_resize(image, size)
+        elif self.exact_scale == "both":
+            image = scaled_resize(image, size, self._scale(tf.shape(image)[:2], size))
+        else:
+            image = tf.image.resize(image, size, method="bilinear", antialias=self.antialias)
+        if self.resize_method == "rounded":
+            image = tf.clip_by_value(tf.round(image), 0.0, 255.0)
         image.set_shape([None, None, 3])
         return image
+
+    def boxes_to_picture(self, boxes, size, original_size):
+        """Move `boxes` (..., 4) xyxy back from the network input: the inverse of the resize.
+
+        Args:
+            boxes: NumPy, in pixels of a picture that was resized to `size` (h, w).
+            original_size: (h, w) of that picture.
+        """
+        if self.pad_first:
+            top, left = (int(side) for side in self._border(np.array(original_size)))
+            height, width = original_size[0] + 2 * top, original_size[1] + 2 * left
+            y, x = height / size[0], width / size[1]
+            return boxes * np.array([x, y, x, y], np.float32) - np.array(
+                [left, top, left, top], np.float32
+            )
+        y, x = (original / resized for original, resized in zip(original_size, size, strict=True))
+        if self.exact_scale != "none":
+            y, x = 1.0 / self._scale(original_size, size).numpy()
+        return boxes * np.array([x, y, x, y], np.float32)
+
+    def _scale(self, original_size, size):
+        """Return the factors (2,) float32 of height and width, before rounding where it is known.
+
+        A size drawn in training has no other scale than its ratio to the picture's.
+        """
+        sides = tf.cast(original_size, tf.float64)
+        size = tf.cast(size, tf.float64)
+        scale = tf.minimum(
+            self.short_side / tf.reduce_min(sides), self.long_side / tf.reduce_max(sides)
+        )
+        is_own = tf.reduce_all(tf.abs(sides * scale - size) <= 1.0)
+        return tf.cast(tf.where(is_own, scale, size / sides), tf.float32)
+
+    @staticmethod
+    def _border(size):
+        """Return the (top, left) rows and columns that make a picture of `size` (h, w) square."""
+        return (tf.reduce_max(size) - size) // 2
 
     def pad(self, image, canvas, offset=(0, 0)):
         """Return float32 `image` (h, w, 3) on a canvas (ch, cw) of the mean colour.
@@ -148,6 +222,16 @@ def scale_boxes(boxes, from_size, to_size):
     from_size, to_size = tf.cast(from_size, tf.float32), tf.cast(to_size, tf.float32)
     y, x = tf.unstack(to_size / from_size, axis=-1)
     return boxes * tf.stack([x, y, x, y], axis=-1)
+
+
+def _half_up_sides(height, width, short, long):
+    """Detectron 2's order of rounding: the short side first, then the bound on the long one."""
+    scale = short / min(height, width)
+    high, wide = (short, scale * width) if height < width else (scale * height, short)
+    excess = max(high, wide)
+    if excess > long:
+        high, wide = high * (long / excess), wide * (long / excess)
+    return int(high + 0.5), int(wide + 0.5)
 
 
 def _round_up(value: int, multiple: int) -> int:

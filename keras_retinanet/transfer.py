@@ -7,15 +7,21 @@ from keras_retinanet.model import RetinaNet
 
 # Of both heads; only the class head's has a width that depends on the classes.
 FINAL_LAYER = "final"
+# Where a picture lies in the network's input; fields of `PreprocessingConfig`.
+PLACEMENT = (
+    *("short_side", "long_side", "canvas", "multiple"),
+    *("rounding", "exact_scale", "pad_first"),
+)
 
 
 def transferred_config(source: RetinaNet, wanted: ModelConfig, origin: str) -> ModelConfig:
     """Return the graph of `source` with the input size and the detections of `wanted`.
 
-    Its trunk counts as loaded from `origin`, so its batch norms may be frozen.
+    Its trunk counts as loaded from `origin`, so its batch norms may be frozen. Of an imported
+    model's preprocessing it keeps what the weights expect, the colours and the kind of resize;
+    training, and then detection too, places pictures in its own way.
     """
-    sizes = {name: getattr(wanted.preprocessing, name)
-             for name in ("short_side", "long_side", "canvas", "multiple")}  # fmt: skip
+    sizes = {name: getattr(wanted.preprocessing, name) for name in PLACEMENT}
     backbone = dataclasses.replace(
         source.config.backbone,
         weights=source.config.backbone.weights or origin,
@@ -46,6 +52,8 @@ def transfer_weights(source: RetinaNet, model: RetinaNet) -> list[str]:
                 anew.append(new.name)
             elif new.weights:
                 new.set_weights(layer.get_weights())
-        kept = sum(len(layer.weights) > 0 for layer in ours.layers) - len(anew)
-        report.append(f"{part}: {kept} layers kept" + f", anew: {', '.join(anew)}" * bool(anew))
+        total = sum(len(layer.weights) > 0 for layer in ours.layers)
+        frozen = sum(len(layer.weights) > 0 and not layer.trainable for layer in ours.layers)
+        line = f"{part}: {total - len(anew)} layers kept" + f", {frozen} frozen" * bool(frozen)
+        report.append(line + f", anew: {', '.join(anew)}" * bool(anew))
     return report
