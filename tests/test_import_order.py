@@ -9,9 +9,12 @@ PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 # Reading order. A name stands for a module or for all of a subpackage; the first match from a
 # module's full name upwards counts.
 ORDER = """
-    version errors config files config_files
-    boxes preprocessing
-    checkpoints.torch_file backbones fpn heads
+    version errors model_config config files config_files
+    resizing boxes preprocessing
+    checkpoints.checkpoint checkpoints.mapped_file checkpoints.h5_trial checkpoints.keras_config
+    checkpoints.pickle_names checkpoints.pickle_machine checkpoints.torch_file
+    checkpoints.safetensors_file checkpoints.h5_file checkpoints.tf_file checkpoints.reading
+    backbones fpn heads
     anchors labeling losses
     detections optimizers model transfer saving
     data.problems data.folders data.records data.splits

@@ -4,13 +4,26 @@ A module's docstring is its help: a line, then examples. TensorFlow is imported 
 that `--help` answers at once. A group, such as `dataset`, has `COMMANDS` of its own instead.
 """
 
-from keras_retinanet.commands import anchors, dataset, evaluate, info, predict, train
+from keras_retinanet.commands import (
+    anchors,
+    dataset,
+    evaluate,
+    export,
+    import_checkpoint,
+    info,
+    predict,
+    train,
+    weights,
+)
 
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
     "info": info,
+    "import": import_checkpoint,
+    "export": export,
+    "weights": weights,
     "dataset": dataset,
     "anchors": anchors,
 }

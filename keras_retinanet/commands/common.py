@@ -77,7 +77,10 @@ def add_recipe_arguments(parser: ArgumentParser) -> None:
 def add_model_argument(parser: ArgumentParser) -> None:
     """Add --model."""
     parser.add_argument(
-        "--model", metavar="FILE", help=".keras file or run folder (default: the newest run)"
+        "--model",
+        metavar="FILE",
+        help=".keras file, run folder, another system's checkpoint, or a name of `weights list` "
+        "(default: the newest run)",
     )
 
 
@@ -185,7 +188,8 @@ def find_model(path: str | Path | None = None) -> Path:
     """Return the model file to use.
 
     Args:
-        path: a model file; a run folder, whose best model is taken; None for the newest run.
+        path: a model file; a run folder, whose best model is taken; another system's checkpoint or
+            a name of the catalogue, which is imported into the cache; None for the newest run.
 
     Raises:
         UserError: nothing there.
@@ -193,17 +197,19 @@ def find_model(path: str | Path | None = None) -> Path:
     if path is None:
         path = _newest(*MODEL_FILES).parent
     path = Path(path)
-    if not path.is_dir():
-        if not path.is_file():
-            raise UserError(f"Expected a .keras file or a run folder. Received: {path}, not there.")
-        return path
     files = [path / name for name in MODEL_FILES if (path / name).is_file()]
-    if not files:
+    if files:
+        return files[0]
+    if (path / CONFIG_FILE).is_file():
         raise UserError(
             f"Expected a run folder with {' or '.join(MODEL_FILES)}. Received: {path}. "
             "Train first, or give a .keras file."
         )
-    return files[0]
+    from keras_retinanet.checkpoints.model_files import model_file
+
+    if path.suffix != ".keras":
+        import_tensorflow()  # to import it, without greetings
+    return model_file(path)
 
 
 def _newest(*names: str) -> Path:

@@ -7,6 +7,10 @@ Example:
 from argparse import ArgumentParser, Namespace
 
 from keras_retinanet.commands.common import find_model, import_tensorflow
+from keras_retinanet.config import DetectionConfig
+
+# For the export, not for reading: counters of a checkpoint, tensor by tensor.
+HIDDEN = ("counters",)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,7 +35,7 @@ def run(args: Namespace) -> int:
 def describe(model, **first: str) -> dict[str, str]:
     """Return name -> text of what to know about a RetinaNet, `first` before the rest."""
     config = model.config
-    sides, detections = config.preprocessing, config.detections
+    sides = config.preprocessing
     names = ", ".join(model.class_names)
     return {
         **first,
@@ -42,9 +46,24 @@ def describe(model, **first: str) -> dict[str, str]:
         "input": (
             f"RGB 0..255, short side {sides.short_side} px, long side at most {sides.long_side} px"
         ),
-        "thresholds": (
-            f"score {detections.score_threshold:g}, NMS IoU {detections.nms_iou:g}, "
-            f"{detections.pre_nms_top_k} per level, {detections.max_detections} per picture"
-        ),
-        **{name.replace("_", " "): str(value) for name, value in model.metadata.items()},
+        "thresholds": thresholds(config.detections),
+        **{
+            name.replace("_", " "): str(value)
+            for name, value in model.metadata.items()
+            if name not in HIDDEN
+        },
     }
+
+
+def thresholds(detections: DetectionConfig) -> str:
+    """Return what turns outputs into detections, as text."""
+    top_k = detections.pre_nms_top_k
+    parts = [
+        f"score {detections.score_threshold:g}",
+        f"NMS IoU {detections.nms_iou:g}",
+        "all candidates" if top_k is None else f"{top_k} per {detections.top_k_per}",
+        f"{detections.max_detections} per picture",
+    ]
+    if detections.suppress == "best_class":
+        parts.append("one class an anchor, NMS over all classes")
+    return ", ".join(parts)

@@ -60,7 +60,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--learning_rate", type=float, metavar="LR", help="per 16 pictures")
     add("--precision", help="float32, mixed_bfloat16 or mixed_float16")
     add("--seed", type=int, metavar="N", help="of weights, data order and augmentation")
-    add("--weights", metavar="FILE", help="start from this model or run, of any classes")
+    add(
+        "--weights",
+        metavar="NAME|FILE",
+        help="start from this model, run, checkpoint or name of `weights list`, of any classes",
+    )
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
     add("--resume", nargs="?", const="", metavar="RUN", help="go on with a run (the newest)")
     add("--dry_run", action="store_true", help="2 steps: time, memory, a picture of the batch")

@@ -1,0 +1,161 @@
+"""detectron2's RetinaNets: the model zoo's `.pkl` files and `.pth` files of its own training.
+
+Source: detectron2/modeling/{meta_arch/retinanet,backbone/{resnet,fpn},anchor_generator}.py,
+configs/Base-RetinaNet.yaml, and data/transforms (Pillow's resize of BGR bytes).
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import numpy as np
+
+from keras_retinanet.checkpoints.checkpoint import Checkpoint
+from keras_retinanet.checkpoints.coco_names import coco_classes
+from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.trunk_names import trunk_name
+from keras_retinanet.config import (
+    AnchorConfig,
+    BackboneConfig,
+    DetectionConfig,
+    FPNConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessingConfig,
+)
+from keras_retinanet.errors import UserError
+from keras_retinanet.model import RetinaNet
+
+TRUNK = "backbone.bottom_up."
+CLASS_FINAL, BOX_FINAL = "head.cls_score.weight", "head.bbox_pred.weight"
+P6 = "backbone.top_block.p6.weight"
+KNOWN = {CLASS_FINAL, BOX_FINAL, P6, "backbone.fpn_lateral3.weight", f"{TRUNK}stem.conv1.weight"}
+ANCHORS_PER_CELL = 9
+MEAN_BGR = (103.53, 116.28, 123.675)
+PIXELS = ("pixel_mean", "pixel_std")
+_BLOCK = re.compile(r"res([2-5])\.(\d+)\.(conv[123]|shortcut)\.(norm\.)?(\w+)")
+
+
+def _adapt(checkpoint: Checkpoint) -> Checkpoint:
+    """The colours, which are tensors here, become text that `_refine` reads."""
+    colours = {
+        name: ",".join(str(value) for value in np.ravel(checkpoint.tensors[name]))
+        for name in PIXELS
+        if name in checkpoint.tensors
+    }
+    return dataclasses.replace(checkpoint, metadata=checkpoint.metadata | colours)
+
+
+def _preset(shapes: Shapes) -> Preset:
+    if shapes[BOX_FINAL][0] != 4 * ANCHORS_PER_CELL:
+        raise UserError(
+            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {BOX_FINAL} of shape "
+            f"{shapes[BOX_FINAL]}. Other anchors cannot be told from the file."
+        )
+    names, ids = coco_classes(shapes[CLASS_FINAL][0] // ANCHORS_PER_CELL)
+    channels = shapes[CLASS_FINAL][1]
+    trunk = {
+        f"{match[1]}{_torch_name(match[2])}": shape
+        for name, shape in shapes.items()
+        if (match := re.fullmatch(rf"({re.escape(TRUNK)})(.+)", name))
+    }
+    config = ModelConfig(
+        backbone=BackboneConfig(name=trunk_name(trunk, TRUNK), stride_in_1x1=True),
+        fpn=FPNConfig(channels=channels, p6_from="p5" if shapes[P6][1] == channels else "c5"),
+        head=HeadConfig(channels=channels, depth=_depth(shapes)),
+        anchors=AnchorConfig(offset=0.0, order="scale_outer"),
+        preprocessing=PreprocessingConfig(
+            canvas="exact",
+            rounding="half_up",
+            resize_method="pillow",
+            color_order="bgr",
+            mean=MEAN_BGR,
+            std=(1.0, 1.0, 1.0),
+        ),
+        detections=DetectionConfig(clip_before_nms=False, drop_empty=True),
+    )
+    metadata = {
+        "family": "detectron2",
+        "origin": "detectron2 (github.com/facebookresearch/detectron2)",
+        "licence": "CC BY-SA 3.0",
+        "assumptions": "the model zoo's anchors, input size and thresholds",
+    }
+    return Preset(config, names, ids, metadata)
+
+
+def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
+    """Other colours than the zoo's come with a trunk of torchvision's kind."""
+    mean, std = (
+        tuple(float(value) for value in metadata[name].split(",")) if name in metadata else None
+        for name in PIXELS
+    )
+    if mean is None or std is None or len(mean) != 3 or len(std) != 3:
+        return preset
+    # ImageNet's red is its brightest: the larger end tells the order.
+    order: Literal["bgr", "rgb"] = "bgr" if mean[0] <= mean[2] else "rgb"
+    is_caffe = np.allclose(std, 1.0)
+    config = dataclasses.replace(
+        preset.config,
+        backbone=dataclasses.replace(preset.config.backbone, stride_in_1x1=bool(is_caffe)),
+        preprocessing=dataclasses.replace(
+            preset.config.preprocessing, color_order=order, mean=mean, std=std
+        ),
+    )
+    assumed = preset.metadata["assumptions"]
+    if not is_caffe:
+        assumed += "; stride in the 3x3 (model.backbone.stride_in_1x1=true changes it)"
+    return dataclasses.replace(
+        preset, config=config, metadata=preset.metadata | {"assumptions": assumed}
+    )
+
+
+def _depth(shapes: Shapes) -> int:
+    return sum(re.fullmatch(r"head\.cls_subnet\.\d+\.weight", name) is not None for name in shapes)
+
+
+def _torch_name(name: str) -> str:
+    """res3.0.conv1.weight -> layer2.0.conv1.weight; of the names that tell a trunk's kind."""
+    match = _BLOCK.fullmatch(name)
+    if not match:
+        return name
+    norm = match[4] or ""
+    return f"layer{int(match[1]) - 1}.{match[2]}.{match[3]}.{norm}{match[5]}"
+
+
+def _detectron_name(name: str) -> str:
+    """layer2.0.bn1.weight -> res3.0.conv1.norm.weight, bn1.bias -> stem.conv1.norm.bias."""
+    name = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", name)
+    name = name.replace("downsample.0.", "shortcut.").replace("downsample.1.", "shortcut.norm.")
+    if not name.startswith("layer"):
+        return f"stem.{name}"
+    return re.sub(r"^layer(\d)", lambda match: f"res{int(match[1]) + 1}", name)
+
+
+def _rows(model: RetinaNet) -> Iterator[Row]:
+    for row in torch_resnet_rows(model.backbone):
+        yield row._replace(theirs=f"{TRUNK}{_detectron_name(row.theirs)}")
+    for level in (3, 4, 5):
+        yield from conv_rows(f"backbone.fpn_lateral{level}", f"fpn/lateral_c{level}")
+        yield from conv_rows(f"backbone.fpn_output{level}", f"fpn/output_p{level}")
+    for level in (6, 7):
+        yield from conv_rows(f"backbone.top_block.p{level}", f"fpn/output_p{level}")
+    for subnet, final, ours in (
+        ("cls_subnet", "cls_score", "class_head"),
+        ("bbox_subnet", "bbox_pred", "box_head"),
+    ):
+        for i in range(model.config.head.depth):  # a ReLU stands between two
+            yield from conv_rows(f"head.{subnet}.{2 * i}", f"{ours}/conv{i + 1}")
+        yield from conv_rows(f"head.{final}", f"{ours}/final")
+
+
+FAMILY = Family(
+    "detectron2",
+    recognises=lambda shapes: set(shapes) >= KNOWN,
+    preset=_preset,
+    rows=_rows,
+    unused=r"anchor_generator\..*|pixel_mean|pixel_std|.*\.num_batches_tracked",
+    adapt=_adapt,
+    refine=_refine,
+)

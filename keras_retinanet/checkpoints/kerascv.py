@@ -1,0 +1,201 @@
+"""KerasCV's RetinaNet on a ResNet (v1): `.weights.h5`, `.keras` and the older `.h5`.
+
+Source: keras_cv 0.9.0, src/models/object_detection/retinanet/*.py,
+src/models/backbones/resnet_v1/resnet_v1_backbone.py (stride in the first 1x1, epsilon 1.001e-5,
+"same" padding everywhere), src/layers/object_detection/{anchor_generator,non_max_suppression}.py.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from keras_retinanet.checkpoints import keras3_names as names
+from keras_retinanet.checkpoints.checkpoint import Checkpoint
+from keras_retinanet.checkpoints.coco_names import coco_classes
+from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.kerascv_config import USUAL_SIDE, preprocessing, refine
+from keras_retinanet.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxCoderConfig,
+    DetectionConfig,
+    FPNConfig,
+    HeadConfig,
+    ModelConfig,
+)
+from keras_retinanet.data.voc import VOC_CLASSES
+from keras_retinanet.errors import UserError
+from keras_retinanet.model import RetinaNet
+
+FPN, TRUNK = "layers/feature_pyramid", "layers/functional"
+# The two heads are of one class. A weight file counts them as the graph meets them, box first; the
+# older .h5 as they were built, class first.
+HEADS = {"box_head": "layers/prediction_head", "class_head": "layers/prediction_head_1"}
+HEADS_AS_BUILT = (HEADS["class_head"], HEADS["box_head"])
+FPN_AS_BUILT = (
+    *("conv_c3_1x1", "conv_c4_1x1", "conv_c5_1x1", "conv_c3_3x3", "conv_c4_3x3", "conv_c5_3x3"),
+    *("conv_c6_3x3", "conv_c7_3x3"),
+)
+# Keras 2's name for what Keras 3 calls "layers".
+KERAS2_LAYERS = "_layer_checkpoint_dependencies/"
+WEIGHT_INDEX = {
+    **{name: index for index, name in enumerate(names.CONV_WEIGHTS)},
+    **{name: index for index, name in enumerate(names.BN_WEIGHTS)},
+}
+# Names of the older .h5: of a convolution inside one of KerasCV's own layers, and of the trunk.
+_OLDER = re.compile(
+    r"(?:.*/)?(?P<part>feature_pyramid|prediction_head)(?P<number>_\d+)?/conv2d(?:_(?P<conv>\d+))?"
+    r"/(?P<weight>\w+)(?::0)?"
+)
+_OLDER_TRUNK = re.compile(
+    r"(?:.*/)?(?P<layer>conv1|v2_stack_(?P<stage>\d)_block(?P<block>\d+)_(?P<number>\d))"
+    r"_(?P<kind>conv|bn)/(?P<weight>\w+)(?::0)?"
+)
+PER_CELL = 9
+ORIGIN = "KerasCV (github.com/keras-team/keras-cv)"
+
+
+def _recognises(shapes: Shapes) -> bool:
+    return any(
+        f"/{FPN_AS_BUILT[0]}/vars/" in name or "v2_stack_0_block1_1_conv/" in name
+        for name in shapes
+    ) and any("prediction_head" in name for name in shapes)
+
+
+# ------------------------------------------------------------------------- one form of the names
+
+
+def _adapt(checkpoint: Checkpoint) -> Checkpoint:
+    """The older forms under the names of a Keras 3 weight file."""
+    found = checkpoint.tensors
+    if any(_OLDER_TRUNK.fullmatch(name) for name in found):
+        renamed = _older_names(found)
+    else:
+        renamed = {name: name.replace(KERAS2_LAYERS, "layers/") for name in found}
+    return dataclasses.replace(
+        checkpoint, tensors={renamed.get(name, name): tensor for name, tensor in found.items()}
+    )
+
+
+def _older_names(tensors: dict[str, Any]) -> dict[str, str]:
+    """Name in an older .h5 -> name in a weight file.
+
+    The older form numbers layers over the whole session, so that only their order counts.
+    """
+    parts: dict[tuple[str, int], list[tuple[int, str, str]]] = {}
+    for name in tensors:
+        match = _OLDER.fullmatch(name)
+        if match:
+            key = match["part"], int((match["number"] or "_0")[1:])
+            parts.setdefault(key, []).append((int(match["conv"] or 0), match["weight"], name))
+    places = iter(HEADS_AS_BUILT)
+    renamed = _older_trunk_names(tensors)
+    for (part, _), members in sorted(parts.items()):
+        order = sorted({conv for conv, _, _ in members})
+        if part == "feature_pyramid":
+            layers = [f"{FPN}/{layer}" for layer in FPN_AS_BUILT]
+        else:
+            place = next(places, "")
+            layers = [
+                f"{place}/conv_layers/{names.numbered('conv2d', index)}"
+                for index in range(len(order) - 1)
+            ] + [f"{place}/prediction_layer"]
+        known = dict(zip(order, layers, strict=False))
+        for conv, weight, name in members:
+            if conv in known and weight in WEIGHT_INDEX:
+                renamed[name] = f"{known[conv]}/vars/{WEIGHT_INDEX[weight]}"
+    return renamed
+
+
+def _older_trunk_names(tensors: dict[str, Any]) -> dict[str, str]:
+    matches = [match for match in map(_OLDER_TRUNK.fullmatch, tensors) if match]
+    trunk = names.trunk_name(
+        tuple(tensors[match[0]].shape) for match in matches if match["kind"] == "conv"
+    )
+    layers = ["conv1"] + [
+        f"v2_stack_{conv.stage}_block{conv.block + 1}_{conv.number}"
+        for conv in names.trunk_convolutions(trunk)
+    ]
+    kinds = {"conv": "conv2d", "bn": "batch_normalization"}
+    return {
+        match[0]: f"{TRUNK}/layers/"
+        f"{names.numbered(kinds[match['kind']], layers.index(match['layer']))}"
+        f"/vars/{WEIGHT_INDEX[match['weight']]}"
+        for match in matches
+        if match["layer"] in layers and match["weight"] in WEIGHT_INDEX
+    }
+
+
+# --------------------------------------------------------------------------------- graph and rows
+
+
+def _preset(shapes: Shapes) -> Preset:
+    outputs = names.shape_in(shapes, f"{HEADS['class_head']}/prediction_layer/vars/0", "kerascv")
+    boxes = names.shape_in(shapes, f"{HEADS['box_head']}/prediction_layer/vars/0", "kerascv")
+    if boxes[-1] != 4 * PER_CELL:
+        raise UserError(
+            f"expected {PER_CELL} anchors a cell, as KerasCV's own heads have. Received: "
+            f"{boxes[-1]} box outputs. Heads of other shapes cannot be imported."
+        )
+    tower = rf"{HEADS['class_head']}/conv_layers/conv2d(_\d+)?/vars/0"
+    config = ModelConfig(
+        backbone=BackboneConfig(
+            name=names.trunk_name(names.below(shapes, rf"{TRUNK}/layers/conv2d(_\d+)?/vars/0")),
+            stride_in_1x1=True,
+            padding="same",
+            pool_padding="same",
+            bn_epsilon=1.001e-5,
+        ),
+        fpn=FPNConfig(padding="same"),
+        head=HeadConfig(depth=len(names.below(shapes, tower))),
+        anchors=AnchorConfig(ratio_is="w/h", order="scale_outer", clip=True),
+        box_coder=BoxCoderConfig("yxhw", scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
+        preprocessing=preprocessing(rescaling=True),
+        detections=DetectionConfig(
+            score_threshold=0.5, pre_nms_top_k=None, suppress="best_class", clip_to="none"
+        ),
+    )
+    class_names, ids = _classes(outputs[-1] // PER_CELL)
+    metadata = {
+        "family": "kerascv",
+        "origin": ORIGIN,
+        "licence": "not stated in the file",
+        "assumptions": f"pictures are resized to {USUAL_SIDE} px and padded, as KerasCV's guides "
+        "do, for the model does not say",
+    }
+    return Preset(config, class_names, ids, metadata)
+
+
+def _classes(count: int) -> tuple[list[str], list[int]]:
+    """Names and ids; 20 outputs are Pascal VOC's, as in the one model that KerasCV published."""
+    if count == len(VOC_CLASSES):
+        return list(VOC_CLASSES), list(range(1, count + 1))
+    return coco_classes(count)
+
+
+def _rows(model: RetinaNet) -> Iterator[Row]:
+    yield from names.trunk_rows(model.config.backbone.name, TRUNK)
+    for level in (3, 4, 5):
+        lateral = f"{FPN}/conv_c{level}_1x1"
+        yield from names.layer_rows(lateral, f"fpn/lateral_c{level}", names.CONV_WEIGHTS)
+    for level in (3, 4, 5, 6, 7):
+        output = f"{FPN}/conv_c{level}_3x3"
+        yield from names.layer_rows(output, f"fpn/output_p{level}", names.CONV_WEIGHTS)
+    for ours, theirs in HEADS.items():
+        for index in range(model.config.head.depth):
+            conv = f"{theirs}/conv_layers/{names.numbered('conv2d', index)}"
+            yield from names.layer_rows(conv, f"{ours}/conv{index + 1}", names.CONV_WEIGHTS)
+        final = f"{theirs}/prediction_layer"
+        yield from names.layer_rows(final, f"{ours}/final", names.CONV_WEIGHTS)
+
+
+FAMILY = Family(
+    "kerascv",
+    _recognises,
+    _preset,
+    _rows,
+    unused=r"(.*/)?(optimizer|top_level_model_weights).*",
+    adapt=_adapt,
+    refine=refine,
+)

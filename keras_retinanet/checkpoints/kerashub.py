@@ -1,0 +1,142 @@
+"""KerasHub's RetinaNetObjectDetector: `.weights.h5`, `.keras`, and preset folders.
+
+Source: keras_hub 0.32, src/models/retinanet/*.py, src/models/resnet/resnet_backbone.py,
+src/layers/modeling/{anchor_generator,non_max_supression}.py, and the script that made its presets
+of torchvision's weights, tools/checkpoint_conversion/convert_retinanet_checkpoints.py. Its
+batch norms have epsilon 1e-5, its P6 and P7 "same" padding and its group norms epsilon 1e-3: the
+presets are near torchvision's models, and this family is what KerasHub computes with them.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+from keras_retinanet.checkpoints import keras3_names as names
+from keras_retinanet.checkpoints.checkpoint import Checkpoint
+from keras_retinanet.checkpoints.coco_names import coco_classes
+from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.kerashub_config import LEVELS, PRESET_SIDE, refine
+from keras_retinanet.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxCoderConfig,
+    DetectionConfig,
+    FPNConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessingConfig,
+)
+from keras_retinanet.model import RetinaNet
+
+ROOT = "layers/retina_net_backbone/layers"
+FPN, TRUNK = f"{ROOT}/feature_pyramid", f"{ROOT}/functional"
+# The two heads are of one class; the box head is built first.
+HEADS = {"box_head": "layers/prediction_head", "class_head": "layers/prediction_head_1"}
+# The files of a preset folder -> where the one file of a whole model has the same.
+PRESET_FILES = {
+    "model.weights.h5/layers/": f"{ROOT}/",
+    "task.weights.h5/layers/": "layers/",
+}
+# Built but never applied: with batch norm in the pyramid, P3..P5 have one that nothing calls.
+UNUSED = rf"(.*/)?optimizer.*|{FPN}/output_batch_norms/batch_normalization(_1|_2)?/vars/\d"
+GROUP_NORM_EPSILON = 1e-3  # Keras's own default
+ORIGIN = "KerasHub (github.com/keras-team/keras-hub)"
+
+
+def _adapt(checkpoint: Checkpoint) -> Checkpoint:
+    """The two files of a preset folder under the names of a whole model's file."""
+    tensors = {}
+    for name, tensor in checkpoint.tensors.items():
+        for file, place in PRESET_FILES.items():
+            if name.startswith(file):
+                name = place + name.removeprefix(file)
+        tensors[name] = tensor
+    return dataclasses.replace(checkpoint, tensors=tensors)
+
+
+def _recognises(shapes: Shapes) -> bool:
+    lateral = "layers/feature_pyramid/lateral_conv_layers/conv2d/vars/0"
+    return any(name.endswith(lateral) for name in shapes)
+
+
+def _preset(shapes: Shapes) -> Preset:
+    def shape(name: str) -> tuple[int, ...]:
+        return names.shape_in(shapes, name, "kerashub")
+
+    p6_inputs = shape(f"{FPN}/output_conv_layers/conv2d_3/vars/0")[2]
+    c5_channels = shape(f"{FPN}/lateral_conv_layers/conv2d_2/vars/0")[2]
+    per_cell = shape(f"{HEADS['box_head']}/prediction_layer/vars/0")[-1] // 4
+    outputs = shape(f"{HEADS['class_head']}/prediction_layer/vars/0")
+    tower = rf"{HEADS['class_head']}/conv_layers/conv2d(_\d+)?/vars/0"
+    fpn_norm = f"{FPN}/lateral_batch_norm_layers/batch_normalization/vars/0" in shapes
+    head_norm = f"{HEADS['class_head']}/group_norm_layers/group_normalization/vars/0" in shapes
+    config = ModelConfig(
+        backbone=BackboneConfig(
+            name=names.trunk_name(names.below(shapes, rf"{TRUNK}/layers/conv2d(_\d+)?/vars/0")),
+            stride_in_1x1=False,
+        ),
+        fpn=FPNConfig(
+            channels=shape(f"{FPN}/output_conv_layers/conv2d/vars/0")[-1],
+            p6_from="c5" if p6_inputs == c5_channels else "p5",
+            padding="same",
+            norm="batch_norm" if fpn_norm else "none",
+            norm_at="merged",
+        ),
+        head=HeadConfig(
+            channels=outputs[2],
+            depth=len(names.below(shapes, tower)),
+            norm="group_norm" if head_norm else "none",
+            norm_epsilon=GROUP_NORM_EPSILON if head_norm else None,
+        ),
+        anchors=AnchorConfig(offset=0.0, rounded=True, stride="true"),
+        box_coder=BoxCoderConfig(log_clip="none"),
+        preprocessing=PreprocessingConfig(
+            short_side=PRESET_SIDE, long_side=PRESET_SIDE, canvas="square", pad_first=True
+        ),
+        detections=DetectionConfig(
+            score_threshold=0.5, pre_nms_top_k=None, suppress="best_class", clip_to="none"
+        ),
+    )
+    class_names, ids = coco_classes(outputs[-1] // per_cell)
+    metadata = {"family": "kerashub", "origin": ORIGIN, "licence": _licence(len(ids))}
+    return Preset(config, class_names, ids, metadata)
+
+
+def _licence(outputs: int) -> str:
+    if outputs == 91:
+        return "Apache-2.0 (KerasHub; torchvision's weights, BSD-3-Clause, converted)"
+    return "not stated in the file"
+
+
+def _rows(model: RetinaNet) -> Iterator[Row]:
+    yield from names.trunk_rows(model.config.backbone.name, TRUNK)
+    fpn = model.config.fpn
+    for index, level in enumerate(LEVELS):
+        conv = names.numbered("conv2d", index)
+        norm = names.numbered("batch_normalization", index)
+        merged = level <= 5
+        outputs = f"{FPN}/output_conv_layers/{conv}"
+        yield from names.layer_rows(outputs, f"fpn/output_p{level}", names.CONV_WEIGHTS)
+        if merged:
+            laterals = f"{FPN}/lateral_conv_layers/{conv}"
+            yield from names.layer_rows(laterals, f"fpn/lateral_c{level}", names.CONV_WEIGHTS)
+        if fpn.norm != "none":
+            container = "lateral_batch_norm_layers" if merged else "output_batch_norms"
+            ours = f"fpn/norm_{'c' if merged else 'p'}{level}"
+            yield from names.layer_rows(f"{FPN}/{container}/{norm}", ours, names.BN_WEIGHTS)
+    for ours, theirs in HEADS.items():
+        yield from _head_rows(model, ours, theirs)
+
+
+def _head_rows(model: RetinaNet, ours: str, theirs: str) -> Iterator[Row]:
+    normed = model.config.head.norm != "none"
+    for index in range(model.config.head.depth):
+        conv = f"{theirs}/conv_layers/{names.numbered('conv2d', index)}"
+        weights = names.CONV_WEIGHTS[:1] if normed else names.CONV_WEIGHTS
+        yield from names.layer_rows(conv, f"{ours}/conv{index + 1}", weights)
+        if normed:
+            norm = f"{theirs}/group_norm_layers/{names.numbered('group_normalization', index)}"
+            yield from names.layer_rows(norm, f"{ours}/norm{index + 1}", names.GROUP_NORM_WEIGHTS)
+    yield from names.layer_rows(f"{theirs}/prediction_layer", f"{ours}/final", names.CONV_WEIGHTS)
+
+
+FAMILY = Family("kerashub", _recognises, _preset, _rows, unused=UNUSED, adapt=_adapt, refine=refine)

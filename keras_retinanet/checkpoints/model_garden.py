@@ -1,0 +1,189 @@
+"""TensorFlow Model Garden's RetinaNet (`retinanet_resnetfpn_coco`): its trainer's checkpoints.
+
+Sources: official/vision/{configs/retinanet.py, modeling/retinanet_model.py,
+modeling/backbones/resnet.py, modeling/layers/{nn_blocks,detection_generator}.py,
+modeling/decoders/fpn.py, modeling/heads/dense_prediction_heads.py, ops/{anchor,preprocess_ops}.py}
+and official/core/base_trainer.py. The layout was read from a checkpoint that release 2.20 wrote
+(tests/goldens/layouts/model_garden_resnet50fpn.txt).
+
+Evaluation swaps an exponential moving average in where training kept one; the published ResNet-50
+was trained without.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+from keras_retinanet.checkpoints.checkpoint import Checkpoint
+from keras_retinanet.checkpoints.coco_names import BACKGROUND, COCO91_IDS, coco_classes
+from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes, named_weights
+from keras_retinanet.config import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxCoderConfig,
+    DetectionConfig,
+    FPNConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessingConfig,
+)
+from keras_retinanet.errors import UserError
+from keras_retinanet.model import RetinaNet
+
+ANCHORS_PER_CELL = 9
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+AVERAGE = re.compile(r"(?P<variable>.+)/\.OPTIMIZER_SLOT/[^/]+/average")
+# By the number of bottlenecks in all.
+TRUNKS = {16: "resnet50", 33: "resnet101", 50: "resnet152"}
+# The decoder's layers by depth in its graph, deepest first; what ties stands in the outputs' order.
+DECODER = (
+    "lateral_c5",
+    "lateral_c4",
+    "output_p5",
+    "lateral_c3",
+    "output_p6",
+    "output_p3",
+    "output_p4",
+    "output_p7",
+    "norm_p3",
+    "norm_p4",
+    "norm_p5",
+    "norm_p6",
+    "norm_p7",
+)
+LEVELS = (3, 4, 5, 6, 7)
+BLOCK = "backbone/layer_with_weights-{}"
+# The stem's convolution and batch norm come before the blocks.
+FIRST_BLOCK = 2
+ASSUMPTIONS = (
+    "activation ReLU, FPN outputs joined by a sum, input 640 x 640, anchors of 4 strides: "
+    "retinanet_resnetfpn_coco's, which a checkpoint does not tell"
+)
+
+
+def _recognises(shapes: Shapes) -> bool:
+    return any(name.startswith("head/_cls_norms/0/0/") for name in shapes) and any(
+        name.startswith("backbone/layer_with_weights-0/") for name in shapes
+    )
+
+
+def _adapt(checkpoint: Checkpoint) -> Checkpoint:
+    """Cut TensorFlow's suffix, and let averages stand in for the variables that they are of."""
+    tensors = {name.removesuffix(VALUE): array for name, array in checkpoint.tensors.items()}
+    for name in list(tensors):
+        if average := AVERAGE.fullmatch(name):
+            tensors[average["variable"]] = tensors.pop(name)
+    return dataclasses.replace(checkpoint, tensors=tensors)
+
+
+def _preset(shapes: Shapes) -> Preset:
+    blocks = sum(name.endswith("/_conv3/kernel") for name in shapes)
+    if blocks not in TRUNKS or "decoder/layer_with_weights-12/gamma" not in shapes:
+        raise UserError(
+            f"expected a Model Garden RetinaNet of {', '.join(TRUNKS.values())} with an FPN. "
+            f"Received: a trunk with {blocks} bottlenecks. SpineNet and the others cannot be "
+            "imported."
+        )
+    anchors = shapes["head/_box_regressor/kernel"][-1] // 4
+    if anchors != ANCHORS_PER_CELL:
+        raise UserError(
+            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {anchors} in "
+            "head/_box_regressor. Other anchors cannot be told from the file."
+        )
+    metadata = {
+        "family": "model_garden",
+        "origin": "TensorFlow Model Garden (github.com/tensorflow/models)",
+        "licence": "Apache-2.0",
+        "assumptions": ASSUMPTIONS,
+    }
+    names, ids = _classes(shapes["head/_classifier/kernel"][-1] // anchors)
+    return Preset(_config(TRUNKS[blocks], shapes), names, ids, metadata)
+
+
+def _config(trunk: str, shapes: Shapes) -> ModelConfig:
+    return ModelConfig(
+        backbone=BackboneConfig(
+            name=trunk, stride_in_1x1=False, padding="same", pool_padding="same", bn_epsilon=1e-3
+        ),
+        fpn=FPNConfig(
+            channels=shapes["decoder/layer_with_weights-12/gamma"][0],
+            p6_from="p5",
+            padding="same",
+            norm="batch_norm",
+        ),
+        head=HeadConfig(
+            channels=shapes["head/_classifier/kernel"][2],
+            depth=sum(re.fullmatch(r"head/_cls_convs/\d+/kernel", n) is not None for n in shapes),
+            norm="batch_norm",
+            bias_before_norm=True,
+        ),
+        anchors=AnchorConfig(ratio_is="w/h", order="scale_outer"),
+        box_coder=BoxCoderConfig("yxhw"),
+        preprocessing=PreprocessingConfig(640, 640, canvas="square", multiple=128),
+        # Boxes are cut at the square, padding included; output 0 is never a detection.
+        detections=DetectionConfig(
+            pre_nms_top_k=5000, top_k_per="class", clip_to="canvas", background_output=True
+        ),
+    )
+
+
+def _classes(count: int) -> tuple[list[str], list[int]]:
+    if count == len(COCO91_IDS):
+        return coco_classes(count)
+    return [BACKGROUND, *(f"class_{i}" for i in range(1, count))], list(range(count))
+
+
+# ------------------------------------------------------------------------------------- names
+
+
+def _trunk_names(trunk: str, layer: str) -> str:
+    """Return their name of a layer of ours.
+
+    stem_bn -> ...-1; stage2_block1_conv3 -> ...-2/_conv3; its shortcut_bn -> ...-2/_norm0.
+    """
+    if layer.startswith("stem_"):
+        return BLOCK.format({"stem_conv": 0, "stem_bn": 1}[layer])
+    stage, block, kind = layer.split("_", 2)
+    lengths = {"resnet50": (3, 4, 6), "resnet101": (3, 4, 23), "resnet152": (3, 8, 36)}[trunk]
+    before = sum(lengths[: int(stage.removeprefix("stage")) - 2])
+    number = FIRST_BLOCK + before + int(block.removeprefix("block")) - 1
+    named = {"shortcut_conv": "_shortcut", "shortcut_bn": "_norm0"}
+    part = named.get(kind) or f"_{kind}".replace("_bn", "_norm")
+    return f"{BLOCK.format(number)}/{part}"
+
+
+def _pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
+    """Yield (their layer, our layer)."""
+    for layer in model.backbone.layers:
+        if layer.weights:
+            theirs = _trunk_names(model.config.backbone.name, layer.name)
+            yield theirs, f"backbone/{layer.name}"
+    for number, layer_name in enumerate(DECODER):
+        yield f"decoder/layer_with_weights-{number}", f"fpn/{layer_name}"
+    for kind, final, ours in (
+        ("cls", "_classifier", "class_head"),
+        ("box", "_box_regressor", "box_head"),
+    ):
+        for i in range(model.config.head.depth):
+            yield f"head/_{kind}_convs/{i}", f"{ours}/conv{i + 1}"
+            for number, level in enumerate(LEVELS):
+                yield f"head/_{kind}_norms/{number}/{i}", f"{ours}/norm{i + 1}_p{level}"
+        yield f"head/{final}", f"{ours}/final"
+
+
+def _rows(model: RetinaNet) -> Iterator[Row]:
+    layers = {ours: theirs for theirs, ours in _pairs(model)}
+    for name in named_weights(model):
+        layer, _, weight = name.rpartition("/")
+        yield Row(f"{layers[layer]}/{weight}", name)
+
+
+FAMILY = Family(
+    "model_garden",
+    _recognises,
+    _preset,
+    _rows,
+    # Counters, and an optimizer's own values.
+    unused=r"(global_step|save_counter|optimizer)(/.*)?|.*/\.OPTIMIZER_SLOT/.*",
+    adapt=_adapt,
+)

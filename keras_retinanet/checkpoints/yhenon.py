@@ -1,0 +1,70 @@
+"""yhenon/pytorch-retinanet: a state dict of its `retinanet.model.ResNet`.
+
+Sources: retinanet/{model.py, anchors.py, utils.py, dataloader.py}. Its train.py saves whole models
+(`torch.save(model)`): such a pickle calls that repository's code and is refused by the reader; its
+published COCO file is a state dict.
+"""
+
+from collections.abc import Iterator
+
+from keras_retinanet.checkpoints.coco_names import coco_classes
+from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.trunk_names import trunk_name
+from keras_retinanet.config import (
+    BackboneConfig,
+    BoxCoderConfig,
+    DetectionConfig,
+    ModelConfig,
+    PreprocessingConfig,
+)
+from keras_retinanet.model import RetinaNet
+
+ANCHORS_PER_CELL = 9
+# The peer keeps every box that its suppression leaves; COCO's metric counts 100.
+MANY_DETECTIONS = 1000
+ASSUMPTIONS = (
+    f"at most {MANY_DETECTIONS} detections, where the peer has no limit; pictures made smaller are "
+    "not smoothed first, as scikit-image does in some versions"
+)
+
+
+def _preset(shapes: Shapes) -> Preset:
+    names, ids = coco_classes(shapes["classificationModel.output.weight"][0] // ANCHORS_PER_CELL)
+    config = ModelConfig(
+        backbone=BackboneConfig(name=trunk_name(shapes), stride_in_1x1=False),
+        box_coder=BoxCoderConfig(scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
+        preprocessing=PreprocessingConfig(
+            short_side=608, long_side=1024, canvas="exact_beyond", exact_scale="boxes"
+        ),
+        detections=DetectionConfig(
+            pre_nms_top_k=None, max_detections=MANY_DETECTIONS, clip_to="canvas"
+        ),
+    )
+    metadata = {
+        "family": "yhenon",
+        "origin": "yhenon/pytorch-retinanet (github.com/yhenon/pytorch-retinanet)",
+        "licence": "Apache-2.0",
+        "assumptions": ASSUMPTIONS,
+    }
+    return Preset(config, names, ids, metadata)
+
+
+def _rows(model: RetinaNet) -> Iterator[Row]:
+    yield from torch_resnet_rows(model.backbone)
+    for level in (3, 4, 5):
+        yield from conv_rows(f"fpn.P{level}_1", f"fpn/lateral_c{level}")
+        yield from conv_rows(f"fpn.P{level}_2", f"fpn/output_p{level}")
+    yield from conv_rows("fpn.P6", "fpn/output_p6")
+    yield from conv_rows("fpn.P7_2", "fpn/output_p7")
+    for theirs, ours in (("classificationModel", "class_head"), ("regressionModel", "box_head")):
+        for i in range(1, 5):
+            yield from conv_rows(f"{theirs}.conv{i}", f"{ours}/conv{i}")
+        yield from conv_rows(f"{theirs}.output", f"{ours}/final")
+
+
+def _recognises(shapes: Shapes) -> bool:
+    return {"fpn.P7_2.weight", "classificationModel.output.weight"} <= set(shapes)
+
+
+FAMILY = Family("yhenon", _recognises, _preset, _rows, unused=r".*\.num_batches_tracked")

@@ -1,0 +1,8 @@
+"""List public weight files, or fetch one.
+
+A group: its subcommands by name.
+"""
+
+from keras_retinanet.commands.weights import get, list
+
+COMMANDS = {"list": list, "get": get}

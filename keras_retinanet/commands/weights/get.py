@@ -1,0 +1,27 @@
+"""Fetch a public weight file into the cache, with resume, and verify it.
+
+Examples:
+    keras_retinanet weights get torchvision_retinanet_resnet50_fpn_v2
+    keras_retinanet predict pictures --model torchvision_retinanet_resnet50_fpn_v2
+
+Files are kept in ~/.cache/keras_retinanet, or in $KERAS_RETINANET_HOME.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the argument to the parser."""
+    parser.add_argument("name", metavar="NAME", help="as in `keras_retinanet weights list`")
+
+
+def run(args: Namespace) -> int:
+    """Fetch the file and say where it is; return the exit code."""
+    from keras_retinanet.checkpoints.catalogue import find_entry
+    from keras_retinanet.checkpoints.downloads import fetch
+
+    entry = find_entry(args.name)
+    path = fetch(entry)
+    checked = f"{entry.hash.replace(':', ' ')} verified" if entry.hash else "no hash is published"
+    print(f"{path}: {path.stat().st_size:,} bytes, {checked}\nlicence: {entry.licence}")
+    return 0

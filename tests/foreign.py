@@ -1,0 +1,61 @@
+"""For tests of imported checkpoints: stored outputs of a peer against what our model gives."""
+
+import json
+
+import numpy as np
+from conftest import GOLDENS
+
+
+def golden(name):
+    """Return the arrays of a file of tests/goldens."""
+    with np.load(GOLDENS / f"{name}.npz") as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def picture():
+    """Return the picture of all goldens, (H, W, 3) uint8 RGB."""
+    with np.load(GOLDENS / "torchvision_v1.npz") as stored:
+        return stored["image"]
+
+
+def tensor_shapes(peer):
+    """Return {name: shape} of the tensors that a golden was computed with."""
+    return {name: tuple(shape) for name, shape in json.loads(str(peer["spec"]))}
+
+
+def layout(name):
+    """Return {name: shape} of a table of tests/goldens/layouts: a name and its sides a line."""
+    lines = (GOLDENS / "layouts" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return {
+        name: tuple(int(side) for side in sides)
+        for name, *sides in (line.split() for line in lines)
+    }
+
+
+def stand_ins(shapes):
+    """Return arrays of these shapes that hold one zero each, without room for more."""
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+def assert_same_detections(found, peer, *, boxes=0.1, scores=1e-3):
+    """Each of the peer's detections is one of ours and the other way round; ties may swap."""
+    theirs = list(
+        zip(
+            peer["detection_boxes"],
+            peer["detection_scores"],
+            peer["detection_labels"],
+            strict=True,
+        )
+    )
+    assert len(found) == len(theirs)
+    free = set(range(len(found)))
+    for box, score, label in theirs:
+        same = [
+            i
+            for i in free
+            if found.classes[i] == label
+            and abs(found.scores[i] - score) < scores
+            and np.abs(found.boxes[i] - box).max() < boxes
+        ]
+        assert same, f"not found: class {label}, score {score}, box {box}"
+        free.remove(min(same, key=lambda i: np.abs(found.boxes[i] - box).max()))
