@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keras_retinanet.version import __version__
 
 if TYPE_CHECKING:
+    from keras_retinanet.checkpoints import import_checkpoint, import_model
     from keras_retinanet.config import Config
     from keras_retinanet.config_files import load_config
     from keras_retinanet.detections import Detections
@@ -29,6 +30,8 @@ __all__ = [
     "RetinaNet",
     "RetinaNetLoss",
     "__version__",
+    "import_checkpoint",
+    "import_model",
     "load",
     "load_config",
     "retinanet",
@@ -43,6 +46,8 @@ _MODULES = {
     "Detections": "detections",
     "RetinaNet": "model",
     "RetinaNetLoss": "losses",
+    "import_checkpoint": "checkpoints",
+    "import_model": "checkpoints",
     "load": "saving",
     "load_config": "config_files",
     "retinanet": "model",

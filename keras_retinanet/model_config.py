@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
+# Bounded, as is the heads' depth: a model file from anywhere must not reserve all memory.
+Channels = Annotated[int, Field(gt=0, le=4096)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Padding = Literal["symmetric", "same"]
@@ -40,7 +42,7 @@ class BackboneConfig:
 class FPNConfig:
     """C3..C5 -> P3..P7 (RetinaNet paper, section 4)."""
 
-    channels: PositiveInt = 256
+    channels: Channels = 256
     p6_from: Literal["c5", "p5"] = "c5"
     relu_before_p7: bool = True
     padding: Padding = "symmetric"
@@ -57,8 +59,8 @@ class FPNConfig:
 class HeadConfig:
     """The class and the box subnet: same shape, separate weights, shared over the levels."""
 
-    channels: PositiveInt = 256
-    depth: Annotated[int, Field(ge=0)] = 4
+    channels: Channels = 256
+    depth: Annotated[int, Field(ge=0, le=32)] = 4
     norm: Norm = "none"
     norm_epsilon: PositiveFloat | None = None
     # The tower's convolutions keep a bias although a norm follows (TensorFlow Model Garden).

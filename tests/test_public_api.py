@@ -14,6 +14,8 @@ def test_public_names_are_these():
         "RetinaNet",
         "RetinaNetLoss",
         "__version__",
+        "import_checkpoint",
+        "import_model",
         "load",
         "load_config",
         "retinanet",
