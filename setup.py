@@ -39,6 +39,8 @@ setup(
         "tensorflow-datasets>=4.9.10,<5",
         "pycocotools>=2.0.11,<3",
         "ml-dtypes>=0.5,<1",
+        # Weight files of other systems, read without Keras.
+        "h5py>=3.11,<4",
         "numpy>=2.1,<2.5",
         # Label maps; TensorFlow's own, whose version it decides.
         "protobuf",

@@ -26,10 +26,10 @@ ORDER = """
     data.recognition data data.writers
     data.plan data.colors data.geometry data.erasing data.transforms data.mixing
     data.windows data.fetching data.cache data.pipeline
-    evaluation.results evaluation.coco evaluation.runner evaluation
+    evaluation.results evaluation.tables evaluation.coco evaluation.runner evaluation
     evolution anchor_fitting drawing visualization label_view data.doctor
     schedules building resources callbacks distribution training
-    checkpoints
+    checkpoints exporting
     commands.common commands.train commands.evaluate commands.predict commands.info
     commands.dataset commands.anchors commands
     cli __main__
