@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.data.headers import Header
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images import JPEG_DCT, decode_image
 
 # By which a JPEG's 8 x 8 blocks can be scaled down while they are decoded; the largest first.
 RATIOS = (8, 4, 2)
@@ -61,13 +61,14 @@ def _decode_jpeg(
     """Returns the window on the grid of `ratio`; None where TensorFlow refuses the picture."""
     first = start // ratio
     count = -(-(start + length) // ratio) - first
+    options = {"channels": 3, "ratio": ratio, "dct_method": JPEG_DCT}
     try:
         with tf.device("/CPU:0"):
             if (length < whole).any():
                 crop = np.concatenate([first, count])
-                pixels = tf.io.decode_and_crop_jpeg(encoded, crop, channels=3, ratio=ratio)
+                pixels = tf.io.decode_and_crop_jpeg(encoded, crop, **options)
             else:
-                pixels = tf.io.decode_jpeg(encoded, channels=3, ratio=ratio)
+                pixels = tf.io.decode_jpeg(encoded, **options)
     except tf.errors.InvalidArgumentError:
         return None
     return Window(pixels.numpy(), first * ratio, count * ratio)
