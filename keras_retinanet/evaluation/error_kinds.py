@@ -1,0 +1,231 @@
+"""What is wrong with each detection, and which true boxes were missed: TIDE's six kinds of error.
+
+Shape letters: P pictures, D detections, T true boxes. Source: Bolya et al. 2020, "TIDE: A General
+Toolbox for Identifying Object Detection Errors", section 2.2; in what the paper leaves open, the
+authors' package tidecv 1.0.1, with which every number agrees.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.tables import EvaluationSet, Found
+
+# The paper's two IoUs: from FOREGROUND on a box is well placed, up to BACKGROUND it is on nothing.
+FOREGROUND = 0.5
+BACKGROUND = 0.1
+# COCO's limit, here over all classes of a picture.
+MAX_DETECTIONS = 100
+
+# Error kind -> what it says, in the paper's order.
+ERROR_KINDS: dict[str, str] = {
+    "Cls": "well placed, wrong class",
+    "Loc": "right class, badly placed",
+    "Both": "wrong class and badly placed",
+    "Dupe": "found a second time",
+    "Bkg": "nothing is there",
+    "Miss": "true box that nothing found",
+}
+# `Judgement.kinds` is an index into these, or UNSCORED.
+DETECTION_KINDS = ("correct", "Cls", "Loc", "Both", "Dupe", "Bkg")
+CORRECT, CLS, LOC, BOTH, DUPE, BKG = range(6)
+UNSCORED = -1
+# `Judgement.fates` is an index into these: found, taken for another class, found badly placed,
+# missed, or to ignore.
+TRUTH_FATES = ("found", "Cls", "Loc", "Miss", "ignored")
+FOUND, MISNAMED, BADLY_PLACED, MISSED, IGNORED = range(5)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What each detection is worth and what became of each true box.
+
+    Attributes:
+        kinds: (D,) int8, index into `DETECTION_KINDS`; UNSCORED past the limit of a picture.
+        ignored: (D,) bool: lies in a region to ignore of its class, so it does not count. Its
+            kind is what it would be otherwise.
+        truths: (D,) int32, row of the true box that it found (correct), doubles (Dupe), should
+            have had as class (Cls) or place (Loc), or overlaps most (Both, Bkg); -1: none.
+        ious: (D,) float64, IoU with that box.
+        found_by: (T,) int32, row of the detection that found the box; -1: none.
+        mended_by: (T,) int32, of a box not found: row of the best Cls or Loc error about it,
+            which would find it if mended; -1: none.
+        fates: (T,) int8, index into `TRUTH_FATES`: Cls and Loc by `mended_by`.
+        nearest: (T,) int32, row of the detection, of any class, that overlaps most; -1: none.
+        nearest_ious: (T,) float64.
+    """
+
+    kinds: np.ndarray
+    ignored: np.ndarray
+    truths: np.ndarray
+    ious: np.ndarray
+    found_by: np.ndarray
+    mended_by: np.ndarray
+    fates: np.ndarray
+    nearest: np.ndarray
+    nearest_ious: np.ndarray
+
+    def rows(self, kind: str) -> np.ndarray:
+        """Returns the rows of detections of `kind` (of true boxes for "Miss") that count."""
+        if kind == "Miss":
+            return np.flatnonzero(self.fates == MISSED)
+        if kind not in DETECTION_KINDS:
+            raise UserError(
+                f"Expected a kind of detection. Received: kind={kind!r}. "
+                f"Choose from {', '.join([*DETECTION_KINDS, 'Miss'])}."
+            )
+        return np.flatnonzero((self.kinds == DETECTION_KINDS.index(kind)) & ~self.ignored)
+
+
+def judge(
+    pictures: EvaluationSet,
+    found: Found,
+    *,
+    foreground: float = FOREGROUND,
+    background: float = BACKGROUND,
+    max_detections: int = MAX_DETECTIONS,
+) -> Judgement:
+    """Says of each detection whether it is correct and, if not, why.
+
+    Detections choose in the order of their scores, each the true box of its class that overlaps
+    most and is not yet taken; one with an IoU of `foreground` or more is found. Of the others the
+    first that holds is the kind:
+
+    - Loc: the IoU with a box of its class is from `background` to `foreground`.
+    - Cls: the IoU with a box of another class is `foreground` or more.
+    - Dupe: the IoU with a box of its class is `foreground` or more, which another has taken.
+    - Bkg: no IoU is above `background`.
+    - Both: the rest.
+
+    Args:
+        max_detections: a picture's best, of all classes together; the others are left out.
+
+    Raises:
+        UserError: not 0 < background < foreground <= 1, or no detection is allowed.
+    """
+    if not 0 < background < foreground <= 1 or max_detections < 1:
+        raise UserError(
+            "Expected 0 < background < foreground <= 1 and max_detections of 1 or more. Received: "
+            f"background={background}, foreground={foreground}, max_detections={max_detections}. "
+            "The paper's are 0.1, 0.5 and 100."
+        )
+    judged, truths = _unjudged(pictures, found), pictures.truths
+    size = len(pictures.image_ids)
+    found_xywh, truth_xywh = found.xywh, truths.xywh
+    found_rows = rows_of_each(found.image, size, found.scores)
+    truth_rows = rows_of_each(truths.image, size)
+    for ranked, there in zip(found_rows, truth_rows, strict=True):
+        rows, crowds = ranked[:max_detections], there[truths.ignore[there]]
+        there = there[~truths.ignore[there]]
+        ious = overlaps(found_xywh[rows], truth_xywh[there])
+        same = found.classes[rows][:, None] == truths.classes[there][None, :]
+        _judge_picture(judged, rows, there, ious=ious, same=same, limits=(background, foreground))
+        covered = coverages(found_xywh[rows], truth_xywh[crowds]) > foreground
+        own = found.classes[rows][:, None] == truths.classes[crowds][None, :]
+        inside = (covered & own).any(axis=1)
+        judged.ignored[rows] = inside & (judged.kinds[rows] != CORRECT)
+    return judged
+
+
+def _unjudged(pictures: EvaluationSet, found: Found) -> Judgement:
+    count, truths = len(found.scores), pictures.truths
+    total = len(truths.classes)
+    return Judgement(
+        kinds=np.full(count, UNSCORED, np.int8),
+        ignored=np.zeros(count, bool),
+        truths=np.full(count, -1, np.int32),
+        ious=np.zeros(count),
+        found_by=np.full(total, -1, np.int32),
+        mended_by=np.full(total, -1, np.int32),
+        fates=np.where(truths.ignore, IGNORED, MISSED).astype(np.int8),
+        nearest=np.full(total, -1, np.int32),
+        nearest_ious=np.zeros(total),
+    )
+
+
+def _judge_picture(
+    judged: Judgement,
+    rows: np.ndarray,
+    there: np.ndarray,
+    *,
+    ious: np.ndarray,
+    same: np.ndarray,
+    limits: tuple[float, float],
+) -> None:
+    """Fills in `judged` for detections `rows` (d,), best first, and true boxes `there` (t,).
+
+    Args:
+        ious, same: (d, t) IoU, and whether the classes are the same.
+        limits: (background, foreground).
+    """
+    judged.kinds[rows] = BKG
+    if not rows.size or not there.size:
+        return
+    same_ious = np.where(same, ious, 0.0)
+    taken = match_in_order(same_ious, limits[1])  # (d,) index into `there`
+    hits = taken >= 0
+    kinds, nearest = _kinds_of_misses(ious, same, taken=taken, limits=limits)
+    kinds[hits], nearest[hits] = CORRECT, taken[hits]
+    picked = ious[np.arange(len(rows)), nearest]
+    judged.kinds[rows], judged.ious[rows] = kinds, picked
+    judged.truths[rows] = np.where(picked > 0, there[nearest], -1)
+    judged.found_by[there[taken[hits]]] = rows[hits]
+
+    is_free = np.isin(np.arange(len(there)), taken, invert=True)
+    mends = np.flatnonzero(((kinds == LOC) | (kinds == CLS)) & is_free[nearest])
+    mended, first = np.unique(nearest[mends], return_index=True)  # the first has the best score
+    judged.mended_by[there[mended]] = rows[mends[first]]
+    judged.fates[there[mended]] = np.where(kinds[mends[first]] == CLS, MISNAMED, BADLY_PLACED)
+    judged.fates[there[taken[hits]]] = FOUND
+
+    best = ious.argmax(axis=0)
+    judged.nearest_ious[there] = ious[best, np.arange(len(there))]
+    judged.nearest[there] = np.where(judged.nearest_ious[there] > 0, rows[best], -1)
+
+
+def match_in_order(ious: np.ndarray, threshold: float) -> np.ndarray:
+    """Lets each detection take the free true box that overlaps most, the first row first.
+
+    Args:
+        ious: (D, T) float, detections best first; 0 where the classes forbid a match.
+
+    Returns:
+        (D,) int: the column taken, or -1 where no free one has an IoU of `threshold` or more.
+    """
+    taken = np.full(len(ious), -1)
+    if not ious.size:
+        return taken
+    free = ious.copy()
+    for row in np.flatnonzero(ious.max(axis=1) >= threshold):
+        best = free[row].argmax()
+        if free[row, best] >= threshold:
+            taken[row] = best
+            free[:, best] = 0.0
+    return taken
+
+
+def _kinds_of_misses(
+    ious: np.ndarray, same: np.ndarray, *, taken: np.ndarray, limits: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the error kind (d,) and the true box it is about (d,), as if none were correct."""
+    background, foreground = limits
+    is_taken = np.isin(np.arange(ious.shape[1]), taken)
+    # Each pairs the boxes that a kind is about with the IoU that decides.
+    views = [
+        np.where(same, ious, 0.0),
+        np.where(same, 0.0, ious),
+        np.where(same & is_taken, ious, 0.0),
+        ious,
+    ]
+    at = [view.argmax(axis=1) for view in views]
+    same_iou, other_iou, taken_iou, any_iou = (view.max(axis=1) for view in views)
+    holds = [
+        (background <= same_iou) & (same_iou <= foreground),
+        other_iou >= foreground,
+        taken_iou >= foreground,
+        any_iou <= background,
+    ]
+    kinds = np.select(holds, [LOC, CLS, DUPE, BKG], BOTH)
+    return kinds, np.select(holds, at, at[3])

@@ -1,0 +1,144 @@
+"""Average precision by the rules of the Open Images Challenge: groups, and classes not looked for.
+
+Shape letters: P pictures, D detections, T true boxes, K classes. Sources: the challenge's page
+"Object detection evaluation" (https://storage.googleapis.com/openimages/web/evaluation.html) and,
+in what it leaves open, the challenge's evaluator in the TensorFlow Object Detection API.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.tables import EvaluationSet, Found
+from keras_retinanet.evaluation.voc import area_ap, first_claims, precision_recall
+
+# The share of two boxes, and of a detection inside a group, from which on they match.
+OPEN_IMAGES_IOU = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class OpenImagesFigures:
+    """Average precisions of each class at IoU .5, -1 for a class without a box to find.
+
+    Attributes:
+        ap: (K,) float64, the area below the precision made monotone (VOC 2010's).
+        boxes, groups, detections: (K,) int64 counts; `groups` are not among `boxes`, and each is
+            one more thing to find. Detections of classes not looked for are not counted.
+    """
+
+    class_names: list[str]
+    ap: np.ndarray
+    boxes: np.ndarray
+    groups: np.ndarray
+    detections: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The mean over the classes that have a box or a group to find; -1 without any."""
+        defined = self.ap[self.ap >= 0]
+        return float(defined.mean()) if defined.size else -1.0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Gives of each class its name, counts and average precision."""
+        return [
+            {
+                "class": name,
+                "boxes": int(self.boxes[index]),
+                "groups": int(self.groups[index]),
+                "detections": int(self.detections[index]),
+                "OpenImages_AP": float(self.ap[index]),
+            }
+            for index, name in enumerate(self.class_names)
+        ]
+
+
+def open_images_evaluation(
+    pictures: EvaluationSet, found: Found, *, verified: np.ndarray | None = None
+) -> OpenImagesFigures:
+    """Scores detections by the challenge's rules.
+
+    Single boxes are matched as VOC's. Of the detections left over, those that lie by half or more
+    in a group's box count as one right detection of the group together, with the best of their
+    scores; a group without any is missed. Others are wrong.
+
+    With the hierarchy (see the reader `openimages`) each box also counts for the classes above its
+    own. Detections are not expanded: one counts for the class that it names.
+
+    Args:
+        pictures: the ground truth; `ignore` are the boxes around a group (`IsGroupOf`), of which
+            the reader makes boxes to ignore.
+        verified: (P, K) bool, classes that a person looked for in a picture, found or not.
+            Detections of others there are left out; classes with a box there are always looked
+            for. None: all were looked for everywhere.
+
+    Raises:
+        UserError: `verified` has another shape.
+    """
+    truths, count = pictures.truths, len(pictures.class_names)
+    if verified is not None:
+        found = _of_verified(pictures, found, verified)
+    single, group = _claims(pictures, found)
+    is_true = first_claims(single, found.scores)
+    in_group = ~is_true & (group >= 0)
+    # One row a group that was met, with its best score.
+    is_first = first_claims(np.where(in_group, group, -1), found.scores)
+    counts = ~in_group | is_first
+    boxes = np.bincount(truths.classes[~truths.ignore], minlength=count)
+    groups = np.bincount(truths.classes[truths.ignore], minlength=count)
+    is_right = is_true | is_first
+    ap = [
+        area_ap(*precision_recall(is_right[rows[counts[rows]]], boxes[index] + groups[index]))
+        for index, rows in enumerate(rows_of_each(found.classes, count, found.scores))
+    ]
+    return OpenImagesFigures(
+        class_names=pictures.class_names,
+        ap=np.where(boxes + groups > 0, ap, -1.0),
+        boxes=boxes,
+        groups=groups,
+        detections=np.bincount(found.classes, minlength=count),
+    )
+
+
+def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) -> Found:
+    """Returns the detections of classes that were looked for in their picture."""
+    shape = (len(pictures.image_ids), len(pictures.class_names))
+    if np.shape(verified) != shape:
+        raise UserError(
+            f"Expected a row a picture and a column a class, {shape}. Received: verified of shape "
+            f"{np.shape(verified)}. Give one for these very pictures and classes."
+        )
+    looked_for = np.array(verified, bool)
+    looked_for[pictures.truths.image, pictures.truths.classes] = True
+    kept = looked_for[found.image, found.classes]
+    return Found(
+        found.image[kept],
+        found.classes[kept],
+        found.boxes[kept],
+        found.scores[kept],
+        found.xywh[kept],
+    )
+
+
+def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarray]:
+    """Returns of each detection the single box and the group it may find (D,), or -1.
+
+    That is the one of its class that it overlaps, or lies in, most, if by half or more.
+    """
+    truths, size = pictures.truths, len(pictures.image_ids)
+    claims = np.full((2, len(found.scores)), -1)
+    found_xywh, truth_xywh = found.xywh, truths.xywh
+    for rows, there in zip(
+        rows_of_each(found.image, size), rows_of_each(truths.image, size), strict=True
+    ):
+        for kind, shares in enumerate((overlaps, coverages)):
+            boxes = there[truths.ignore[there] == bool(kind)]
+            if rows.size and boxes.size:
+                table = shares(found_xywh[rows], truth_xywh[boxes])
+                table[found.classes[rows][:, None] != truths.classes[boxes][None, :]] = -1.0
+                best = table.argmax(axis=1)
+                reached = table[np.arange(len(rows)), best] >= OPEN_IMAGES_IOU
+                claims[kind, rows] = np.where(reached, boxes[best], -1)
+    return claims[0], claims[1]

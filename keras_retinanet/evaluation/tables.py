@@ -1,0 +1,280 @@
+"""Ground truth and detections as columns, the one form that every metric and analysis reads.
+
+Shape letters: P pictures, T true boxes, D detections, K classes. Boxes are xyxy in float64 pixels
+of the original picture, classes contiguous from 0. COCO's own forms are xywh
+(https://cocodataset.org, "Data format").
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.errors import UserError
+
+
+def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
+    """Turns (N, 4) corners into corner and sides, in the precision given."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
+    """Turns (N, 4) corner and sides into corners, in the precision given."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Truths:
+    """The true boxes of all pictures, picture by picture in the order of the annotations.
+
+    Attributes:
+        image: (T,) int32, index of the picture.
+        classes: (T,) int32.
+        boxes: (T, 4) float64 xyxy pixels.
+        areas: (T,) float64, the annotation's own area (COCO's is the mask's) in pixels.
+        ignore: (T,) bool: crowd, difficult or group of. Neither to find nor background.
+        stated_xywh: (T, 4) float64 where a file states boxes so: in floating point (x + w) - x
+            is not always w, and COCO's evaluator reads w.
+    """
+
+    image: np.ndarray
+    classes: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    ignore: np.ndarray
+    stated_xywh: np.ndarray | None = None
+
+    @property
+    def xywh(self) -> np.ndarray:
+        """The boxes as (T, 4) float64 corner and sides."""
+        return xyxy_to_xywh(self.boxes) if self.stated_xywh is None else self.stated_xywh
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The detections in all pictures; of equal scores in a picture the earlier row ranks first.
+
+    Attributes:
+        image: (D,) int32, index of the picture.
+        classes: (D,) int32.
+        boxes: (D, 4) float64 xyxy pixels.
+        scores: (D,) float64, 0..1.
+        stated_xywh: (D, 4) float64 where a file states boxes so (see `Truths`).
+    """
+
+    image: np.ndarray
+    classes: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    stated_xywh: np.ndarray | None = None
+
+    @property
+    def xywh(self) -> np.ndarray:
+        """The boxes as (D, 4) float64 corner and sides."""
+        return xyxy_to_xywh(self.boxes) if self.stated_xywh is None else self.stated_xywh
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """The pictures and the ground truth that detections are scored against.
+
+    Attributes:
+        image_ids: (P,) the ids of COCO's form, each once.
+        file_names: (P,) what messages and reports call the pictures.
+        sizes: (P, 2) int32 height and width in pixels; 0 where a file does not tell.
+        class_names, class_ids: (K,) names and the source's original ids.
+    """
+
+    image_ids: list[Any]
+    file_names: list[str]
+    sizes: np.ndarray
+    class_names: list[str]
+    class_ids: list[int]
+    truths: Truths
+    image_index: dict[Any, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        index = {image_id: place for place, image_id in enumerate(self.image_ids)}
+        object.__setattr__(self, "image_index", index)
+
+
+def image_ids(dataset: Dataset) -> list[int]:
+    """Gives each record of a data set the integer id that COCO's form asks for.
+
+    Returns:
+        The records' own ids where all are integers, else 1..N in the records' order.
+    """
+    own = [record.image_id for record in dataset.records]
+    if all(isinstance(image_id, int | np.integer) for image_id in own):
+        return [int(image_id) for image_id in own]
+    return list(range(1, len(own) + 1))
+
+
+def evaluation_set(dataset: Dataset) -> EvaluationSet:
+    """Reads the ground truth of a data set into columns; pictures in the order of its records."""
+    records = list(dataset.records)
+    counts = [len(record.boxes) for record in records]
+    truths = Truths(
+        image=np.repeat(np.arange(len(records), dtype=np.int32), counts),
+        classes=_joined([record.classes for record in records], np.int32),
+        boxes=_joined([record.boxes for record in records], np.float64).reshape(-1, 4),
+        areas=_joined([record.areas for record in records], np.float64),
+        ignore=_joined([record.ignore for record in records], bool),
+    )
+    return EvaluationSet(
+        image_ids=image_ids(dataset),
+        file_names=[record.file_name for record in records],
+        sizes=np.array([(r.height, r.width) for r in records], np.int32).reshape(-1, 2),
+        class_names=list(dataset.class_names),
+        class_ids=[int(class_id) for class_id in dataset.class_ids],
+        truths=truths,
+    )
+
+
+def _joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+    parts = [np.asarray(part, dtype) for part in parts if len(part)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)
+
+
+_ANNOTATION_LISTS = ("images", "categories", "annotations")
+
+
+def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
+    """Reads the content of a COCO instances file into columns.
+
+    A missing `area` is the box's, a missing `iscrowd` is 0. Annotations of pictures or categories
+    that the file does not list are left out, as by pycocotools; annotation ids are not read.
+
+    Raises:
+        UserError: the content is malformed.
+    """
+    if not isinstance(annotation_file, dict):
+        raise UserError("Annotations must be a JSON object. Give a COCO instances file.")
+    for key in _ANNOTATION_LISTS:
+        if not isinstance(annotation_file.get(key), list):
+            raise UserError(f"Annotations must hold a list `{key}`. Give a COCO instances file.")
+    try:
+        return _set_from_lists(*(annotation_file[key] for key in _ANNOTATION_LISTS))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            "Annotations need `image_id`, `category_id` and `bbox` (xywh), images and categories "
+            f"an `id`. Received: {type(error).__name__}: {error}. Give a COCO instances file."
+        ) from error
+
+
+def _set_from_lists(
+    images: list[Any], categories: list[Any], annotations: list[Any]
+) -> EvaluationSet:
+    # Of equal ids the last counts, as in pycocotools' index.
+    pictures = {entry["id"]: entry for entry in images}
+    names = {category["id"]: category.get("name") for category in categories}
+    image_index = {image_id: place for place, image_id in enumerate(pictures)}
+    class_index = {class_id: place for place, class_id in enumerate(names)}
+    image = np.array([image_index.get(row["image_id"], -1) for row in annotations], np.int32)
+    classes = np.array([class_index.get(row["category_id"], -1) for row in annotations], np.int32)
+    xywh = np.array([row["bbox"] for row in annotations], np.float64).reshape(len(image), 4)
+    areas = [
+        row.get("area", side[0] * side[1])
+        for row, side in zip(annotations, xywh[:, 2:].tolist(), strict=True)
+    ]
+    ignore = np.array([bool(int(row.get("iscrowd", 0))) for row in annotations], bool)
+    if not (np.isfinite(xywh).all() and np.isfinite(np.array(areas, np.float64)).all()):
+        raise ValueError("a number is not finite")
+    kept = (image >= 0) & (classes >= 0)
+    sizes = [(entry.get("height", 0), entry.get("width", 0)) for entry in pictures.values()]
+    return EvaluationSet(
+        image_ids=list(pictures),
+        file_names=[str(entry.get("file_name", key)) for key, entry in pictures.items()],
+        sizes=np.array(sizes, np.int32).reshape(-1, 2),
+        class_names=[str(class_id if name is None else name) for class_id, name in names.items()],
+        class_ids=list(names),
+        truths=Truths(
+            image=image[kept],
+            classes=classes[kept],
+            boxes=xywh_to_xyxy(xywh[kept]),
+            areas=np.array(areas, np.float64)[kept],
+            ignore=ignore[kept],
+            stated_xywh=xywh[kept],
+        ),
+    )
+
+
+def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> Found:
+    """Reads the content of a COCO results file into columns, in its order.
+
+    Args:
+        rows: dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`. Not changed.
+        pictures: what they were found in. Rows of categories that it lacks are left out.
+
+    Raises:
+        UserError: a row is malformed or of a picture that is not there, or no row's category is.
+    """
+    if not isinstance(rows, list):
+        raise UserError("Detections must be a JSON list. Give a COCO results file.")
+    class_index = {class_id: place for place, class_id in enumerate(pictures.class_ids)}
+    try:
+        image = np.array([pictures.image_index.get(row["image_id"], -1) for row in rows], np.int32)
+        classes = np.array([class_index.get(row["category_id"], -1) for row in rows], np.int32)
+        xywh = np.array([row["bbox"] for row in rows], np.float64).reshape(len(rows), 4)
+        scores = np.array([row["score"] for row in rows], np.float64).reshape(len(rows))
+        is_sound = bool(np.isfinite(xywh).all() and np.isfinite(scores).all())
+    except (KeyError, TypeError, ValueError, IndexError):
+        is_sound = False
+    if not is_sound:
+        raise _fault_of(rows)
+    if (image < 0).any():
+        raise UserError(
+            "Detections must be of pictures in the annotations. Received: image_id="
+            f"{rows[int(np.argmax(image < 0))]['image_id']!r}. Give the annotations of the split "
+            "that was detected."
+        )
+    known = classes >= 0
+    if rows and not known.any():
+        raise UserError(
+            "Detections must have the annotations' category ids. Received: category_id="
+            f"{rows[0]['category_id']!r}, and no other of the file is known. Write the original "
+            "ids, not contiguous ones."
+        )
+    xywh = xywh[known]
+    return Found(image[known], classes[known], xywh_to_xyxy(xywh), scores[known], xywh)
+
+
+def _fault_of(rows: list[Any]) -> UserError:
+    """Names the first row that cannot be read."""
+    for number, row in enumerate(rows, start=1):
+        try:
+            x, y, width, height = (float(value) for value in row["bbox"])
+            if not math.isfinite(x + y + width + height + float(row["score"])):
+                raise ValueError("a number is not finite")
+            hash((row["image_id"], row["category_id"]))
+        except (KeyError, TypeError, ValueError) as error:
+            fault = f"entry {number} with {type(error).__name__}: {error}"
+            break
+    else:
+        fault = "entries of different forms"
+    return UserError(
+        "A detection needs `image_id`, `category_id`, `bbox` (4 numbers, xywh) and `score`. "
+        f"Received: {fault}. Give a COCO results file."
+    )
+
+
+def results_from_found(found: Found, pictures: EvaluationSet) -> list[dict[str, Any]]:
+    """Writes detections in COCO's results form, with original ids: undoes `found_from_results`."""
+    return [
+        {
+            "image_id": pictures.image_ids[image],
+            "category_id": pictures.class_ids[index],
+            "bbox": bbox,
+            "score": score,
+        }
+        for image, index, bbox, score in zip(
+            found.image.tolist(),
+            found.classes.tolist(),
+            found.xywh.tolist(),
+            found.scores.tolist(),
+            strict=True,
+        )
+    ]

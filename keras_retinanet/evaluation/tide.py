@@ -1,0 +1,228 @@
+"""What each kind of error costs in AP: TIDE's analysis.
+
+Each kind is mended alone, as if by an oracle, and the AP is taken again; what it gains is the cost
+of that kind. Costs do not add up to what lacks to 1, because errors hide each other.
+
+Shape letters: P pictures, D detections, T true boxes, K classes. Source: Bolya et al. 2020, "TIDE:
+A General Toolbox for Identifying Object Detection Errors", sections 2.2 and 2.3. The numbers are
+those of the authors' package tidecv 1.0.1, at 1/100 of its scale.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.evaluation.average_precision import TIDE_RECALLS, class_average_precision
+from keras_retinanet.evaluation.error_kinds import (
+    BACKGROUND,
+    CORRECT,
+    DETECTION_KINDS,
+    ERROR_KINDS,
+    FOREGROUND,
+    MAX_DETECTIONS,
+    Judgement,
+    judge,
+)
+from keras_retinanet.evaluation.tables import EvaluationSet, Found
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorAnalysis:
+    """The errors of one set of detections, and what they cost.
+
+    Attributes:
+        foreground: the IoU of a well placed box.
+        judgement: kind, true box and IoU of each detection; fate of each true box.
+        class_ap: (K,) AP at the IoU of `foreground`, 0..1; NaN for a class without true boxes and
+            detections.
+        ap: mean of those that are not NaN. A class that was detected and is nowhere counts 0,
+            which COCO's AP50 leaves out.
+        costs: error kind -> what `ap` gains if it is mended, not below 0.
+        class_costs: error kind -> (K,) gain of each class; may be below 0 or NaN.
+        false_positive_cost: gain if every wrong detection came after the correct ones.
+        false_negative_cost: gain if every true box were found or not there.
+        counts, class_counts: error kind -> how many, and (K,) of them of each class: of the
+            detection, of the true box for "Miss". Those that are to ignore are not counted (they
+            are in tidecv's lists).
+    """
+
+    pictures: EvaluationSet
+    found: Found
+    foreground: float
+    judgement: Judgement
+    ap: float
+    class_ap: np.ndarray
+    costs: dict[str, float]
+    class_costs: dict[str, np.ndarray]
+    false_positive_cost: float
+    false_negative_cost: float
+    counts: dict[str, int]
+    class_counts: dict[str, np.ndarray]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns costs and counts as JSON has them, with None for what is not defined."""
+        return {
+            "iou": self.foreground,
+            "ap": self.ap,
+            "kinds": {
+                kind: {"meaning": text, "cost": self.costs[kind], "count": self.counts[kind]}
+                for kind, text in ERROR_KINDS.items()
+            },
+            "false_positive_cost": self.false_positive_cost,
+            "false_negative_cost": self.false_negative_cost,
+            "classes": {
+                name: {"ap": _number(self.class_ap[index])}
+                | {
+                    kind: {
+                        "cost": _number(self.class_costs[kind][index]),
+                        "count": int(self.class_counts[kind][index]),
+                    }
+                    for kind in ERROR_KINDS
+                }
+                for index, name in enumerate(self.pictures.class_names)
+            },
+        }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """All detections that may count, best first, and how many boxes of each class to find.
+
+    tidecv puts its mended list together anew, errors before correct detections. Among equal
+    scores that decides, so rows are kept in both orders.
+    """
+
+    order: np.ndarray  # (D',) rows by score, then in the order of the pictures
+    mended_order: np.ndarray  # (D',) by score, errors first, then in the order of the pictures
+    positives: np.ndarray  # (K,)
+
+    @classmethod
+    def of(cls, pictures: EvaluationSet, found: Found, judged: Judgement) -> "_Ranking":
+        rows = np.flatnonzero(judged.kinds >= 0)
+        # Stable sorts from the last key to the first.
+        rows = rows[np.lexsort((-found.scores[rows], found.image[rows]))]
+        errors_first = rows[np.argsort(judged.kinds[rows] == CORRECT, kind="stable")]
+        classes = pictures.truths.classes[~pictures.truths.ignore]
+        return cls(
+            order=rows[np.argsort(-found.scores[rows], kind="stable")],
+            mended_order=errors_first[np.argsort(-found.scores[errors_first], kind="stable")],
+            positives=np.bincount(classes, minlength=len(pictures.class_names)),
+        )
+
+
+def analyse_errors(
+    pictures: EvaluationSet,
+    found: Found,
+    *,
+    foreground: float = FOREGROUND,
+    background: float = BACKGROUND,
+    max_detections: int = MAX_DETECTIONS,
+) -> ErrorAnalysis:
+    """Sorts the errors of a detector into TIDE's kinds and says what each costs.
+
+    Args:
+        pictures: the ground truth; boxes to ignore are neither found nor missed, and detections
+            of their class with more than `foreground` of their area inside do not count.
+        found: the detections.
+        foreground, background, max_detections: as in `judge`.
+
+    Raises:
+        UserError: as `judge`.
+    """
+    limits = {"foreground": foreground, "background": background}
+    judged = judge(pictures, found, **limits, max_detections=max_detections)
+    ranking = _Ranking.of(pictures, found, judged)
+    counted = ranking.order[~judged.ignored[ranking.order]]
+    correct = judged.kinds[counted] == CORRECT
+    class_ap = _class_ap(found.classes[counted], correct, ranking.positives)
+    mended = {kind: _mended_ap(pictures, found, judged, ranking, kind) for kind in ERROR_KINDS}
+    class_counts = {kind: _class_counts(pictures, found, judged, kind) for kind in ERROR_KINDS}
+    ap = _mean(class_ap)
+    return ErrorAnalysis(
+        pictures=pictures,
+        found=found,
+        foreground=foreground,
+        judgement=judged,
+        ap=ap,
+        class_ap=class_ap,
+        costs={kind: max(_mean(figures) - ap, 0.0) for kind, figures in mended.items()},
+        class_costs={kind: figures - class_ap for kind, figures in mended.items()},
+        false_positive_cost=_mean(_ap_right_first(found, judged, ranking)) - ap,
+        false_negative_cost=_mean(_ap_all_found(found, judged, ranking)) - ap,
+        counts={kind: int(counts.sum()) for kind, counts in class_counts.items()},
+        class_counts=class_counts,
+    )
+
+
+def _ap_right_first(found: Found, judged: Judgement, ranking: _Ranking) -> np.ndarray:
+    """Returns the AP (K,) with every wrong detection after the correct ones."""
+    rows = ranking.order[~judged.ignored[ranking.order]]
+    rows = rows[np.argsort(judged.kinds[rows] != CORRECT, kind="stable")]
+    return _class_ap(found.classes[rows], judged.kinds[rows] == CORRECT, ranking.positives)
+
+
+def _ap_all_found(found: Found, judged: Judgement, ranking: _Ranking) -> np.ndarray:
+    """Returns the AP (K,) with the true boxes alone that were found."""
+    rows = ranking.mended_order[~judged.ignored[ranking.mended_order]]
+    correct = judged.kinds[rows] == CORRECT
+    reached = np.bincount(found.classes[rows[correct]], minlength=len(ranking.positives))
+    return _class_ap(found.classes[rows], correct, reached)
+
+
+def _class_ap(classes: np.ndarray, correct: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    return class_average_precision(classes, correct, positives, recalls=TIDE_RECALLS)
+
+
+def _mean(class_ap: np.ndarray) -> float:
+    defined = class_ap[~np.isnan(class_ap)]
+    return float(defined.mean()) if defined.size else 0.0
+
+
+def _class_counts(
+    pictures: EvaluationSet, found: Found, judged: Judgement, kind: str
+) -> np.ndarray:
+    classes = pictures.truths.classes if kind == "Miss" else found.classes
+    return np.bincount(classes[judged.rows(kind)], minlength=len(pictures.class_names))
+
+
+def _mended_ap(
+    pictures: EvaluationSet, found: Found, judged: Judgement, ranking: _Ranking, kind: str
+) -> np.ndarray:
+    """Returns the AP (K,) with all errors of `kind` mended.
+
+    The best Cls or Loc error about a box not found becomes correct, all other errors of the kind
+    go. A detection to ignore counts once it is correct. A missed box is no longer there.
+    """
+    positives, order = ranking.positives, ranking.mended_order
+    classes, correct = found.classes.copy(), judged.kinds == CORRECT
+    counts = ~judged.ignored
+    if kind == "Miss":
+        missed = pictures.truths.classes[judged.rows(kind)]
+        positives = positives - np.bincount(missed, minlength=len(positives))
+    else:
+        rows = np.flatnonzero(judged.kinds == DETECTION_KINDS.index(kind))
+        about_one = rows[judged.truths[rows] >= 0]
+        mends = about_one[judged.mended_by[judged.truths[about_one]] == about_one]
+        counts[rows], counts[mends], correct[mends] = False, True, True
+        classes[mends] = pictures.truths.classes[judged.truths[mends]]
+    order = order[counts[order]]
+    return _class_ap(classes[order], correct[order], positives)
+
+
+def format_errors(errors: ErrorAnalysis) -> str:
+    """Writes a table of the kinds: cost in points of AP (of 100), count and meaning."""
+    lines = [f"{'AP':5s} {100 * errors.ap:6.2f}", f"{'':5s} {'cost':>6s} {'count':>7s}"]
+    lines += [
+        f"{kind:5s} {100 * errors.costs[kind]:6.2f} {errors.counts[kind]:7d}  {text}"
+        for kind, text in ERROR_KINDS.items()
+    ]
+    lines += [
+        f"{'FP':5s} {100 * errors.false_positive_cost:6.2f} {'':7s}  all wrong detections",
+        f"{'FN':5s} {100 * errors.false_negative_cost:6.2f} {'':7s}  all boxes not found",
+    ]
+    return "\n".join(lines)
