@@ -12,7 +12,8 @@ README = ROOT / "README.md"
 TENSORFLOW = os.environ.get("KERAS_RETINANET_TENSORFLOW", "tensorflow")
 FAST = ["hotcoco>=1.3,<2"]
 ONNX = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
-TEST = ["pytest>=8.4,<10", "hypothesis>=6.130,<7", *FAST, *ONNX]
+# The consumer's scripts run TFLite files by ai-edge-litert, or else by TensorFlow.
+TEST = ["pytest>=8.4,<10", "hypothesis>=6.130,<7", "ai-edge-litert>=2.3,<3", *FAST, *ONNX]
 
 setup(
     name="keras_retinanet",
@@ -44,8 +45,9 @@ setup(
         # Weight files of other systems, read without Keras.
         "h5py>=3.11,<4",
         "numpy>=2.1,<2.5",
-        # Label maps; TensorFlow's own, whose version it decides.
+        # Label maps, and TFLite files; TensorFlow's own, whose versions it decides.
         "protobuf",
+        "flatbuffers",
         "absl-py>=2.1,<3",
         "pillow>=11,<14",
         "pyyaml>=6.0.2,<7",

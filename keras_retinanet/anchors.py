@@ -16,7 +16,10 @@ def feature_sizes(height, width):
     Every stride-2 layer here halves and rounds up, so level l has ceil(side / 2**l) cells. Python
     integers and scalar tensors both work.
     """
-    return [(-(-height // 2**level), -(-width // 2**level)) for level in LEVELS]
+    # Of no negative number: ONNX's integer division rounds those the other way.
+    return [
+        tuple((side + 2**level - 1) // 2**level for side in (height, width)) for level in LEVELS
+    ]
 
 
 @dataclass(frozen=True)

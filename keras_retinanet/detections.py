@@ -71,6 +71,22 @@ class Detector:
             coder: the model's box coder.
             canvas: (height, width) of the network input; needed for `clip_to` "canvas" alone.
         """
+        boxes, table, best = self.candidates(
+            outputs, anchors, level_cells, sizes, coder, canvas=canvas
+        )
+        suppress = self._suppress_per_class if best is None else self._suppress_all
+        found = suppress(boxes, table, best)
+        boxes = self._clip(found.boxes, sizes, canvas)
+        return self._finish(found._replace(boxes=boxes))
+
+    def candidates(self, outputs, anchors, level_cells, sizes, coder: BoxCoder, *, canvas=None):
+        """Return what the suppression chooses from; arguments as for a call.
+
+        Returns:
+            boxes (B, M, 4) xyxy; scores (B, M, C), where 0 is no candidate, of all C classes that
+            can be detected, or of one (C = 1) where each box has one class; that class (B, M)
+            int32, or None.
+        """
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
         if self.background_output:
@@ -89,10 +105,7 @@ class Detector:
             boxes = self._clip(boxes, sizes, canvas)
             if self.drop_empty:
                 table = tf.where(_has_area(boxes)[..., None], table, 0.0)
-        suppress = self._suppress_per_class if best is None else self._suppress_all
-        found = suppress(boxes, table, best)
-        boxes = self._clip(found.boxes, sizes, canvas)
-        return self._finish(found._replace(boxes=boxes))
+        return boxes, table, best
 
     def _candidates(self, logits, level_cells):
         """Return anchor indices (B, M), or None for all, and scores (B, M, K); 0 is no candidate.
@@ -159,9 +172,7 @@ class Detector:
             )
             return tf.pad(kept, [[0, self.max_detections - tf.size(kept)]], constant_values=-1)
 
-        kept = tf.map_fn(
-            keep, (boxes, scores), fn_output_signature=tf.TensorSpec([self.max_detections], "int32")
-        )
+        kept = tf.map_fn(keep, (boxes, scores), fn_output_signature=tf.TensorSpec([None], "int32"))
         rows = tf.maximum(kept, 0)
         return DetectionBatch(
             tf.gather(boxes, rows, batch_dims=1),
@@ -179,10 +190,12 @@ class Detector:
 
     def _finish(self, found):
         """Return `found` with what `drop_empty` and `background_output` ask, zeros past `num`."""
-        kept = tf.range(self.max_detections) < found.num[:, None]
+        rows = tf.range(self.max_detections)
+        kept = rows < found.num[:, None]
         if self.drop_empty:
             kept &= _has_area(found.boxes)
-        order = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)
+        # No ties: other runtimes break them otherwise.
+        order = tf.argsort(tf.where(kept, rows, rows + self.max_detections), axis=1)
         kept = tf.gather(kept, order, batch_dims=1)
         boxes, scores, classes = (
             tf.gather(part, order, batch_dims=1)

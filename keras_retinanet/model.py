@@ -200,11 +200,16 @@ class RetinaNet(keras.Model):
         """
         return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
 
-    def detect_outputs(self, outputs, input_shape, sizes) -> DetectionBatch:
-        """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W)."""
+    def detect_outputs(self, outputs, input_shape, sizes, detector=None) -> DetectionBatch:
+        """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W).
+
+        Args:
+            detector: instead of the model's own, such as one with other thresholds.
+        """
         cells = [rows * cols * self.anchors.per_cell for rows, cols in feature_sizes(*input_shape)]
         anchors = self.anchors(*input_shape)
-        return self.detector(outputs, anchors, cells, sizes, self.box_coder, input_shape)
+        detector = detector or self.detector
+        return detector(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
     def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
         """Find objects in pictures of any sizes.
@@ -223,7 +228,7 @@ class RetinaNet(keras.Model):
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         sizes = []
         for index, image in enumerate(images):
-            _check_picture(image, index)
+            check_picture(image, index)
             sizes.append(self.preprocessing.resized_size(*image.shape[:2]))
             groups[self.preprocessing.canvas_size(*sizes[-1])].append(index)
         found: list[Detections | None] = [None] * len(images)
@@ -275,7 +280,8 @@ def spatial_shape(images):
     )
 
 
-def _check_picture(image, index):
+def check_picture(image, index):
+    """Raise a ValueError unless `image`, the `index`-th given, is uint8 (H, W, 3) and not empty."""
     shape: tuple[int, ...] = getattr(image, "shape", ())
     dtype = getattr(image, "dtype", None)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:

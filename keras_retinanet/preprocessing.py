@@ -5,6 +5,7 @@ depend on that picture's own size alone, so a batch cannot change what one pictu
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -16,6 +17,12 @@ from keras_retinanet.resizing import pillow_resize, scaled_resize
 
 # Landscape and portrait canvases grow in this many steps from square to `long_side`.
 BUCKET_STEPS = 4
+# Name of a rounding -> a side times the scale, made whole.
+_WHOLE: dict[str, Callable[[float], int]] = {
+    "even": round,
+    "floor": math.floor,
+    "half_up": lambda side: int(side + 0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -64,12 +71,7 @@ class Preprocessing:
         short, long = self._sides(short_side)
         if self.pad_first:
             return long, long
-        if self.rounding == "half_up":
-            sides = _half_up_sides(height, width, short, long)
-        else:
-            scale = min(short / min(height, width), long / max(height, width))
-            whole = math.floor if self.rounding == "floor" else round
-            sides = whole(height * scale), whole(width * scale)
+        sides = self._whole_sides(height, width, short, long)
         # A picture a thousand times longer than high must keep one pixel.
         return max(1, sides[0]), max(1, sides[1])
 
@@ -88,11 +90,9 @@ class Preprocessing:
             return _round_up(height, self.multiple), _round_up(width, self.multiple)
         if self.canvas == "exact_beyond":
             return _round_up(height + 1, self.multiple), _round_up(width + 1, self.multiple)
-        short, long = self._sides(short_side)
         if self.canvas == "square":
-            return (_round_up(long, self.multiple),) * 2
-        steps = [short + (long - short) * i / BUCKET_STEPS for i in range(BUCKET_STEPS + 1)]
-        sides = [_round_up(round(side), self.multiple) for side in steps]
+            return (_round_up(self._sides(short_side)[1], self.multiple),) * 2
+        sides = self.bucket_sides(short_side)
         bucket = next((side for side in sides if side >= max(height, width)), None)
         if bucket is None or min(height, width) > sides[0]:
             raise ValueError(
@@ -100,6 +100,34 @@ class Preprocessing:
                 f"Received: height={height}, width={width}. Use `resized_size` first."
             )
         return (sides[0], bucket) if height <= width else (bucket, sides[0])
+
+    def bucket_sides(self, short_side: int | None = None) -> list[int]:
+        """Return the sides that "buckets" are made of, ascending; the first is the short one."""
+        short, long = self._sides(short_side)
+        steps = [short + (long - short) * i / BUCKET_STEPS for i in range(BUCKET_STEPS + 1)]
+        return [_round_up(round(side), self.multiple) for side in steps]
+
+    def fit(self, height: int, width: int, canvas: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) of a `height` x `width` picture that fills a fixed `canvas`.
+
+        The aspect is kept and sides become whole by this model's rounding: for inputs of one
+        shape (TFLite, ONNX). On the square canvas of a square model it is `resized_size`.
+        """
+        if self.pad_first:
+            return (min(canvas),) * 2
+        if canvas[0] == canvas[1]:
+            sides = self._whole_sides(height, width, canvas[0], canvas[0])
+        else:
+            whole, scale = _WHOLE[self.rounding], min(canvas[0] / height, canvas[1] / width)
+            sides = whole(height * scale), whole(width * scale)
+        return max(1, sides[0]), max(1, sides[1])
+
+    def _whole_sides(self, height, width, short, long):
+        if self.rounding == "half_up":
+            return _half_up_sides(height, width, short, long)
+        scale = min(short / min(height, width), long / max(height, width))
+        whole = _WHOLE[self.rounding]
+        return whole(height * scale), whole(width * scale)
 
     def _sides(self, short_side):
         if short_side is None:
@@ -109,12 +137,12 @@ class Preprocessing:
     def resize(self, image, size):
         """Return `image` (H, W, 3), any dtype, 0..255, as float32 (h, w, 3) for `size` (h, w)."""
         if self.pad_first:
-            top, left = tf.unstack(self._border(tf.shape(image)[:2]))
+            top, left = tf.unstack(self.border(tf.shape(image)[:2]))
             image = tf.pad(image, [[top, top], [left, left], [0, 0]])
         if self.resize_method == "pillow":
             image = pillow_resize(image, size)
         elif self.exact_scale == "both":
-            image = scaled_resize(image, size, self._scale(tf.shape(image)[:2], size))
+            image = scaled_resize(image, size, self.scale(tf.shape(image)[:2], size))
         else:
             image = tf.image.resize(image, size, method="bilinear", antialias=self.antialias)
         if self.resize_method == "rounded":
@@ -130,7 +158,7 @@ class Preprocessing:
             original_size: (h, w) of that picture.
         """
         if self.pad_first:
-            top, left = (int(side) for side in self._border(np.array(original_size)))
+            top, left = (int(side) for side in self.border(np.array(original_size)))
             height, width = original_size[0] + 2 * top, original_size[1] + 2 * left
             y, x = height / size[0], width / size[1]
             return boxes * np.array([x, y, x, y], np.float32) - np.array(
@@ -138,10 +166,10 @@ class Preprocessing:
             )
         y, x = (original / resized for original, resized in zip(original_size, size, strict=True))
         if self.exact_scale != "none":
-            y, x = 1.0 / self._scale(original_size, size).numpy()
+            y, x = 1.0 / self.scale(original_size, size).numpy()
         return boxes * np.array([x, y, x, y], np.float32)
 
-    def _scale(self, original_size, size):
+    def scale(self, original_size, size):
         """Return the factors (2,) float32 of height and width, before rounding where it is known.
 
         A size drawn in training has no other scale than its ratio to the picture's.
@@ -155,7 +183,7 @@ class Preprocessing:
         return tf.cast(tf.where(is_own, scale, size / sides), tf.float32)
 
     @staticmethod
-    def _border(size):
+    def border(size):
         """Return the (top, left) rows and columns that make a picture of `size` (h, w) square."""
         return (tf.reduce_max(size) - size) // 2
 
@@ -189,6 +217,15 @@ class Preprocessing:
         """Return (input (ch, cw, 3) float32, resized size (h, w)) for a uint8 `image` (H, W, 3)."""
         size = self.resized_size(image.shape[0], image.shape[1])
         return self.pad(self.resize(image, size), self.canvas_size(*size)), size
+
+    def letterbox_into(self, image, canvas):
+        """Return (input (ch, cw, 3) float32, resized size (h, w)) of a uint8 `image` (H, W, 3).
+
+        As `letterbox`, for an input of the fixed size `canvas` (ch, cw): the picture at the top
+        left, as large as `fit` lets it be, and the mean colour beside or below it.
+        """
+        size = self.fit(image.shape[0], image.shape[1], canvas)
+        return self.pad(self.resize(image, size), canvas), size
 
     @property
     def mean_rgb(self) -> tuple[float, ...]:

@@ -260,3 +260,39 @@ def test_boxes_follow_the_pixels():
     white = np.argwhere(network_input[: size[0], : size[1], 0] > 127)
     np.testing.assert_allclose(white.min(0)[::-1], box[:2], atol=0.5)
     np.testing.assert_allclose(white.max(0)[::-1] + 1, box[2:], atol=0.5)
+
+
+# ------------------------------------------------------------------------------- fixed canvases
+
+
+def test_fit_by_hand():
+    preprocessing = Preprocessing()  # its own sides do not matter
+    assert preprocessing.fit(480, 640, (320, 320)) == (240, 320)
+    assert preprocessing.fit(640, 480, (320, 320)) == (320, 240)
+    assert preprocessing.fit(480, 640, (240, 416)) == (240, 320)
+    assert preprocessing.fit(480, 640, (416, 240)) == (180, 240)
+    assert preprocessing.fit(1, 5000, (64, 96)) == (1, 96)
+    # 100 * 96 / 150 = 64; 101 * 96 / 150 = 64.64.
+    for rounding, width in (("even", 65), ("floor", 64), ("half_up", 65)):
+        assert Preprocessing(rounding=rounding).fit(150, 101, (96, 128)) == (96, width)
+    square = Preprocessing(64, 64, canvas="square", pad_first=True)
+    assert square.fit(30, 50, (96, 128)) == (96, 96)
+
+
+@pytest.mark.parametrize("rounding", ["even", "floor", "half_up"])
+def test_fit_of_a_square_model_is_its_resize(rounding):
+    preprocessing = Preprocessing(416, 416, canvas="square", rounding=rounding)
+    for original in GRID:
+        assert preprocessing.fit(*original, (416, 416)) == preprocessing.resized_size(*original)
+
+
+def test_letterbox_into_a_canvas_of_ones_own(rng):
+    preprocessing = Preprocessing(64, 96)
+    image = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    found, size = preprocessing.letterbox_into(image, (60, 100))
+    assert size == (60, 80)
+    assert found.shape == (60, 100, 3)
+    expected = numpy_bilinear(image.astype("f8"), size)
+    np.testing.assert_allclose(found[:, :80], expected, atol=1e-3)
+    mean = np.broadcast_to(np.float32([123.675, 116.28, 103.53]), (60, 20, 3))
+    np.testing.assert_array_equal(found[:, 80:], mean)

@@ -12,6 +12,7 @@ from typing import Any
 from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config_files import load_config, with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.exporting.facts import export_kind
 
 RUNS = Path("runs")
 # In a run folder: the resolved configuration, what to resume from, the model files, best first.
@@ -79,8 +80,8 @@ def add_model_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        help=".keras file, run folder, another system's checkpoint, or a name of `weights list` "
-        "(default: the newest run)",
+        help=".keras file, run folder, exported file, another system's checkpoint, or a name of "
+        "`weights list` (default: the newest run)",
     )
 
 
@@ -188,8 +189,9 @@ def find_model(path: str | Path | None = None) -> Path:
     """Return the model file to use.
 
     Args:
-        path: a model file; a run folder, whose best model is taken; another system's checkpoint or
-            a name of the catalogue, which is imported into the cache; None for the newest run.
+        path: a model file; what `export` wrote; a run folder, whose best model is taken; another
+            system's checkpoint or a name of the catalogue, which is imported into the cache; None
+            for the newest run.
 
     Raises:
         UserError: nothing there.
@@ -205,6 +207,8 @@ def find_model(path: str | Path | None = None) -> Path:
             f"Expected a run folder with {' or '.join(MODEL_FILES)}. Received: {path}. "
             "Train first, or give a .keras file."
         )
+    if path.exists() and export_kind(path) is not None:
+        return path
     from keras_retinanet.checkpoints.model_files import model_file
 
     if path.suffix != ".keras":

@@ -1,7 +1,8 @@
-"""Score a model, or a file of detections, with COCO's twelve figures.
+"""Score a model, an exported file, or a file of detections, with COCO's twelve figures.
 
 Examples:
     keras_retinanet evaluate voc --data_dir bccd --split test
+    keras_retinanet evaluate voc --data_dir bccd --split test --model model.tflite
     keras_retinanet evaluate coco --annotations instances.json --detections results.json
 """
 
@@ -24,6 +25,7 @@ from keras_retinanet.errors import UserError
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
+    from keras_retinanet.exporting.detectors import ExportedDetector
     from keras_retinanet.model import RetinaNet
 
 # How many pictures --pictures draws, the first of the split.
@@ -63,11 +65,11 @@ def run(args: Namespace) -> int:
         write_coco_json,
     )
     from keras_retinanet.evaluation.runner import run_detector
-    from keras_retinanet.saving import load
+    from keras_retinanet.exporting.exported import load_detector
 
-    dataset = _load_split(config, trained)
+    dataset = load_split(config, trained)
     print(f"{path} on {dataset.name}, {dataset.split}: {len(dataset.records)} pictures")
-    model = load(path)
+    model = load_detector(path)
     detected = run_detector(model, dataset, batch_size=config.evaluate.batch_size)
     if detected.unreadable:
         print(f"{len(detected.unreadable)} could not be read: {', '.join(detected.unreadable)}")
@@ -82,6 +84,7 @@ def run(args: Namespace) -> int:
         _draw(model, dataset, Path(args.pictures), config.predict.draw_threshold)
     if dataset.has_annotations:
         print(format_metrics(coco_metrics(ground_truth(dataset), detected.detections)))
+    print(f"Median {detected.ms_per_picture:.1f} ms per picture")
     return 0
 
 
@@ -115,7 +118,7 @@ def config_from_args(args: Namespace, trained: Config | None) -> Config:
     return with_overrides(config, flag_overrides(args, EVALUATE_KEYS))
 
 
-def _load_split(config: Config, trained: Config | None) -> "Dataset":
+def load_split(config: Config, trained: Config | None) -> "Dataset":
     """Return the split that is asked for; by default the one that training selects on."""
     from keras_retinanet.data import load_dataset
 
@@ -126,7 +129,9 @@ def _load_split(config: Config, trained: Config | None) -> "Dataset":
     return load_dataset(config.data, split, seed=config.train.seed)
 
 
-def _draw(model: "RetinaNet", dataset: "Dataset", folder: Path, threshold: float) -> None:
+def _draw(
+    model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
+) -> None:
     """Write the first pictures of `dataset` with their detections of at least `threshold`."""
     from keras_retinanet.data.images import decode_image
     from keras_retinanet.visualization import draw_detections, save_picture

@@ -1,20 +1,67 @@
-"""Write a model in another system's form: torchvision's state dict.
+"""Write a model as applications load it: SavedModel, TFLite, ONNX; or torchvision's state dict.
 
 Examples:
-    keras_retinanet export --model runs/20260101-120000-coco --format torchvision --out model.pth
+    keras_retinanet export --format saved_model --out exported
+    keras_retinanet export --format tflite --precision int8 --out model.tflite --verify
+    keras_retinanet export --model best.keras --format onnx --image_size 320 --out model.onnx
+    keras_retinanet export --model best.keras --format tflite --precision int8 --out model.tflite \\
+        --verify voc --data_dir bccd --split test --max_ap_drop 1
     keras_retinanet export --model model.keras --format torchvision --out model.safetensors
 """
 
+import sys
+import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
+from keras_retinanet.commands.common import find_model, import_tensorflow, run_config
+from keras_retinanet.commands.export_data import (
+    calibration_pictures,
+    check_pictures,
+    data_config,
+    scored_split,
+)
+from keras_retinanet.commands.export_flags import (
+    MAX_AP_DROP,
+    THRESHOLDS,
+    Exporter,
+    add_flags,
+    refuse,
+)
 from keras_retinanet.errors import UserError
+from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.exporting.staging import check_place, staged
+
+if TYPE_CHECKING:
+    from keras_retinanet.data.records import Dataset
+    from keras_retinanet.exporting.checks import Agreement
+    from keras_retinanet.model import RetinaNet
+
+DISAGREES = 1  # exit code
 
 
-def _torchvision(model: Any, out: Path) -> None:
+def _saved_model(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.saved_model import export_saved_model
+
+    export_saved_model(model, out, **options)
+
+
+def _tflite(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.tflite import export_tflite
+
+    export_tflite(model, out, **options)
+
+
+def _onnx(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.onnx_file import export_onnx
+
+    options.pop("precision", None)  # there is one
+    export_onnx(model, out, **options)
+
+
+def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
     from keras_retinanet.checkpoints.torchvision_export import builder_lines, export_torchvision
 
     names = export_torchvision(model, out)
@@ -23,31 +70,133 @@ def _torchvision(model: Any, out: Path) -> None:
         print("    " + line.replace("\n", "\n    "))
 
 
-# Format -> (suffixes of its file, what writes a model to it).
-EXPORTERS: dict[str, tuple[tuple[str, ...], Callable[[Any, Path], None]]] = {
-    "torchvision": ((".pth", ".pt", ".safetensors"), _torchvision),
+EXPORTERS = {
+    "saved_model": Exporter(
+        _saved_model,
+        takes={
+            "precision": ("float32", "bfloat16", "float16"),
+            **{"xla": (), "warmup": (), "bad_pictures": ()},
+        },
+    ),
+    "tflite": Exporter(
+        _tflite,
+        suffixes=(".tflite",),
+        takes={
+            "precision": ("float32", "float16", "dynamic", "int8"),
+            "form": ("nms", "mediapipe", "raw"),
+            **{"image_size": (), "input_type": ()},
+        },
+    ),
+    "onnx": Exporter(
+        _onnx,
+        suffixes=(".onnx",),
+        takes={
+            "precision": ("float32",),
+            "form": ("nms", "raw"),
+            **{"image_size": (), "input_type": ()},
+        },
+    ),
+    "torchvision": Exporter(
+        _torchvision, suffixes=(".pth", ".pt", ".safetensors"), is_checked=False
+    ),
 }
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the flags to the parser."""
-    add_model_argument(parser)
-    parser.add_argument("--format", required=True, choices=EXPORTERS, help="what to write")
-    parser.add_argument("--out", required=True, metavar="FILE", help="file to write")
+    """Add the flags of `export` to its parser."""
+    add_flags(parser, EXPORTERS)
 
 
 def run(args: Namespace) -> int:
-    """Load, write; return the exit code."""
-    suffixes, export = EXPORTERS[args.format]
-    out = Path(args.out)
-    if out.suffix not in suffixes:
-        raise UserError(
-            f"Expected a file that ends in {', '.join(suffixes)}. Received: --out {out}."
-        )
+    """Write, check, verify, and only then keep; return the exit code."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    refuse(given, EXPORTERS)
+    exporter, out = EXPORTERS[args.format], Path(args.out)
+    check_place(out, is_folder=not exporter.suffixes)
     path = find_model(args.model)
-
+    if export_kind(path) is not None:
+        raise UserError(f"Expected a model to export. Received: {path}, which is exported already.")
     import_tensorflow()
+    if exporter.is_checked:
+        return _export_checked(args, given, path)
     from keras_retinanet.saving import load
 
-    export(load(path), out)
+    exporter.write(load(path), out)
     return 0
+
+
+def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> int:
+    from keras_retinanet.exporting.checks import ExportFailed, check_export
+    from keras_retinanet.exporting.thresholds import with_detections
+    from keras_retinanet.saving import load
+
+    exporter, out = EXPORTERS[args.format], Path(args.out)
+    options = {flag: given[flag] for flag in exporter.takes if flag in given}
+    trained = run_config(path)
+    config = data_config(args, trained)
+    model = with_detections(load(path), **{name: given.get(name) for name in THRESHOLDS})
+    scored = scored_split(args, config, trained, model)
+    if config is not None and args.precision == "int8":
+        options["calibration"] = calibration_pictures(config, args.calibration_pictures)
+    pictures = check_pictures(args.picture, config, scored)
+    say = _clock()
+    try:
+        with staged(out) as made:
+            exporter.write(model, made, say=say, **options)
+            say("checking")
+            print(_agreement_line(check_export(model, made, pictures)))
+            if scored is not None:
+                say("verifying")
+                _verify(model, made, scored, args.max_ap_drop)
+            megabytes = _bytes(made) / 1e6
+    except ExportFailed as error:
+        print(f"keras_retinanet: error: {error} Nothing was kept.", file=sys.stderr)
+        return DISAGREES
+    say(f"done: {out}, {megabytes:.1f} MB")
+    return 0
+
+
+def _clock() -> Callable[[str], None]:
+    begin = time.perf_counter()
+
+    def say(step: str) -> None:
+        print(f"{time.perf_counter() - begin:6.1f} s  {step}", flush=True)
+
+    return say
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+# ------------------------------------------------------------------------------------- the checks
+
+
+def _agreement_line(found: "Agreement") -> str:
+    if not found.compared:
+        return (
+            f"{'':10}nothing was found in the check's pictures, by the model or the file: "
+            "give some with --picture, or --verify"
+        )
+    return (
+        f"{'':10}{found.matched} of {found.compared} detections agree, to {found.pixels:.2g} px "
+        f"and {found.score:.1g} in score"
+    )
+
+
+def _verify(model: "RetinaNet", path: Path, dataset: "Dataset", most: float | None) -> None:
+    from keras_retinanet.exporting.checks import ExportFailed, verify_export
+
+    most = MAX_AP_DROP if most is None else most
+    verified = verify_export(model, path, dataset)
+    before, after = verified.ap
+    slow, fast = verified.milliseconds
+    print(
+        f"{'':10}AP {before:.2f} -> {after:.2f} on {dataset.name}, {dataset.split}; "
+        f"{slow:.1f} -> {fast:.1f} ms per picture"
+    )
+    if not verified.drop <= most:  # NaN too
+        raise ExportFailed(
+            f"Expected AP to drop by at most {most:g}. Received: {verified.drop:.2f}."
+        )

@@ -1,56 +1,97 @@
 """Say what a model file holds: classes, input, thresholds, origin, licence, versions.
 
-Example:
+Examples:
     keras_retinanet info runs/20260101-120000-bccd
+    keras_retinanet info --model model.onnx
 """
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import find_model, import_tensorflow
+from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
 from keras_retinanet.config import DetectionConfig
+from keras_retinanet.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_retinanet.model import RetinaNet
 
 # For the export, not for reading: counters of a checkpoint, tensor by tensor.
 HIDDEN = ("counters",)
+# How an exported file that takes canvases wants pictures put into them.
+FITTED = {"top_left": "padded at the bottom and right", "stretch": "stretched"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the argument of `info` to its parser."""
-    parser.add_argument(
-        "model", nargs="?", metavar="FILE", help=".keras file or run folder (default: newest run)"
-    )
+    """Add the arguments of `info` to its parser."""
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the same as --model FILE")
+    add_model_argument(parser)
 
 
 def run(args: Namespace) -> int:
     """Print one fact a line."""
-    path = find_model(args.model)
+    if args.file and args.model:
+        raise UserError(f"Expected one model. Received: {args.file} and --model {args.model}.")
+    path = find_model(args.file or args.model)
 
     import_tensorflow()
-    from keras_retinanet.saving import load
+    from keras_retinanet.exporting.exported import load_detector
 
-    for name, value in describe(load(path), file=str(path)).items():
+    for name, value in describe(load_detector(path), file=str(path)).items():
         print(f"{name:<12} {value}")
     return 0
 
 
-def describe(model, **first: str) -> dict[str, str]:
-    """Return name -> text of what to know about a RetinaNet, `first` before the rest."""
-    config = model.config
-    sides = config.preprocessing
+def describe(model: Any, **first: str) -> dict[str, str]:
+    """Return name -> text of what to know, `first` before the rest.
+
+    Args:
+        model: a RetinaNet or an exported file's detector.
+    """
     names = ", ".join(model.class_names)
+    kind = describe_export(model.facts) if hasattr(model, "facts") else describe_graph(model)
     return {
         **first,
         "classes": f"{len(model.class_names)}: {names}",
         "class ids": ", ".join(str(class_id) for class_id in model.class_ids),
-        "backbone": config.backbone.name,
-        "parameters": f"{model.count_params():,}",
-        "input": (
-            f"RGB 0..255, short side {sides.short_side} px, long side at most {sides.long_side} px"
-        ),
-        "thresholds": thresholds(config.detections),
+        "backbone": model.config.backbone.name,
+        **kind,
+        "thresholds": thresholds(model.config.detections),
         **{
             name.replace("_", " "): str(value)
             for name, value in model.metadata.items()
             if name not in HIDDEN
+        },
+    }
+
+
+def describe_graph(model: "RetinaNet") -> dict[str, str]:
+    """Return what a `.keras` file alone has to say."""
+    sides = model.config.preprocessing
+    return {
+        "parameters": f"{model.count_params():,}",
+        "input": (
+            f"RGB 0..255, short side {sides.short_side} px, long side at most {sides.long_side} px"
+        ),
+    }
+
+
+def describe_export(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an exported file says of its form, input and outputs."""
+    given = facts["input"]
+    form = [facts["kind"], facts["form"], facts["precision"], f"by {facts['keras_retinanet']}"]
+    taken = ["any size"]
+    if given["image_size"] is not None:
+        height, width = given["image_size"]
+        taken = [f"height {height} px, width {width} px"]
+    if given["letterbox"] is not None:
+        taken.append(FITTED[given["letterbox"]])
+    return {
+        "exported": ", ".join(part for part in form if part),
+        "input": f"RGB {given['dtype']} 0..255, {', '.join(taken)}",
+        **{
+            f"output {index}": f"{output['name']}: {output['meaning']}"
+            for index, output in enumerate(facts["outputs"])
         },
     }
 

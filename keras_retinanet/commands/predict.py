@@ -3,6 +3,7 @@
 Examples:
     keras_retinanet predict photo.jpg
     keras_retinanet predict photos/ 'more/*.png' --model best.keras --threshold .3
+    keras_retinanet predict photo.jpg --model model.tflite
 """
 
 import glob
@@ -52,10 +53,10 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.evaluation import coco_results, write_coco_json, write_csv
-    from keras_retinanet.saving import load
+    from keras_retinanet.exporting.exported import load_detector
     from keras_retinanet.visualization import draw_detections, save_picture
 
-    model, out = load(model_path), Path(args.out)
+    model, out = load_detector(model_path), Path(args.out)
     targets = drawing_paths(paths, out)
     rows, found = [], []
     for batch in _batches(_readable(paths, args.exif), config.predict.batch_size):

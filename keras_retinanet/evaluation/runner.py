@@ -17,6 +17,7 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.detections import DetectionBatch
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.coco import figures, ground_truth, image_ids, match, per_class
+from keras_retinanet.evaluation.pictures import Pass, PictureDetector, picture_passes
 from keras_retinanet.evaluation.results import coco_results
 
 # How many missing class names an error lists.
@@ -30,7 +31,7 @@ class DetectorRun:
     Attributes:
         detections: COCO results, in the order in which the pictures were read.
         unreadable: names of the pictures that could not be decoded; they have no detections.
-        first_ms: per batch that was the first of its canvas, and so traced a graph, the
+        first_ms: per batch that was the first of its shape, and so may have traced a graph, the
             milliseconds per picture.
         warm_ms: the same of all other batches.
     """
@@ -42,7 +43,11 @@ class DetectorRun:
 
     @property
     def ms_per_picture(self) -> float:
-        """Median milliseconds from network input to detections; NaN if nothing was run."""
+        """Median milliseconds; NaN if nothing was run.
+
+        Of a RetinaNet from network input to detections, of an exported file as it ships: from its
+        inputs to its outputs.
+        """
         return float(np.median(self.warm_ms or self.first_ms or [np.nan]))
 
 
@@ -90,10 +95,11 @@ def run_detector(
     """Runs a model over each picture of a data set once.
 
     Args:
-        model: a RetinaNet: its `class_names`, `preprocessing`, `detect_batch` and
-            `to_detections` are used.
+        model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and
+            `to_detections` are used; or a `PictureDetector`.
         dataset: pictures, and the classes that detections are translated to, by name.
-        batch_size: pictures at a time, all of one canvas. It changes no detection.
+        batch_size: pictures at a time, all of one canvas. It changes no detection. An exported
+            file that takes one picture is given one.
         progress: show a bar with rate and time left, on standard error.
 
     Returns:
@@ -107,7 +113,8 @@ def run_detector(
     category_ids = np.where(class_index < 0, -1, np.take(dataset.class_ids, class_index))
     picture_ids = image_ids(dataset)
     batch_size = max(1, min(batch_size, len(dataset.records)))
-    run, canvases = DetectorRun(), set()
+    run, shapes = DetectorRun(), set()
+    passes = picture_passes if isinstance(model, PictureDetector) else _canvas_passes
     with tqdm(
         total=len(dataset.records),
         desc="detect",
@@ -115,19 +122,14 @@ def run_detector(
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
-        for indices, images, sizes, sources in _batches(model, dataset, batch_size):
-            begin = time.perf_counter()
-            batch = _detect(model, images, sizes, batch_size)
-            milliseconds = 1000 * (time.perf_counter() - begin) / batch_size
-            is_first = images.shape[1:3] not in canvases
-            (run.first_ms if is_first else run.warm_ms).append(milliseconds)
-            canvases.add(images.shape[1:3])
-            for row, index in enumerate(indices):
-                record = dataset.records[index]
-                if not sizes[row].all():
-                    run.unreadable.append(record.file_name)
+        for shape, milliseconds, pictures in passes(model, dataset, batch_size):
+            if milliseconds is not None:
+                (run.warm_ms if shape in shapes else run.first_ms).append(milliseconds)
+                shapes.add(shape)
+            for index, found in pictures:
+                if found is None:
+                    run.unreadable.append(dataset.records[index].file_name)
                     continue
-                found = model.to_detections(batch, row, sizes[row], tuple(sources[row]))
                 ids = category_ids[found.classes]
                 keep = ids >= 0
                 run.detections += coco_results(
@@ -136,8 +138,22 @@ def run_detector(
                     category_ids=ids[keep],
                     image_id=picture_ids[index],
                 )
-            bar.update(len(indices))
+            bar.update(len(pictures))
     return run
+
+
+def _canvas_passes(model: Any, dataset: Dataset, batch_size: int) -> Iterator[Pass]:
+    for indices, images, sizes, sources in _batches(model, dataset, batch_size):
+        begin = time.perf_counter()
+        batch = _detect(model, images, sizes, batch_size)
+        milliseconds = 1000 * (time.perf_counter() - begin) / batch_size
+        found = [
+            (index, model.to_detections(batch, row, sizes[row], tuple(sources[row])))
+            if sizes[row].all()
+            else (index, None)
+            for row, index in enumerate(indices)
+        ]
+        yield Pass(images.shape[1:3], milliseconds, found)
 
 
 def _batches(model: Any, dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:

@@ -1,0 +1,123 @@
+"""The flags of `export`: which format takes which, and one line for what means nothing."""
+
+import argparse
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.commands.common import DATA_KEYS, add_data_arguments, add_model_argument
+from keras_retinanet.errors import UserError
+
+CALIBRATION_PICTURES = 32
+MAX_AP_DROP = 1.0
+THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
+# What asks for pictures, or says where they are.
+PICTURES = ("dataset", *DATA_KEYS, "picture", "verify", "split", "max_ap_drop")
+# Flag -> the flag, and its value, without which it means nothing.
+ONLY_WITH = {
+    "split": ("verify", None),
+    "max_ap_drop": ("verify", None),
+    "calibration_pictures": ("precision", "int8"),
+}
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """A format of `--format`.
+
+    Attributes:
+        write: (model, out, **options of the command line that are its own).
+        suffixes: of its file; none: it is a folder.
+        takes: flag of its own -> the values it may have; none named: any.
+        is_checked: whether it detects, and so is checked, calibrated and verified on pictures.
+    """
+
+    write: Callable[..., None]
+    suffixes: tuple[str, ...] = ()
+    takes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_checked: bool = True
+
+
+def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None:
+    """Add the flags of `export` to its parser."""
+    add_data_arguments(parser)
+    add_model_argument(parser)
+    add = parser.add_argument
+    add("--format", required=True, choices=exporters, help="what to write")
+    add("--out", required=True, metavar="PATH", help="file to write; saved_model: folder")
+    add(
+        *("--precision",),
+        metavar="P",
+        help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8",
+    )
+    add("--form", help="nms: detections, boxes and all (default); tflite: mediapipe; raw: logits")
+    add("--image_size", type=canvas_size, metavar="H,W", help="tflite, onnx: network input in px")
+    add("--input_type", choices=("uint8", "float32"), help="tflite, onnx: of its input")
+    add("--score_threshold", type=float, metavar="S", help="least score (the model's own)")
+    add("--nms_iou", type=float, metavar="IOU", help="boxes that overlap more are one")
+    add("--max_detections", type=int, metavar="N", help="most detections in a picture")
+    add("--xla", action="store_true", default=None, help="saved_model: variants for XLA too")
+    add("--warmup", action="store_true", default=None, help="saved_model: requests for TF Serving")
+    add(
+        "--bad_pictures",
+        choices=("error", "empty"),
+        help="saved_model: what undecodable bytes give",
+    )
+    add("--calibration_pictures", type=int, metavar="N", help=f"int8 ({CALIBRATION_PICTURES})")
+    add("--picture", action="append", metavar="FILE", help="check the export on this picture")
+    add(
+        *("--verify",),
+        nargs="?",
+        const="",
+        metavar="DATASET",
+        help="print AP before and after, on DATASET or the data of the model's run",
+    )
+    add("--split", help="split to verify on (default: the validation part)")
+    add("--max_ap_drop", type=float, metavar="D", help=f"in points of 100 ({MAX_AP_DROP:g})")
+
+
+def canvas_size(text: str) -> tuple[int, int]:
+    """Parse "H,W", or one number for a square, into pixels."""
+    try:
+        height, width = [int(part) for part in (text.split(",") * 2)[: max(2, text.count(",") + 1)]]
+    except ValueError:
+        height = width = 0
+    if min(height, width) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected H,W or one number in pixels, such as 320 or 240,320. Received: {text!r}"
+        )
+    return height, width
+
+
+def refuse(given: Mapping[str, Any], exporters: Mapping[str, Exporter]) -> None:
+    """Raise UserError at what means nothing for the format that is asked for.
+
+    Args:
+        given: flag -> value, of those flags that were given.
+        exporters: of all formats.
+    """
+    name, out = given["format"], Path(given["out"])
+    exporter = exporters[name]
+    if exporter.suffixes and out.suffix not in exporter.suffixes:
+        raise UserError(
+            f"Expected a file that ends in {', '.join(exporter.suffixes)}. Received: --out {out}."
+        )
+    foreign = {flag for other in exporters.values() for flag in other.takes} - set(exporter.takes)
+    if not exporter.is_checked:
+        foreign |= {*THRESHOLDS, *PICTURES, "calibration_pictures"}
+    for flag in given:
+        if flag in foreign:
+            shown = "DATASET" if flag == "dataset" else f"--{flag}"
+            raise UserError(f"Expected no {shown}: --format {name} has no such choice.")
+    for flag, values in exporter.takes.items():
+        if values and given.get(flag, values[0]) not in values:
+            raise UserError(
+                f"Expected --{flag} {' or '.join(values)} with --format {name}. "
+                f"Received: {given[flag]}."
+            )
+    for flag, (other, value) in ONLY_WITH.items():
+        if flag in given and (other not in given or value not in (None, given[other])):
+            needed = f"--{other} {value or ''}".strip()
+            raise UserError(f"Expected {needed}, without which --{flag} means nothing.")

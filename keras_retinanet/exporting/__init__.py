@@ -1,0 +1,1 @@
+"""A model -> files that applications load without this package: SavedModel, TFLite, ONNX."""

@@ -1,0 +1,80 @@
+"""A network in int8: convolutions and what joins them; what int8 would spoil stays in float.
+
+Weights are int8 per output channel, activations int8 per tensor with the ranges seen on real
+pictures. Sigmoid, decoding and suppression are not here: they are converted apart, in float.
+"""
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.errors import UserError
+from keras_retinanet.exporting import tflite_file
+
+# Their weights are what int8 makes small and fast.
+_CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+
+
+def int8_flatbuffer(converter: tf.lite.TFLiteConverter, canvases: Iterable[np.ndarray]) -> bytes:
+    """Return the flatbuffer of a network in int8, with the input and outputs of its function.
+
+    Args:
+        converter: of a function of the network alone, RGB 0..255 -> logits and deltas in float32.
+        canvases: inputs (1, H, W, 3) in the function's dtype, made as the file will be fed. Their
+            activations set the ranges: a hundred pictures like those to come.
+
+    Raises:
+        UserError: no canvas.
+    """
+    canvases = iter(canvases)
+    first = next(canvases, None)
+    if first is None:
+        raise UserError(
+            "Expected pictures to calibrate int8 with. Received: none. Give a data set that has "
+            "some."
+        )
+
+    def inputs():
+        yield [first]
+        yield from ([canvas] for canvas in canvases)
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = inputs
+    with warnings.catch_warnings():
+        # On integer inputs, which are not asked for, and of the interpreter that the debugger
+        # makes. It is the only public way to name what is not to be quantised.
+        warnings.simplefilter("ignore", UserWarning)
+        debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
+        debugger.options = tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_nodes=float_operators(debugger.calibrated_model)
+        )
+        return debugger.get_nondebug_quantized_model()
+
+
+def float_operators(flatbuffer: bytes) -> list[str]:
+    """Return the first outputs' names of the operators that stay in float.
+
+    Groups of operators between the convolutions stay whole, those that
+    - take the input: a picture is rounded to int8 once, normalised, not at each step;
+    - hold a mean: group norms. In int8 their variances and factors are coarse, and no faster.
+    """
+    graph = tflite_file.read(flatbuffer).subgraphs[0]
+    kinds = tflite_file.operators(flatbuffer)[: len(graph.operators)]
+    others = [i for i, kind in enumerate(kinds) if kind not in _CONVOLUTIONS]
+    made_by = {int(tensor): i for i in others for tensor in graph.operators[i].outputs}
+    group = {i: {i} for i in others}
+    for i in others:
+        for tensor in graph.operators[i].inputs:
+            before = group.get(made_by.get(int(tensor), -1))
+            if before is not None and before is not group[i]:
+                before |= group[i]
+                group |= dict.fromkeys(group[i], before)
+    pictures = {*map(int, graph.inputs)}
+
+    def stays_float(i: int) -> bool:
+        return kinds[i] == "MEAN" or not pictures.isdisjoint(graph.operators[i].inputs.tolist())
+
+    floats = {member for i in others if stays_float(i) for member in group[i]}
+    return [graph.tensors[graph.operators[i].outputs[0]].name.decode() for i in sorted(floats)]

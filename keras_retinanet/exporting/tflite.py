@@ -1,0 +1,159 @@
+"""A model as one TensorFlow Lite file of fixed size, in three forms."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.errors import UserError
+from keras_retinanet.exporting import tflite_file
+from keras_retinanet.exporting.facts import default_image_size, model_facts
+from keras_retinanet.exporting.folding import folded
+from keras_retinanet.exporting.quantization import int8_flatbuffer
+from keras_retinanet.exporting.tflite_graph import detection_function, network_function
+from keras_retinanet.exporting.tflite_metadata import METADATA_NAME, metadata, with_files
+from keras_retinanet.files import atomic_write
+from keras_retinanet.model import RetinaNet
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+INPUT_TYPES = ("uint8", "float32")
+_DETECTIONS = {
+    "boxes": "(1, N, 4) float32: ymin, xmin, ymax, xmax in 0..1 of the network input, best first",
+    "classes": "(1, N) float32: index of the class, from 0, in the order of the labels",
+    "scores": "(1, N) float32: 0..1",
+    "num": "(1,) float32: how many of the N rows are detections; the rest is 0",
+}
+# Form -> its outputs, in order, and what each means.
+FORMS = {
+    "nms": _DETECTIONS,
+    "mediapipe": _DETECTIONS,
+    "raw": {
+        "class_logits": "(1, R, K) float32: before the sigmoid",
+        "box_deltas": "(1, R, 4) float32: relative to the anchors, as config.box_coder says",
+        "anchors": "(1, R, 4) float32: x1, y1, x2, y2 in pixels of the network input, always "
+        "the same",
+    },
+}
+
+
+def export_tflite(
+    model: RetinaNet,
+    out: Path,
+    *,
+    form: str = "nms",
+    precision: str = "float32",
+    image_size: tuple[int, int] | None = None,
+    input_type: str = "uint8",
+    calibration: Iterable[np.ndarray] | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Write `model` as a TensorFlow Lite file that takes one picture (1, H, W, 3), RGB 0..255.
+
+    The signature "serving_default" takes "image"; its outputs are those of `FORMS`, in their
+    order in the file too. The file says all of this itself (`tflite_metadata`).
+
+    Args:
+        model: thresholds as wanted in the file.
+        out: file to write.
+        form: "nms", the model's own detections by TensorFlow Lite's own operators alone;
+            "mediapipe", the same by the operator `TFLite_Detection_PostProcess` of MediaPipe's
+            ObjectDetector, for pictures stretched to the input; "raw", the heads' outputs.
+        precision: of the weights: "float32"; "float16"; "dynamic", int8 weights with float
+            activations; "int8", int8 both. Decoding and suppression are float32 always.
+        image_size: (height, width) in pixels of the input; default the square that holds any
+            picture at the model's own scale.
+        input_type: "uint8" or "float32".
+        calibration: uint8 RGB pictures (H, W, 3) of any sizes, for "int8" alone.
+        say: takes one line for each step.
+
+    Raises:
+        UserError: an unknown choice, or "int8" without pictures.
+    """
+    _check(form, precision, input_type, image_size)
+    image_size = image_size or default_image_size(model.preprocessing)
+    stretch = form == "mediapipe"
+    say("folding batch norms")
+    network = folded(model)  # holds the variables that the function below only mentions
+    say("converting the network")
+    converter = _converter(network_function(network, image_size, input_type))
+    if precision == "int8":
+        say("calibrating and quantising")
+        canvases = _canvases(model.preprocessing, calibration, image_size, stretch=stretch)
+        converted = int8_flatbuffer(converter, (_as(input_type, canvas) for canvas in canvases))
+    else:
+        converted = _at_precision(converter, precision).convert()
+    file = tflite_file.read(converted)
+    if form == "raw":
+        tflite_file.add_constant(file, "anchors", model.anchors(*image_size).numpy()[None])
+    else:
+        say("converting decoding and suppression")
+        behind = _converter(detection_function(model, image_size, form), custom=stretch)
+        tflite_file.join(file, tflite_file.read(behind.convert()))
+    tflite_file.name_ends(file, "image", list(FORMS[form]))
+    facts = model_facts(
+        model,
+        kind="tflite",
+        outputs=FORMS[form],
+        form=form,
+        precision=precision,
+        dtype=input_type,
+        image_size=image_size,
+        letterbox="stretch" if stretch else "top_left",
+    )
+    tflite_file.add_metadata(file, METADATA_NAME, metadata(facts, model.name))
+    say("writing")
+    with atomic_write(out, "wb") as stream:
+        stream.write(with_files(tflite_file.write(file), facts))
+
+
+def _check(form, precision, input_type, image_size) -> None:
+    for name, value, known in (
+        ("form", form, FORMS),
+        ("precision", precision, PRECISIONS),
+        ("input_type", input_type, INPUT_TYPES),
+    ):
+        if value not in known:
+            raise UserError(
+                f"Expected {name} to be one of {', '.join(known)}. Received: {name}={value!r}."
+            )
+    if image_size is not None and min(image_size) < 1:
+        raise UserError(
+            f"Expected an image_size of at least 1,1. Received: image_size={image_size}."
+        )
+
+
+def _converter(function, *, custom: bool = False):
+    """Return TensorFlow Lite's converter of a concrete function, its variables frozen.
+
+    Args:
+        custom: operators outside TensorFlow Lite are allowed.
+    """
+    holder = tf.Module()
+    # Keras's own object would keep them as variables in the file, without their values.
+    holder.variables_of_function = list(function.variables)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
+    converter.allow_custom_ops = custom
+    return converter
+
+
+def _at_precision(converter, precision: str):
+    if precision in ("float16", "dynamic"):
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return converter
+
+
+def _canvases(preprocessing, pictures, image_size, *, stretch: bool) -> Iterator[np.ndarray]:
+    """Return network inputs (H, W, 3) float32 as the file will see them."""
+    for picture in pictures or ():
+        if stretch:
+            yield tf.image.resize(picture, image_size).numpy()
+        else:
+            yield preprocessing.letterbox_into(picture, image_size)[0].numpy()
+
+
+def _as(input_type: str, canvas: np.ndarray) -> np.ndarray:
+    """Return the input (1, H, W, 3) of that type."""
+    return (np.rint(canvas) if input_type == "uint8" else canvas).astype(input_type)[None]

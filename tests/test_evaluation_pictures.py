@@ -1,0 +1,76 @@
+"""Exported files over a data set: how they are given pictures, and how they are timed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.detections import Detections
+from keras_retinanet.evaluation.runner import run_detector
+
+
+class FileOfOnes:
+    """Stands in for an exported file: finds one box, its score the picture's first pixel."""
+
+    class_names = ("dog", "cat")
+    takes_batches = True
+
+    def __init__(self):
+        self.shapes = []
+
+    def prepare(self, image):
+        return image[:8, :8], image.shape[:2]
+
+    def infer(self, inputs):
+        self.shapes.append(inputs.shape)
+        return {"first": inputs[:, 0, 0, 0]}
+
+    def finish(self, outputs, row, size, original_size):
+        box = np.array([[0, 0, original_size[1], original_size[0]]], np.float32)
+        score = np.array([outputs["first"][row] / 255], np.float32)
+        return Detections(box, score, np.array([1]), list(self.class_names))
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    records, source = [], Dataset("set", "val", ["cat"], [17], [])
+    for index, (height, width) in enumerate([(9, 12), (9, 12), (10, 10), (5, 7), (9, 12)]):
+        file = tmp_path / f"{index}.png"
+        Image.fromarray(np.full((height, width, 3), 10 * index + 1, np.uint8)).save(file)
+        if index == 2:
+            file.write_bytes(b"not a picture")
+        objects = [((0, 0, width, height), 0, False, None)]
+        records.append(
+            make_record(
+                index,
+                ImageRef(str(file)),
+                (height, width),
+                file_name=file.name,
+                objects=objects,
+                problems=source.problems,
+            )
+        )
+    return Dataset("set", "val", ["cat"], [17], records)
+
+
+TOGETHER = [(2, 8, 8, 3), (1, 5, 7, 3), (1, 8, 8, 3)]
+ALONE = [(1, 8, 8, 3), (1, 8, 8, 3), (1, 5, 7, 3), (1, 8, 8, 3)]
+
+
+@pytest.mark.parametrize(("takes", "shapes"), [(True, TOGETHER), (False, ALONE)])
+def test_a_file_is_given_pictures_as_it_takes_them(dataset, takes, shapes):
+    file = FileOfOnes()
+    file.takes_batches = takes
+    run = run_detector(file, dataset, batch_size=4, progress=False)
+    assert file.shapes == shapes
+    assert run.unreadable == ["2.png"]
+    assert list(dataset.problems) == ["unreadable picture"]
+    assert [row["image_id"] for row in run.detections] == [0, 1, 3, 4]
+    assert {row["category_id"] for row in run.detections} == {17}
+    assert [row["bbox"] for row in run.detections[1:3]] == [[0, 0, 12, 9], [0, 0, 7, 5]]
+    scores = [round(255 * row["score"]) for row in run.detections]
+    assert scores == [1, 11, 31, 41]
+    # The first run of a shape may trace a graph and is left out of the median.
+    assert len(run.first_ms) == (3 if takes else 2)
+    assert len(run.first_ms) + len(run.warm_ms) == len(shapes)
+    assert 0 < run.ms_per_picture < 1000
