@@ -12,6 +12,7 @@ from keras_retinanet.commands import (
     import_checkpoint,
     info,
     predict,
+    report,
     train,
     weights,
 )
@@ -20,6 +21,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "report": report,
     "info": info,
     "import": import_checkpoint,
     "export": export,

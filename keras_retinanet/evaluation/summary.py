@@ -12,6 +12,7 @@ from typing import Any
 from keras_retinanet.evaluation.calibration import calibration
 from keras_retinanet.evaluation.coco import format_metrics
 from keras_retinanet.evaluation.coco_figures import (
+    CocoFigures,
     Engine,
     class_table,
     coco_evaluation,
@@ -32,13 +33,19 @@ NOTHING = "-"
 
 
 def summarise(
-    pictures: EvaluationSet, found: Found, *, engine: Engine = "auto", open_images: bool = False
+    pictures: EvaluationSet,
+    found: Found,
+    *,
+    engine: Engine = "auto",
+    open_images: bool = False,
+    coco: CocoFigures | None = None,
 ) -> dict[str, Any]:
     """Computes every figure.
 
     Args:
         engine: as `coco_evaluation`.
         open_images: compute the Open Images Challenge's AP too; boxes to ignore are its groups.
+        coco: what `coco_evaluation` gave, if that is known already.
 
     Returns:
         What JSON can hold:
@@ -55,7 +62,8 @@ def summarise(
     Raises:
         UserError: the engine is unknown or not installed, or a score is not within 0..1.
     """
-    coco, voc = coco_evaluation(pictures, found, engine=engine), voc_evaluation(pictures, found)
+    coco = coco or coco_evaluation(pictures, found, engine=engine)
+    voc = voc_evaluation(pictures, found)
     matches = match_detections(pictures, found)
     *thresholds, overall = best_thresholds(pictures, found, matches)
     parts = [class_table(coco), voc.rows(), thresholds]

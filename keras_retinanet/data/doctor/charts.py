@@ -3,52 +3,25 @@
 Shape letters: N boxes, M pictures.
 """
 
-import io
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from keras_retinanet.data.doctor.sizes import SizeBin
+from keras_retinanet.pages import (
+    AMBER,
+    BLUE,
+    GRID,
+    RED,
+    chart_figure,
+    chart_style,
+    chart_svg,
+)
 
-INK, FAINT, GRID = "#1f2933", "#52606d", "#e4e7eb"
-BLUE, AMBER, RED = "#2f6fb5", "#e0a030", "#c8433a"
-# In inches of 72 units: at this size a card of the page shows letters of 9 pixels and more, on a
-# telephone too.
-SIZE = (5.0, 3.0)
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "doctor",  # the same page for the same data
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": FAINT,
-    "axes.edgecolor": GRID,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "legend.frameon": False,
-}
 HEAT_CELLS = 24
-
-
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
-    axes.tick_params(length=0)
-    return figure, axes
-
-
-def _svg(figure: Figure) -> str:
-    figure.patch.set_alpha(0)
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _counts(axes: Axes) -> None:
@@ -56,10 +29,10 @@ def _counts(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def reached_by_size(bins: Sequence[SizeBin], input_name: str) -> str:
+def reached_by_size(bins: Sequence[SizeBin], input_name: str) -> Markup:
     """Draws the boxes by size on the network's input, and which of them anchors reach."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure()
+    with chart_style():
+        figure, axes = chart_figure()
         at = np.arange(len(bins))
         background = np.array([part.background for part in bins])
         between = np.array([part.below_half for part in bins]) - background
@@ -75,13 +48,13 @@ def reached_by_size(bins: Sequence[SizeBin], input_name: str) -> str:
         axes.set_ylabel("boxes")
         figure.legend(loc="outside upper left", ncols=3, fontsize=9, handlelength=1)
         _counts(axes)
-        return _svg(figure)
+        return chart_svg(figure)
 
 
-def histogram(values: np.ndarray, label: str, unit: str) -> str:
+def histogram(values: np.ndarray, label: str, unit: str) -> Markup:
     """Draws how often each whole number of `values` (M,) comes, in at most 30 bars."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure()
+    with chart_style():
+        figure, axes = chart_figure()
         top = int(values.max(initial=0)) + 1
         width = -(-top // 30)
         edges = (np.arange(0, top + width, width) - 0.5).tolist()
@@ -90,26 +63,26 @@ def histogram(values: np.ndarray, label: str, unit: str) -> str:
         axes.set_xlabel(label)
         axes.set_ylabel(unit)
         _counts(axes)
-        return _svg(figure)
+        return chart_svg(figure)
 
 
-def aspect_ratios(ratios: np.ndarray) -> str:
+def aspect_ratios(ratios: np.ndarray) -> Markup:
     """Draws the boxes' height / width (N,) on a logarithmic axis from 1/8 to 8."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure()
+    with chart_style():
+        figure, axes = chart_figure()
         octaves = np.clip(np.log2(np.maximum(ratios, 1e-6)), -3, 3)
         axes.hist(octaves, np.linspace(-3, 3, 25).tolist(), color=BLUE, rwidth=0.86)
         axes.set_xticks(range(-3, 4), ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
         axes.set_xlabel("height / width of the boxes (wide left, high right)")
         axes.set_ylabel("boxes")
         _counts(axes)
-        return _svg(figure)
+        return chart_svg(figure)
 
 
-def picture_sizes(sizes: np.ndarray) -> str:
+def picture_sizes(sizes: np.ndarray) -> Markup:
     """Draws the pictures' (height, width) (M, 2): a dot for each size, larger for more."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure()
+    with chart_style():
+        figure, axes = chart_figure()
         kinds, counts = np.unique(sizes, axis=0, return_counts=True)
         area = 24 + 300 * counts / counts.max() if len(kinds) > 1 else 200
         axes.scatter(kinds[:, 1], kinds[:, 0], area, color=BLUE, alpha=0.55, linewidth=0)
@@ -126,13 +99,13 @@ def picture_sizes(sizes: np.ndarray) -> str:
                 textcoords="offset points",
                 ha="right",
             )
-        return _svg(figure)
+        return chart_svg(figure)
 
 
-def centres(boxes: np.ndarray, sizes: np.ndarray) -> str:
+def centres(boxes: np.ndarray, sizes: np.ndarray) -> Markup:
     """Draws where in their pictures, of `sizes` (N, 2), the centres of `boxes` (N, 4) lie."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure()
+    with chart_style():
+        figure, axes = chart_figure()
         middle = (boxes[:, :2] + boxes[:, 2:]) / 2 / sizes[:, ::-1]
         cells, _, _ = np.histogram2d(
             middle[:, 1], middle[:, 0], bins=HEAT_CELLS, range=[[0, 1], [0, 1]]
@@ -140,4 +113,4 @@ def centres(boxes: np.ndarray, sizes: np.ndarray) -> str:
         axes.imshow(cells, cmap="Blues", extent=(0, 1, 1, 0), aspect="auto", vmin=0)
         axes.set_xticks([0.05, 0.5, 0.95], ["left", "middle", "right"])
         axes.set_yticks([0.03, 0.5, 0.97], ["top", "middle", "bottom"])
-        return _svg(figure)
+        return chart_svg(figure)

@@ -1,15 +1,10 @@
 """A diagnosis as one HTML page that holds all it shows: no file or network beside it is needed."""
 
-import base64
-import io
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 from PIL import Image
 
 from keras_retinanet.data.doctor import Diagnosis, charts
@@ -21,6 +16,7 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_write
+from keras_retinanet.pages import picture_uri, render_page
 
 THUMBNAIL_SIDE = 400
 JPEG_QUALITY = 80
@@ -30,22 +26,9 @@ MARKED_COLOR = (214, 40, 40)
 
 def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> None:
     """Writes the page of `diagnosis` to `path`."""
-    environment = Environment(
-        loader=PackageLoader("keras_retinanet"),
-        autoescape=True,  # names come from files that anyone may have written
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = _with_code
-    page = environment.get_template("doctor.html").render(page_values(diagnosis))
+    page = render_page("doctor.html", page_values(diagnosis))
     with atomic_write(os.fspath(path)) as stream:
         stream.write(page)
-
-
-def _with_code(text: str) -> Markup:
-    """Returns escaped `text` with what stands between backticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def page_values(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -147,7 +130,7 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
             ("Box shapes", charts.aspect_ratios(ratios)),
             ("Where the boxes' centres lie", charts.centres(boxes, box_sizes)),
         ]
-    return [{"title": title, "svg": Markup(svg)} for title, svg in drawn]
+    return [{"title": title, "svg": svg} for title, svg in drawn]
 
 
 def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
@@ -176,7 +159,8 @@ def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
         marks.append(Mark((x1 - 1, y1 - 1, x2 + 1, y2 + 1), "", color))
     # Those that are meant are drawn last, above the others.
     marks.sort(key=lambda mark: mark.color == MARKED_COLOR)
-    stream = io.BytesIO()
-    Image.fromarray(draw_marks(np.array(small), marks)).save(stream, "JPEG", quality=JPEG_QUALITY)
-    encoded = base64.b64encode(stream.getvalue()).decode()
-    return {"caption": caption, "uri": f"data:image/jpeg;base64,{encoded}"}
+    drawn = draw_marks(np.array(small), marks)
+    return {
+        "caption": caption,
+        "uri": picture_uri(drawn, side=THUMBNAIL_SIDE, quality=JPEG_QUALITY),
+    }

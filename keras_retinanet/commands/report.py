@@ -1,0 +1,40 @@
+"""Compare evaluations side by side on one page.
+
+Examples:
+    keras_retinanet report runs/a runs/b --out compare.html
+    keras_retinanet report a.json b.json
+    keras_retinanet report a_results.json b_results.json --annotations instances.json
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from keras_retinanet.commands.common import import_tensorflow
+
+DEFAULT_OUT = "compare.html"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of `report` to its parser."""
+    add = parser.add_argument
+    add(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="folder with an evaluation.json, such a file, or a COCO results file",
+    )
+    add("--annotations", metavar="FILE", help="COCO annotations that results files are scored with")
+    add("--out", metavar="FILE", default=DEFAULT_OUT, help=f"page to write ({DEFAULT_OUT})")
+
+
+def run(args: Namespace) -> int:
+    """Write the page; print the AP of each run."""
+    import_tensorflow()
+    from keras_retinanet.evaluation.comparison import write_comparison
+    from keras_retinanet.evaluation.saved import read_runs
+
+    runs = read_runs(args.runs, annotations=args.annotations)
+    for each in runs:
+        print(f"AP {each.evaluation.coco['AP']:.3f}  {each.name}")
+    write_comparison(args.out, runs)
+    print(f"Wrote {args.out}")
+    return 0

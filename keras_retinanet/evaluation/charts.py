@@ -1,0 +1,230 @@
+"""The report's charts, drawn by matplotlib. No name is drawn: names are text of the page."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator
+
+from keras_retinanet.evaluation.breakdown import BinFigures
+from keras_retinanet.evaluation.coco_figures import IOUS, RECALLS, CocoFigures
+from keras_retinanet.evaluation.curves import THRESHOLDS, OperatingPoints, mean_precision
+from keras_retinanet.evaluation.error_kinds import CORRECT
+from keras_retinanet.evaluation.tide import ErrorAnalysis
+from keras_retinanet.pages import (
+    AMBER,
+    BLUE,
+    FAINT,
+    GRID,
+    INK,
+    RED,
+    chart_figure,
+    chart_style,
+    chart_svg,
+)
+
+GREEN, VIOLET, PINK, CYAN = "#2a9d6f", "#7b5fc4", "#d16ba5", "#2aa5b8"
+# Told apart with every kind of colour vision, on white, on black and on photographs.
+LINE_COLORS = (BLUE, AMBER, GREEN, RED, VIOLET, "#8c6d46", PINK, CYAN)
+# Detections, true boxes nothing found, and what does not count.
+KIND_COLORS = {
+    "correct": GREEN,
+    "Cls": VIOLET,
+    "Loc": AMBER,
+    "Both": PINK,
+    "Dupe": BLUE,
+    "Bkg": RED,
+    "Miss": CYAN,
+    "ignored": "#8b95a1",
+}
+FATE_COLORS = {
+    "found": KIND_COLORS["correct"],
+    "badly_placed": KIND_COLORS["Loc"],
+    "misnamed": KIND_COLORS["Cls"],
+    "missed": KIND_COLORS["Miss"],
+}
+SCORE_BINS = 25
+# Every second IoU of COCO's is drawn: ten lines hide each other.
+DRAWN_IOUS = range(0, len(IOUS), 2)
+
+
+class Chart(NamedTuple):
+    """A drawing, and the words around it: names are text of the page and not of the drawing.
+
+    Attributes:
+        legend: pairs of a colour and what it stands for.
+    """
+
+    name: str
+    title: str
+    svg: Markup
+    legend: list[tuple[str, str]]
+    note: str = ""
+
+
+@contextmanager
+def _axes(x: str, y: str, *, unit_square: bool = False) -> Iterator[tuple[Axes, list[Markup]]]:
+    """Gives axes to draw on; afterwards the list holds the drawing."""
+    drawing: list[Markup] = []
+    with chart_style():
+        figure, axes = chart_figure()
+        axes.grid(color=GRID, linewidth=0.8)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        if unit_square:
+            axes.set_xlim(0, 1)
+            axes.set_ylim(0, 1.02)
+        yield axes, drawing
+        drawing.append(chart_svg(figure))
+
+
+def class_curves(coco: CocoFigures) -> Chart:
+    """Draws the precision of each class at IoU .5; those with most boxes in colour."""
+    order = np.argsort(-coco.boxes, kind="stable")
+    order = order[coco.boxes[order] > 0]
+    named, rest = order[: len(LINE_COLORS)], order[len(LINE_COLORS) :]
+    legend = []
+    with _axes("recall", "precision", unit_square=True) as (axes, drawing):
+        for index in rest.tolist():
+            axes.plot(RECALLS, _curve(coco, index), color=GRID, linewidth=0.9)
+        for index, color in zip(named.tolist(), LINE_COLORS, strict=False):
+            axes.plot(RECALLS, _curve(coco, index), color=color, linewidth=1.8)
+            legend.append((color, coco.class_names[index]))
+    if rest.size:
+        legend.append((GRID, f"{len(rest)} more"))
+    return Chart("class-curves", "Precision by class, IoU 0.50", drawing[0], legend)
+
+
+def _curve(coco: CocoFigures, index: int) -> np.ndarray:
+    curve = mean_precision(coco, slice(0, 1), index)
+    return np.zeros(len(RECALLS)) if curve is None else curve
+
+
+def iou_curves(coco: CocoFigures) -> Chart:
+    """Draws the precision, mean of the classes, at every second of COCO's IoUs."""
+    # From dark to light as the IoU grows: an order, not names.
+    shades = [
+        to_hex((0.18 + t * 0.45, 0.42 + t * 0.30, 0.74 + t * 0.16)) for t in np.linspace(0, 1, 5)
+    ]
+    legend = []
+    with _axes("recall", "precision", unit_square=True) as (axes, drawing):
+        for place, color in zip(DRAWN_IOUS, shades, strict=True):
+            curve = mean_precision(coco, slice(place, place + 1))
+            if curve is not None:
+                axes.plot(RECALLS, curve, color=color, linewidth=1.8)
+                legend.append((color, f"{IOUS[place]:.2f}"))
+    return Chart("iou-curves", "Precision by IoU, mean of classes", drawing[0], legend)
+
+
+def threshold_curves(points: OperatingPoints) -> Chart:
+    """Draws precision, recall and F1 of all classes at each threshold; marks where F1 is best."""
+    legend, best = [], points.best_threshold
+    with _axes("score threshold", "", unit_square=True) as (axes, drawing):
+        for (name, values), color in zip(points.totals().items(), LINE_COLORS, strict=False):
+            axes.plot(THRESHOLDS, values, color=color, linewidth=1.8)
+            legend.append((color, name))
+        if best is not None:
+            axes.axvline(best, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
+    note = "" if best is None else f"F1 is best from score {best:.2f} on (dashed)."
+    return Chart("threshold-curves", "Precision, recall and F1, IoU 0.50", drawing[0], legend, note)
+
+
+def score_histogram(errors: ErrorAnalysis) -> Chart:
+    """Draws how many right and wrong detections there are of each score."""
+    judged, scores = errors.judgement, errors.found.scores
+    counted = (judged.kinds >= 0) & ~judged.ignored
+    parts = [("wrong", RED, judged.kinds != CORRECT), ("right", GREEN, judged.kinds == CORRECT)]
+    edges = np.linspace(0, 1, SCORE_BINS + 1)
+    with _axes("score", "detections") as (axes, drawing):
+        for _, color, chosen in parts:
+            counts, _ = np.histogram(scores[counted & chosen], edges)
+            axes.stairs(counts, edges, color=color, fill=True, alpha=0.28, linewidth=0)
+            axes.stairs(counts, edges, color=color, linewidth=1.6)
+        # Detectors give far more boxes near 0 than anywhere else.
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.set_yticks(ticks := _powers(axes.get_ylim()[1]), [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
+    legend = [(color, name) for name, color, _ in reversed(parts)]
+    return Chart(
+        "score-histogram", "Scores", drawing[0], legend, "The vertical axis is logarithmic."
+    )
+
+
+def _powers(top: float) -> list[int]:
+    ticks = [0, 1]
+    while ticks[-1] * 10 <= top:
+        ticks.append(ticks[-1] * 10)
+    return ticks
+
+
+def reliability(calibration: dict[str, Any]) -> Chart:
+    """Draws the share of right detections against their mean score, bin by bin."""
+    bins = [row for row in calibration["bins"] if row["detections"]]
+    with _axes("score", "share that is right", unit_square=True) as (axes, drawing):
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
+        for row in bins:
+            middle, width = (row["from"] + row["to"]) / 2, row["to"] - row["from"]
+            axes.bar(middle, row["precision"], width * 0.9, color=BLUE, alpha=0.25)
+        scores, shares = ([row[key] for row in bins] for key in ("score", "precision"))
+        axes.plot(scores, shares, color=BLUE, marker="o", markersize=4, linewidth=1.6)
+    error = calibration["error"]
+    note = "" if error < 0 else f"Calibration error {error:.3f}; the dashed line is a perfect one."
+    return Chart("reliability", "Do the scores tell the truth?", drawing[0], [], note)
+
+
+def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:
+    """Draws AP and AR at each of COCO's IoUs."""
+    parts = [("AR", AMBER), ("AP", BLUE)]
+    with _axes("IoU", "") as (axes, drawing):
+        for name, color in parts:
+            values = [max(row[name], 0) for row in rows]
+            axes.plot([row["IoU"] for row in rows], values, "o-", color=color, markersize=4)
+        axes.set_ylim(0, 1.02)
+    return Chart(
+        "iou-lines", "AP and AR at each IoU", drawing[0], [(c, n) for n, c in reversed(parts)]
+    )
+
+
+def fate_bars(
+    name: str, title: str, bins: Sequence[BinFigures], *, kept: Sequence[BinFigures]
+) -> Chart:
+    """Draws what became of the true boxes of each size or shape, as shares, with count and AP.
+
+    Args:
+        bins: of all detections, for the AP.
+        kept: of those that a threshold keeps, for the shares: at score 0 nearly all is found.
+    """
+    pairs = [pair for pair in zip(bins, kept, strict=True) if pair[0].truths]
+    with _axes("share of the true boxes", "") as (axes, drawing):
+        left = np.zeros(len(pairs))
+        for fate, color in FATE_COLORS.items():
+            shares = np.array([getattr(row, fate) / row.truths for _, row in pairs])
+            axes.barh(range(len(pairs)), shares, 0.6, left=left, color=color)
+            left += shares
+        for place, (row, _) in enumerate(pairs):
+            text = f"AP {row.ap:.2f}  ({row.truths:,})"
+            axes.text(1.02, place, text, va="center", color=INK)
+        axes.set_yticks(range(len(pairs)), [row.name for row, _ in pairs])
+        axes.set_xlim(0, 1)
+        axes.set_ylim(len(pairs) - 0.45, -0.55)
+        axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    legend = [(color, fate.replace("_", " ")) for fate, color in FATE_COLORS.items()]
+    return Chart(name, title, drawing[0], legend)
+
+
+def run_curves(runs: Sequence[tuple[str, list[float] | None]], title: str, name: str) -> Chart:
+    """Draws the mean precision at `RECALLS` of several runs, each a name and its curve."""
+    legend = []
+    with _axes("recall", "precision", unit_square=True) as (axes, drawing):
+        for (run, curve), color in zip(runs, LINE_COLORS, strict=False):
+            if curve is not None:
+                axes.plot(RECALLS, curve, color=color, linewidth=1.8)
+                legend.append((color, run))
+    return Chart(name, title, drawing[0], legend)

@@ -1,0 +1,136 @@
+"""Evaluations side by side as one HTML page."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras_retinanet.evaluation.charts import KIND_COLORS, LINE_COLORS, run_curves
+from keras_retinanet.evaluation.coco_figures import FIGURES
+from keras_retinanet.evaluation.error_kinds import ERROR_KINDS
+from keras_retinanet.evaluation.saved import ClassFigures, Evaluation, Run
+from keras_retinanet.files import atomic_write
+from keras_retinanet.pages import render_page
+
+CURVES = {
+    "0.50": "Precision, IoU 0.50",
+    "0.75": "Precision, IoU 0.75",
+    "0.50:0.95": "Precision, mean of all IoUs",
+}
+
+
+def write_comparison(path: str | os.PathLike[str], runs: Sequence[Run]) -> None:
+    """Writes the page that compares `runs` with the first of them, in one step."""
+    evaluations = [run.evaluation for run in runs]
+    first = evaluations[0]
+    charts = [
+        run_curves(
+            [(run.name, run.evaluation.curves.get(key)) for run in runs], title, f"curve-{key}"
+        )
+        for key, title in CURVES.items()
+        if any(evaluation.curves.get(key) for evaluation in evaluations)
+    ]
+    values = {
+        "title": " against ".join(run.name for run in runs),
+        "runs": [
+            {"run": run, "color": color, "letter": chr(ord("A") + place)}
+            for place, (run, color) in enumerate(zip(runs, LINE_COLORS, strict=False))
+        ],
+        "is_same": len({(each.pictures, each.boxes) for each in evaluations}) == 1,
+        "figures": _figures(evaluations),
+        "charts": charts,
+        "errors": _errors(evaluations),
+        "classes": [
+            (name, boxes, _cells([_of(each.classes, name, "AP") for each in evaluations]))
+            for name, boxes in {row.name: row.boxes for row in _joined(evaluations)}.items()
+        ],
+        "sizes": [
+            (
+                row.name,
+                row.truths,
+                _cells([_of(each.sizes, row.name, "ap") for each in evaluations]),
+            )
+            for row in first.sizes
+            if row.truths
+        ],
+        "kind_colors": KIND_COLORS,
+    }
+    page = render_page("compare.html", values, scripts=("page.js",))
+    with atomic_write(os.fspath(path)) as stream:
+        stream.write(page)
+
+
+class Cell(NamedTuple):
+    """A figure of one run; None: it has none."""
+
+    value: float | None
+    gain: float | None  # over the first run; above 0 is better
+    is_best: bool
+
+
+def _cells(values: Sequence[float | None], *, sign: int = 1) -> list[Cell]:
+    """Compares a figure of all runs.
+
+    Args:
+        values: -1 and None are nothing.
+        sign: -1 where less is better, 0 where neither is.
+    """
+    defined = [None if value is None or value < 0 else value for value in values]
+    there = [sign * value for value in defined if value is not None]
+    first = defined[0]
+    return [
+        Cell(
+            value,
+            None if value is None or first is None else value - first,
+            bool(sign) and value is not None and len(set(there)) > 1 and sign * value == max(there),
+        )
+        for value in defined
+    ]
+
+
+def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, int, list[Cell]]]:
+    """Returns name, sign (see `_cells`) and cells of each figure."""
+    rows: list[tuple[str, int, list[float | None]]] = [
+        (name.replace("_", " "), 1, [each.coco[name] for each in evaluations]) for name in FIGURES
+    ]
+    rows += [
+        ("VOC AP by area", 1, [each.voc.get("VOC_AP") for each in evaluations]),
+        ("VOC AP by 11 points", 1, [each.voc.get("VOC07_AP") for each in evaluations]),
+        ("best F1", 1, [each.best_threshold.F1 for each in evaluations]),
+        ("its threshold", 0, [each.best_threshold.threshold for each in evaluations]),
+        ("calibration error", -1, [each.calibration.error for each in evaluations]),
+    ]
+    return [(name, sign, _cells(values, sign=sign)) for name, sign, values in rows]
+
+
+def _errors(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Returns the kinds of error with cost in points of AP, its share of the highest, and count."""
+    tables = [each.errors.kinds if each.errors else {} for each in evaluations]
+    top = max((part.cost for table in tables for part in table.values()), default=0.0)
+    return [
+        {
+            "kind": kind,
+            "meaning": meaning,
+            "cells": [
+                {
+                    "cost": 100 * table[kind].cost,
+                    "count": table[kind].count,
+                    "width": 100 * max(table[kind].cost, 0) / top if top > 0 else 0,
+                }
+                if kind in table
+                else None
+                for table in tables
+            ],
+        }
+        for kind, meaning in ERROR_KINDS.items()
+        if any(tables)
+    ]
+
+
+def _joined(evaluations: Sequence[Evaluation]) -> list[ClassFigures]:
+    """Returns the classes of all runs; the first run's last, so that its counts hold."""
+    ordered = {row.name: row for each in evaluations for row in each.classes}
+    return [*ordered.values(), *evaluations[0].classes]
+
+
+def _of(rows: Sequence[Any], name: str, figure: str) -> float | None:
+    return next((getattr(row, figure) for row in rows if row.name == name), None)

@@ -1,0 +1,88 @@
+"""The numbers behind the report's curves: precision at each recall, counts at each threshold.
+
+Shape letters: R recalls, K classes, S thresholds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_retinanet.evaluation.coco_figures import CocoFigures
+from keras_retinanet.evaluation.matching import Matches
+from keras_retinanet.evaluation.tables import Found
+
+# The thresholds of a slider with steps of .01.
+THRESHOLDS = np.arange(101) / 100
+
+
+@dataclass(frozen=True, eq=False)
+class OperatingPoints:
+    """What is right and wrong at each of `THRESHOLDS`, by COCO's matching at IoU .5.
+
+    Attributes:
+        boxes: (K,) int64, how many there are to find.
+        right, wrong: (K, S) int64, detections with a score of the threshold or more.
+    """
+
+    boxes: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+
+    def totals(self) -> dict[str, np.ndarray]:
+        """Returns `precision`, `recall` and `F1` (S,) of all classes; NaN where not defined."""
+        right, wrong, boxes = self.right.sum(axis=0), self.wrong.sum(axis=0), self.boxes.sum()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {
+                "precision": right / (right + wrong),
+                "recall": right / boxes,
+                "F1": 2 * right / (right + wrong + boxes),
+            }
+
+    @property
+    def best_threshold(self) -> float | None:
+        """The one of `THRESHOLDS` with the best F1 of all classes, the highest among equals.
+
+        None where nothing is right.
+        """
+        f1 = self.totals()["F1"]
+        return float(THRESHOLDS[::-1][f1[::-1].argmax()]) if self.right.any() else None
+
+
+def threshold_places(scores: np.ndarray) -> np.ndarray:
+    """Returns of each score the index of the highest of `THRESHOLDS` that keeps it; -1: none."""
+    return np.searchsorted(THRESHOLDS, scores, side="right") - 1
+
+
+def operating_points(found: Found, matches: Matches) -> OperatingPoints:
+    """Counts the detections of each class that a threshold keeps."""
+    shape = (len(matches.boxes), len(THRESHOLDS))
+    places = threshold_places(found.scores)
+    counts = []
+    for chosen in (matches.is_right, ~matches.is_right):
+        rows = np.flatnonzero(chosen & matches.counts & (places >= 0))
+        table = np.zeros(shape, np.int64)
+        np.add.at(table, (found.classes[rows], places[rows]), 1)
+        counts.append(table[:, ::-1].cumsum(axis=1)[:, ::-1])
+    return OperatingPoints(matches.boxes, *counts)
+
+
+def mean_precision(coco: CocoFigures, ious: slice, index: int | None = None) -> np.ndarray | None:
+    """Returns the precision (R,) at `RECALLS`; None where there is nothing to find.
+
+    Args:
+        ious: of `IOUS`, over which the mean is taken.
+        index: a class's; None: the mean over the classes that have a box to find.
+    """
+    classes = slice(None) if index is None else slice(index, index + 1)
+    table = coco.precision[ious, :, classes, 0, -1]
+    table = table[:, :, table.max(axis=(0, 1), initial=-1) > -1]
+    return table.mean(axis=(0, 2)) if table.size else None
+
+
+def curve_numbers(coco: CocoFigures) -> dict[str, list[float] | None]:
+    """Returns the mean precision at `RECALLS` as JSON has it: at IoU .5, .75 and over all."""
+    spans = {"0.50": slice(0, 1), "0.75": slice(5, 6), "0.50:0.95": slice(None)}
+    curves = {name: mean_precision(coco, span) for name, span in spans.items()}
+    return {
+        name: None if curve is None else curve.round(5).tolist() for name, curve in curves.items()
+    }

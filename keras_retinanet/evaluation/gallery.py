@@ -1,0 +1,159 @@
+"""The report's pictures: which are shown, and what lies on them.
+
+The page draws boxes itself, so that it can filter them; pictures are sent once, without.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.data.exif import turn_image
+from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.curves import threshold_places
+from keras_retinanet.evaluation.error_kinds import CLS, DETECTION_KINDS, LOC
+from keras_retinanet.evaluation.overlaps import rows_of_each
+from keras_retinanet.evaluation.tide import ErrorAnalysis
+from keras_retinanet.evaluation.worst import ErrorCosts, error_costs, worst_pictures
+from keras_retinanet.pages import picture_uri
+
+Pictures = Callable[[int], np.ndarray]
+
+MAX_PICTURES = 100
+# The page stays one that can be sent by mail: pictures are left out beyond so many letters.
+MAX_LETTERS = 16_000_000
+THUMBNAIL_SIDE = 720
+JPEG_QUALITY = 78
+# Place of a detection that does not count among the kinds.
+IGNORED = len(DETECTION_KINDS)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of the gallery.
+
+    Attributes:
+        index: in the `EvaluationSet`.
+        uri: data URI; "" where it cannot be read.
+        size: (height, width) in pixels of the boxes.
+    """
+
+    index: int
+    uri: str
+    size: tuple[int, int]
+
+
+def dataset_pictures(dataset: Dataset) -> Pictures:
+    """Returns what reads picture `index` of a data set as boxes see it: (H, W, 3) uint8 RGB."""
+
+    def read(index: int) -> np.ndarray:
+        image = decode_image(dataset.read_bytes(index))
+        return turn_image(image, dataset.records[index].orientation)
+
+    return read
+
+
+def chosen_pictures(errors: ErrorAnalysis, limit: int) -> list[int]:
+    """Chooses the pictures to show: the worst of each kind of error in turn, then the others.
+
+    Kinds take turns in the order of what they cost, so that none is left out.
+
+    Returns:
+        Indices of at most `limit` pictures, each once.
+    """
+    worst = worst_pictures(errors, limit=limit)
+    kinds = sorted(worst, key=lambda kind: -errors.costs[kind])
+    turns = zip_longest(*([picture.image for picture in worst[kind]] for kind in kinds))
+    ranked = [index for turn in turns for index in turn if index is not None]
+    return list(dict.fromkeys([*ranked, *range(len(errors.pictures.image_ids))]))[:limit]
+
+
+def show_pictures(errors: ErrorAnalysis, pictures: Pictures, limit: int) -> list[Shown]:
+    """Reads and shrinks the chosen pictures; fewer where the page would become too large."""
+    shown: list[Shown] = []
+    letters = 0
+    for index in chosen_pictures(errors, limit):
+        height, width = errors.pictures.sizes[index].tolist()
+        uri = ""
+        try:
+            image = pictures(index)
+            # A COCO file may say nothing of sizes; what is drawn on are the stored pixels.
+            height, width = (height or image.shape[0]), (width or image.shape[1])
+            uri = picture_uri(image, side=THUMBNAIL_SIDE, quality=JPEG_QUALITY)
+        except (UserError, OSError):
+            height, width = height or 1, width or 1
+        letters += len(uri)
+        if letters > MAX_LETTERS:
+            break
+        shown.append(Shown(index, uri, (height, width)))
+    return shown
+
+
+def picture_rows(errors: ErrorAnalysis, shown: list[Shown]) -> list[dict[str, Any]]:
+    """Writes of each picture what lies on it, as JSON has it.
+
+    Returns:
+        Of each picture `name`, `size` [h, w], `truths` and `found`. A row of `truths` is x1, y1,
+        x2, y2, class, whether it is to ignore (0 or 1), cost if missed. A row of `found` is x1, y1,
+        x2, y2, class, score, kind (index into `DETECTION_KINDS`, or `IGNORED`), index of the row
+        of `truths` that it is about (-1: none), IoU with it, cost. The best score comes first.
+        Pixels have one decimal, costs are points of AP.
+    """
+    count = len(errors.pictures.image_ids)
+    found_rows = rows_of_each(errors.found.image, count, errors.found.scores)
+    truth_rows = rows_of_each(errors.pictures.truths.image, count)
+    costs = error_costs(errors)
+    return [
+        {
+            "name": errors.pictures.file_names[picture.index],
+            "size": list(picture.size),
+            "truths": _truths(errors, costs, truth_rows[picture.index]),
+            "found": _found(
+                errors, costs, found_rows[picture.index], there=truth_rows[picture.index]
+            ),
+        }
+        for picture in shown
+    ]
+
+
+def _truths(errors: ErrorAnalysis, costs: ErrorCosts, rows: np.ndarray) -> list[list[float]]:
+    truths = errors.pictures.truths
+    columns = [
+        *np.round(truths.boxes[rows], 1).T.tolist(),
+        truths.classes[rows].tolist(),
+        truths.ignore[rows].astype(int).tolist(),
+        np.round(100 * costs.truths[rows], 4).tolist(),
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _found(
+    errors: ErrorAnalysis, costs: ErrorCosts, rows: np.ndarray, *, there: np.ndarray
+) -> list[list[float]]:
+    found, judged = errors.found, errors.judgement
+    rows = rows[judged.kinds[rows] >= 0]
+    kinds, about = judged.kinds[rows], judged.truths[rows]
+    # One to ignore stands for no box, unless it is badly placed or misnamed about one nearby.
+    about = np.where(judged.ignored[rows] & ~np.isin(kinds, (CLS, LOC)), -1, about)
+    local = np.where(about >= 0, np.searchsorted(there, about), -1)
+    columns = [
+        *np.round(found.boxes[rows], 1).T.tolist(),
+        found.classes[rows].tolist(),
+        _scores(found.scores[rows]).tolist(),
+        np.where(judged.ignored[rows], IGNORED, kinds).tolist(),
+        local.tolist(),
+        np.round(judged.ious[rows], 3).tolist(),
+        np.round(100 * costs.detections[rows], 4).tolist(),
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _scores(scores: np.ndarray) -> np.ndarray:
+    """Returns scores with four decimals, on the side of each threshold on which they were."""
+    rounded = np.round(scores, 4)
+    passes = threshold_places(rounded) > threshold_places(scores)
+    return np.where(passes, np.round(rounded - 1e-4, 4), rounded)
