@@ -13,7 +13,7 @@ TENSORFLOW = os.environ.get("KERAS_RETINANET_TENSORFLOW", "tensorflow")
 FAST = ["hotcoco>=1.3,<2"]
 ONNX = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 # The consumer's scripts run TFLite files by ai-edge-litert, or else by TensorFlow.
-TEST = ["pytest>=8.4,<10", "hypothesis>=6.130,<7", "ai-edge-litert>=2.3,<3", *FAST, *ONNX]
+TEST = ["pytest>=8.4,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.130,<7", "ai-edge-litert>=2.3,<3", *FAST, *ONNX]
 
 setup(
     name="keras_retinanet",
