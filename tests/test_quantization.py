@@ -129,6 +129,22 @@ def test_float_operators_of_a_network_without_norms(kernels):
     assert float_operators(converter(run).convert()) == []
 
 
+def test_sum_of_nothing_stays_float(kernels, rng):
+    """As in a group norm of one cell: in int8 it would end the interpreter's process."""
+    images = pictures(rng)
+
+    def run(image):
+        x = convolve(image / 255.0, kernels[0])
+        nothing = x - tf.abs(x) * tf.sign(x)
+        return {"logits": convolve(x, kernels[2]) + convolve(nothing, kernels[2])}
+
+    flatbuffer = int8_flatbuffer(converter(run), images)
+    assert ("SUB", "FLOAT32") in types_of(flatbuffer)
+    expected = run(images[0])["logits"].numpy()
+    found = run_file(flatbuffer, images[0])["logits"]
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
+
+
 def test_pictures_are_needed(kernels):
     with pytest.raises(UserError, match="Expected pictures to calibrate"):
         int8_flatbuffer(converter(network(kernels)), [])

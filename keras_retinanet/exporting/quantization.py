@@ -15,6 +15,9 @@ from keras_retinanet.exporting import tflite_file
 
 # Their weights are what int8 makes small and fast.
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+_SUMS = {"ADD", "SUB"}
+# Of a sum's range to its inputs': TensorFlow Lite's own bound is half of it.
+FINEST = 2.0**-18
 
 
 def int8_flatbuffer(converter: tf.lite.TFLiteConverter, canvases: Iterable[np.ndarray]) -> bytes:
@@ -58,7 +61,9 @@ def float_operators(flatbuffer: bytes) -> list[str]:
 
     Groups of operators between the convolutions stay whole, those that
     - take the input: a picture is rounded to int8 once, normalised, not at each step;
-    - hold a mean: group norms. In int8 their variances and factors are coarse, and no faster.
+    - hold a mean: group norms. In int8 their variances and factors are coarse, and no faster;
+    - hold a sum of next to nothing (a group norm of one cell): interpreters end the process at one
+      whose scale is 2 ** 19 times finer than its inputs'.
     """
     graph = tflite_file.read(flatbuffer).subgraphs[0]
     kinds = tflite_file.operators(flatbuffer)[: len(graph.operators)]
@@ -74,7 +79,24 @@ def float_operators(flatbuffer: bytes) -> list[str]:
     pictures = {*map(int, graph.inputs)}
 
     def stays_float(i: int) -> bool:
-        return kinds[i] == "MEAN" or not pictures.isdisjoint(graph.operators[i].inputs.tolist())
+        operator = graph.operators[i]
+        least = FINEST * _span(graph, operator.inputs)
+        is_nothing = kinds[i] in _SUMS and _span(graph, operator.outputs) < least
+        takes_input = not pictures.isdisjoint(operator.inputs.tolist())
+        return kinds[i] == "MEAN" or takes_input or is_nothing
 
     floats = {member for i in others if stays_float(i) for member in group[i]}
     return [graph.tensors[graph.operators[i].outputs[0]].name.decode() for i in sorted(floats)]
+
+
+def _span(graph, tensors) -> float:
+    """Return the widest range that calibration saw in any of `tensors`; constants have none."""
+    seen = (graph.tensors[tensor].quantization for tensor in tensors)
+    return max(
+        (
+            float(part.max[0] - part.min[0])
+            for part in seen
+            if part is not None and part.max is not None
+        ),
+        default=0.0,
+    )
