@@ -4,45 +4,28 @@ import contextlib
 import csv
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+import numpy as np
 from tqdm import tqdm
 
-from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.coco_figures import FIGURES
+from keras_retinanet.event_log import EventLog
+from keras_retinanet.learning_curves import learning_curves
+from keras_retinanet.run_state import Clock, RunState
 from keras_retinanet.saving import save_model
 from keras_retinanet.schedules import rate_factor, scaled_learning_rate, total_steps
+from keras_retinanet.validation import Score, Validation
 
 LOG_EVERY = 20
-COLUMNS = ("step", "loss", "class_loss", "box_loss", "learning_rate", "AP", "AP50")
-
-
-@dataclass
-class Clock:
-    """Where a run stands; shared by the callbacks and stored in its checkpoints."""
-
-    train: TrainConfig
-    step: int = 0
-    earlier_seconds: float = 0.0  # spent before the last resume
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return self.earlier_seconds + time.monotonic() - self.started
-
-    @property
-    def progress(self) -> float:
-        by_steps = self.step / total_steps(self.train)
-        limit = self.train.minutes * 60
-        return min(1.0, max(by_steps, self.seconds / limit if limit else 0.0))
-
-    @property
-    def done(self) -> bool:
-        return self.progress >= 1.0
+LOSSES = ("loss", "class_loss", "box_loss")
+PICTURE_CAPTION = (
+    "Left: truth. Right: detections with a score of at least validation/F1_threshold, where F1 at "
+    "IoU 0.5 is best."
+)
+COLUMNS = ("step", *LOSSES, "learning_rate", *FIGURES, "seconds")
 
 
 class Pace(keras.callbacks.Callback):
@@ -65,11 +48,17 @@ class Pace(keras.callbacks.Callback):
 
 
 class Log(keras.callbacks.Callback):
-    """Means of the losses over the last steps: to the bar, to a CSV file and to TensorBoard."""
+    """Means of the losses over the last steps: to the bar, to a CSV file and to TensorBoard.
 
-    def __init__(self, clock: Clock, folder: Path, *, progress_bar: bool = True):
+    Args:
+        evaluate_every, save_every: steps between evaluations, and between checkpoints. Each gets
+            a row of its own: what follows is then the same for a run that was killed and resumed.
+    """
+
+    def __init__(self, clock: Clock, folder: Path, *, evaluate_every: int, save_every: int):
         super().__init__()
         self.clock = clock
+        self.every = (LOG_EVERY, evaluate_every, save_every)
         self.path = folder / "metrics.csv"
         self.bar = tqdm(
             # Where minutes end the run, the number of steps shows with the first figures.
@@ -77,13 +66,16 @@ class Log(keras.callbacks.Callback):
             initial=clock.step,
             unit="step",
             desc="train",
-            disable=not progress_bar,
         )
-        self.summary = tf.summary.create_file_writer(str(folder / "tensorboard"))
-        self.window_losses: list[float] = []  # since the last evaluation
-        self._drop_rows_after(clock.step)
+        self.events = EventLog(folder / "tensorboard", step=clock.step)
+        rows = self._keep_rows_until(clock.step)
+        evaluated = clock.step - clock.step % evaluate_every
+        # Since the last evaluation.
+        self.window_losses = [
+            float(row["loss"]) for row in rows if row["loss"] and int(row["step"]) > evaluated
+        ]
 
-    def _drop_rows_after(self, step):
+    def _keep_rows_until(self, step: int) -> list[dict[str, str]]:
         """Forget what a killed run logged past the checkpoint that it resumes from."""
         rows = []
         if step and self.path.exists():
@@ -93,29 +85,29 @@ class Log(keras.callbacks.Callback):
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
+        return rows
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(1)
-        if self.clock.step % LOG_EVERY and not self.clock.done:
+        if not self.clock.done and all(self.clock.step % every for every in self.every):
             return
-        losses = {name: float(logs[name]) for name in ("loss", "class_loss", "box_loss")}
+        losses = {name: float(logs[name]) for name in LOSSES}
         require_finite(losses["loss"], self.clock.step)
         self.window_losses.append(losses["loss"])
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         if self.clock.train.minutes:
             self.bar.total = max(self.clock.step, round(self.clock.step / self.clock.progress))
-        self.write(losses | {"learning_rate": float(self.model.optimizer.learning_rate)})
+        values = losses | {"learning_rate": float(self.model.optimizer.learning_rate)}
+        self.add_row(values)
+        self.events.scalars({f"training/{k}": v for k, v in values.items()}, self.clock.step)
+        self.events.flush()
         # Keras averages over the epoch; each row here is the mean of its own steps.
         self.model.reset_metrics()
 
-    def write(self, values: dict[str, float]) -> None:
-        """Add one row for the current step."""
+    def add_row(self, values: dict[str, float]) -> None:
+        """Add one row for the current step to the CSV file."""
         with open(self.path, "a", newline="") as stream:
             csv.DictWriter(stream, COLUMNS).writerow({"step": self.clock.step} | values)
-        with self.summary.as_default(step=self.clock.step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-        self.summary.flush()
 
     def on_train_end(self, logs=None):
         self.bar.close()
@@ -131,13 +123,13 @@ def require_finite(loss: float, step: int) -> None:
 
 
 class Evaluation(keras.callbacks.Callback):
-    """Scores the model on the validation part and keeps the best one as `best.keras`.
+    """Scores the model on the validation part, keeps the best, and stops the run in vain.
 
     Args:
+        folder: of the run. The best model is written as `best.keras` there, and `curves.png`.
         every: steps between evaluations; the last step is always followed by one.
-        score: model -> {"AP": ..., "AP50": ...}; None: the lowest training loss is best.
-        log: where the figures go.
-        best: the score that a resumed run has to beat.
+        validation: gives the figures, of which AP decides; None: the lowest training loss does.
+        draw_threshold: score from which on detections are drawn as long as none is right.
     """
 
     def __init__(
@@ -146,93 +138,83 @@ class Evaluation(keras.callbacks.Callback):
         folder: Path,
         *,
         every: int,
-        score: Callable[[keras.Model], dict[str, float]] | None,
+        validation: Validation | None,
+        draw_threshold: float,
         log: Log,
-        best: float,
     ):
         super().__init__()
-        self.clock, self.every, self.score, self.log, self.best = clock, every, score, log, best
-        self.path = folder / "best.keras"
-        self.window_losses = [math.inf]
+        self.clock, self.every, self.log = clock, every, log
+        self.validation, self.draw_threshold = validation, draw_threshold
+        self.path, self.curves = folder / "best.keras", folder / "curves.png"
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.clock.step % self.every == 0 or self.clock.done:
-            require_finite(float(logs["loss"]), self.clock.step)
-            self.window_losses = self.log.window_losses or [float(logs["loss"])]
-            self.run()
-            self.log.window_losses = []
+        if self.clock.step % self.every and not self.clock.done:
+            return
+        self.run()
+        self.log.window_losses = []
+        if self.clock.out_of_patience:
+            self.model.stop_training = True
 
     def run(self) -> None:
         """Score the model as it is now, and keep it if it is the best so far."""
         with averaged_weights(self.model):
             value = self._value()
-            if value > self.best or not self.path.exists():
-                self.best = value
+            is_best = value > self.clock.best or not self.path.exists()
+            self.clock.waited = 0 if is_best else self.clock.waited + 1
+            if is_best:
+                self.clock.best = value
                 self.model.metadata["step"] = str(self.clock.step)
                 save_model(self.model, self.path)
+        learning_curves(self.log.path, self.curves)
 
     def _value(self) -> float:
-        if self.score is None:
-            return -sum(self.window_losses) / len(self.window_losses)
-        figures = self.score(self.model)
-        figures = {name: float(figures[name]) for name in ("AP", "AP50")}
-        self.log.write(figures)
+        if self.validation is None:
+            losses = self.log.window_losses or [math.inf]  # no step was taken
+            return -sum(losses) / len(losses)
+        start = time.perf_counter()
+        score = self.validation(self.model)
+        seconds = time.perf_counter() - start
+        known = {name: value for name, value in score.figures.items() if value >= 0}
+        self.log.add_row(known | {"seconds": seconds})
+        self._show(self.validation, score, known | {"seconds": seconds})
+        ap, ap50 = (score.figures[name] for name in ("AP", "AP50"))
         self.log.bar.write(
-            f"step {self.clock.step}: AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}"
+            f"step {self.clock.step}: AP {ap:.3f}, AP50 {ap50:.3f} ({seconds:.1f} s)"
         )
-        return figures["AP"]
+        return ap
+
+    def _show(self, validation: Validation, score: Score, scalars: dict[str, float]) -> None:
+        """Put what an evaluation gave where TensorBoard reads it."""
+        events, step = self.log.events, self.clock.step
+        threshold = score.points.best_threshold
+        if threshold is not None:
+            best_f1 = float(np.nanmax(score.points.totals()["F1"]))
+            scalars = scalars | {"F1": best_f1, "F1_threshold": threshold}
+        by_class = {f"AP by class/{k}": v for k, v in score.class_ap.items() if v >= 0}
+        events.scalars({f"validation/{k}": v for k, v in scalars.items()} | by_class, step)
+        events.precision_recall(score.points, validation.class_names, step)
+        shown = self.draw_threshold if threshold is None else threshold
+        for name, image in validation.draw(score.found, shown).items():
+            events.picture(f"pictures/{name}", image, step, description=PICTURE_CAPTION)
+        events.flush()
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Writes the whole state every so many steps, so that a killed run goes on as if it never was.
 
-    Weights, optimizer slots, moving averages, step, time and best score; the data's order and
-    randomness are functions of the seed and the step.
+    It comes last: the state is that after all that belongs to the step.
     """
 
-    def __init__(self, clock: Clock, state: "RunState", evaluation: Evaluation, *, every: int):
+    def __init__(self, clock: Clock, state: RunState, *, every: int):
         super().__init__()
-        self.clock, self.state, self.evaluation, self.every = clock, state, evaluation, every
+        self.clock, self.state, self.every = clock, state, every
 
     def on_train_batch_end(self, batch, logs=None):
         if self.clock.step % self.every == 0 or self.clock.done:
-            require_finite(float(logs["loss"]), self.clock.step)
             self.save()
 
     def save(self) -> None:
-        self.state.save(self.clock, self.evaluation.best)
-
-
-class RunState:
-    """The resumable state of a run, in `<folder>/state`."""
-
-    def __init__(self, model, folder: Path):
-        self.step = tf.Variable(0, dtype=tf.int64)
-        self.seconds = tf.Variable(0.0, dtype=tf.float64)
-        self.best = tf.Variable(float("-inf"), dtype=tf.float64)
-        checkpoint = tf.train.Checkpoint(
-            weights=[v.value for v in model.weights],
-            optimizer=[v.value for v in model.optimizer.variables],
-            normalizer=model.loss_normalizer.value,
-            step=self.step,
-            seconds=self.seconds,
-            best=self.best,
-        )
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "state"), max_to_keep=2)
-
-    def save(self, clock: Clock, best: float) -> None:
-        self.step.assign(clock.step)
-        self.seconds.assign(clock.seconds)
-        self.best.assign(best)
-        self._manager.save(clock.step)
-
-    def restore(self) -> bool:
-        """Read the newest checkpoint; False where there is none."""
-        path = self._manager.latest_checkpoint
-        if path is None:
-            return False
-        self._manager.checkpoint.restore(path).assert_consumed()
-        return True
+        self.state.save(self.clock)
 
 
 @contextlib.contextmanager

@@ -51,9 +51,11 @@ __all__ = [
 class AugmentConfig:
     """Random changes to training pictures; all off but the flip, as in the paper's Table 1."""
 
+    # Probability of a flip left to right.
     flip: Fraction = 0.5
-    # Probabilities of an upside-down flip, and of a turn by 90, 180 or 270 degrees.
+    # Probability of a flip upside down.
     flip_vertical: Fraction = 0.0
+    # Probability of a turn by 90, 180 or 270 degrees.
     rotate90: Fraction = 0.0
     # Multi-scale: the short side is drawn from these (empty: preprocessing.short_side always).
     short_sides: tuple[PositiveInt, ...] = ()
@@ -68,10 +70,11 @@ class AugmentConfig:
     photometric: Fraction = 0.0
     # Probability that a rectangle is filled with noise (Zhong et al. 2017).
     erase: Fraction = 0.0
-    # Probabilities of blending two pictures, of joining four, of pasting boxes of another (each
-    # of its boxes then comes half the time).
+    # Probability of blending two pictures.
     mixup: Fraction = 0.0
+    # Probability of joining four pictures.
     mosaic: Fraction = 0.0
+    # Probability of pasting boxes of another picture; each of them then comes half the time.
     copy_paste: Fraction = 0.0
     # A box is dropped when a crop leaves less than this fraction of its area.
     min_visible: Fraction = 0.1
@@ -81,15 +84,20 @@ class AugmentConfig:
 class DataConfig:
     """Which pictures and boxes. `source` is the DATASET word of the command line."""
 
+    # coco, voc, csv, yolo, openimages, kitti, tfrecord, tfds or shapes.
     source: str = "coco"
     # None: the source's usual place (data/coco, ...).
     data_dir: str | None = None
     # `tfds`: the data set's name, such as coco/2017. `voc`: a year of the devkit.
     name: str | None = None
-    # `coco` only: explicit annotation file and picture folder instead of COCO's own layout.
+    # An annotation file, instead of the source's own layout.
     annotations: str | None = None
+    # The folder of its pictures.
     images: str | None = None
+    # The part to train on; None: the source's own training part.
     split: str | None = None
+    # The part that the best model is selected on; None: the source's own, else a tenth is held out;
+    # "none": train on everything.
     val_split: str | None = None
     # Keep these classes alone, in this order (empty: all).
     classes: tuple[str, ...] = ()
@@ -110,9 +118,11 @@ class DataConfig:
     class_file: str | None = None
     # `openimages` only: a box also counts for the classes above its own, as the challenge has it.
     hierarchy: bool = False
-    # `shapes` only: how many scenes are drawn, and their side in pixels.
+    # `shapes` only: how many scenes are drawn to train on.
     shapes_train: PositiveInt = 600
+    # `shapes` only: how many to validate on, and as many again to test on.
     shapes_val: PositiveInt = 60
+    # `shapes` only: side of a scene in pixels.
     shapes_size: PositiveInt = 256
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -124,11 +134,15 @@ class DataConfig:
 class LossConfig:
     """Focal loss plus box loss, summed and divided by the positives of the global batch."""
 
+    # Weight of the foreground, 1 - alpha that of the background; or one number a class.
     alpha: Fraction | tuple[Fraction, ...] = 0.25
+    # How much less a place weighs that is right already; 0: cross-entropy.
     gamma: Annotated[float, Field(ge=0)] = 2.0
+    # On the deltas ("smooth_l1", "l1"), or on the decoded boxes ("giou").
     box: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
     # The paper does not state smooth-L1's transition; its authors' Detectron release has .11.
     beta: PositiveFloat = 0.11
+    # Factor of the box loss.
     box_weight: Annotated[float, Field(ge=0)] = 1.0
     # 0: this batch's positives. .9: detectron2's moving average, which starts at 100.
     normalizer_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -138,7 +152,9 @@ class LossConfig:
 class MatchConfig:
     """Which anchors are positive (section 4, "Anchors")."""
 
+    # An anchor with this IoU or more with a box is that object.
     positive_iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    # Below this it is background; between the two it is left alone.
     negative_iou: Fraction = 0.4
     # Every box also takes its best anchors, however small their IoU. Off in the paper.
     low_quality: bool = False
@@ -148,9 +164,11 @@ class MatchConfig:
 class OptimizerConfig:
     """SGD as in the paper, or AdamW."""
 
+    # SGD is the paper's; AdamW learns from random weights and in few steps.
     name: Literal["sgd", "adamw"] = "sgd"
     # For a batch of 16; scaled linearly to the batch in use.
     learning_rate: PositiveFloat = 0.01
+    # Of SGD.
     momentum: Fraction = 0.9
     # On kernels alone. SGD couples it (gradient + decay * w); AdamW decouples it.
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
@@ -166,6 +184,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Learning rate over time."""
 
+    # "step": drops at fixed places; "cosine": falls to zero over the run.
     name: Literal["step", "cosine"] = "step"
     # "step": divided by 10 at these fractions of the run (60k and 80k of 90k).
     drops: tuple[Fraction, ...] = (2 / 3, 8 / 9)
@@ -185,11 +204,16 @@ class TrainConfig:
     minutes: Annotated[float, Field(ge=0)] = 0.0
     # Evaluate every so many steps; 0: after each pass over the data.
     eval_every: Annotated[int, Field(ge=0)] = 0
+    # Stop after this many evaluations in a row without a better AP (without a validation part: a
+    # lower loss); 0: never.
+    patience: Annotated[int, Field(ge=0)] = 0
     # Save the resumable state every so many steps; 0: at each evaluation.
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     # A file of this package whose trunk, FPN and towers to start from.
     weights: str | None = None
+    # Of weights, order of the pictures and random changes.
     seed: int = 0
+    # What layers compute in; weights, loss and boxes stay float32.
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     loss: LossConfig = field(default_factory=LossConfig)
     matching: MatchConfig = field(default_factory=MatchConfig)
@@ -199,7 +223,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
+    # The part to score on; None: the one that training selects on.
     split: str | None = None
+    # Pictures at once.
     batch_size: PositiveInt = 8
 
 
@@ -207,6 +233,7 @@ class EvaluateConfig:
 class PredictConfig:
     # For drawing alone; scores in the JSON and CSV start at model.detections.score_threshold.
     draw_threshold: Fraction = 0.5
+    # Pictures at once.
     batch_size: PositiveInt = 8
 
 

@@ -1,17 +1,14 @@
 """One training run: from a `Config` to a folder with the best model, its figures and its state."""
 
 import dataclasses
-import functools
 import json
-import math
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 
 from keras_retinanet import callbacks as cb
-from keras_retinanet import resources
+from keras_retinanet import rehearsal
 from keras_retinanet.building import build_model, compile_model
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import save_config
@@ -19,17 +16,14 @@ from keras_retinanet.data import load_train_val
 from keras_retinanet.data.cache import cached
 from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.data.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.distribution import strategy
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.files import atomic_write
+from keras_retinanet.run_state import Clock, RunState, require_state
 from keras_retinanet.saving import save_model
-from keras_retinanet.schedules import scaled_learning_rate, total_steps
-from keras_retinanet.visualization import batch_picture, loss_curves, save_picture
-
-DRY_STEPS = 2
+from keras_retinanet.schedules import total_steps
+from keras_retinanet.validation import Validation
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: bool = False) -> dict:
@@ -37,7 +31,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
 
     `best.keras` (highest AP on the validation part, lowest loss where there is none), `last.keras`,
     `config.yaml` as resolved, `data.json` (which pictures trained and which validated, and what was
-    wrong with them), `metrics.csv`, `curves.png`, `tensorboard/`, and `state/` to resume from.
+    wrong with them), `metrics.csv`, `curves.png` (drawn anew at each evaluation), `tensorboard/`,
+    and `state/` to resume from.
 
     Args:
         resume: go on from the newest state in `out`, as if the run had never stopped.
@@ -56,6 +51,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
             f"Expected a new folder for the run. Received: {out}, which holds one. "
             f"Go on with it by --resume {out}, or name another one by --out."
         )
+    if resume:
+        require_state(out)
     keras.utils.set_random_seed(config.train.seed)
     keras.config.set_dtype_policy(config.train.precision)
     try:
@@ -101,18 +98,15 @@ class Run:
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
         self.config = dataclasses.replace(config, model=self.model.config)
-        self.clock = cb.Clock(config.train)
+        self.clock = Clock(config.train)
         out.mkdir(parents=True, exist_ok=True)
-        self.state = cb.RunState(self.model, out)
+        self.state = RunState(self.model, out)
         if resume:
             self._resume()
 
     def _resume(self):
-        if not self.state.restore():
-            raise UserError(f"Expected the state of a run in {self.out}/state. Received: none.")
+        self.state.restore(self.clock)
         _require_same_pictures(self.data, self.out / "data.json")
-        self.clock.step = int(self.state.step)
-        self.clock.earlier_seconds = float(self.state.seconds)
         print(f"resuming at step {self.clock.step}")
 
     def batches(self):
@@ -128,7 +122,13 @@ class Run:
     def fit(self, *, dry_run: bool) -> dict:
         self._announce()
         if dry_run:
-            return self._dry_run(self.batches())
+            return rehearsal.dry_run(
+                self.config,
+                self.model,
+                self.batches(),
+                step=self.clock.step,
+                picture=self.out / "batch.png",
+            )
         if self.config.data.cache:
             augment = self.config.data.augment
             self.data = cached(self.data, self.model.preprocessing, augment, self.config.data.cache)
@@ -157,24 +157,23 @@ class Run:
         return self._finish(callbacks)
 
     def _callbacks(self) -> "Callbacks":
-        train = self.config.train
+        train, clock = self.config.train, self.clock
         every = train.eval_every or max(1, len(self.data.records) // train.batch_size)
-        score = None
+        save_every = train.checkpoint_every or every
+        validation = None
         if self.validation is not None:
-            score = functools.partial(
-                evaluate,
-                dataset=self.validation,
-                batch_size=self.config.evaluate.batch_size,
-                progress=False,
-            )
-        log = cb.Log(self.clock, self.out)
+            validation = Validation(self.validation, batch_size=self.config.evaluate.batch_size)
+        log = cb.Log(clock, self.out, evaluate_every=every, save_every=save_every)
         evaluation = cb.Evaluation(
-            self.clock, self.out, every=every, score=score, log=log, best=float(self.state.best)
+            clock,
+            self.out,
+            every=every,
+            validation=validation,
+            draw_threshold=self.config.predict.draw_threshold,
+            log=log,
         )
-        checkpoint = cb.Checkpoint(
-            self.clock, self.state, evaluation, every=train.checkpoint_every or every
-        )
-        return Callbacks(cb.Pace(self.clock), log, evaluation, checkpoint)
+        checkpoint = cb.Checkpoint(clock, self.state, every=save_every)
+        return Callbacks(cb.Pace(clock), log, evaluation, checkpoint)
 
     def _finish(self, callbacks: "Callbacks") -> dict:
         if not (self.out / "best.keras").exists():  # stopped in the middle of the only evaluation
@@ -182,13 +181,14 @@ class Run:
         with cb.averaged_weights(self.model):
             self.model.metadata["step"] = str(self.clock.step)
             save_model(self.model, self.out / "last.keras")
-        loss_curves(self.out / "metrics.csv", self.out / "curves.png")
         self._tell_problems()
         _write_data_report(self.data, self.validation, self.out / "data.json")
-        best = callbacks.evaluation.best
+        best = self.clock.best
+        if self.clock.out_of_patience and self.clock.progress < 1:
+            print(f"stopped early: {self.clock.waited} evaluations without a better one")
         figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
         print(
-            f"{self.clock.step} steps in {_duration(self.clock.seconds)}; {figure}: "
+            f"{self.clock.step} steps in {rehearsal.duration(self.clock.seconds)}; {figure}: "
             f"{self.out / 'best.keras'}\n"
             f"next: keras_retinanet evaluate --model {self.out}\n"
             f"      keras_retinanet predict PICTURES --model {self.out}"
@@ -201,39 +201,17 @@ class Run:
             "seconds": self.clock.seconds,
         }
 
-    # ------------------------------------------------------------------------ before step 1
-
     def _announce(self):
         """Print the data, and what memory and time the run is likely to take."""
-        train, steps = self.config.train, total_steps(self.config.train)
         validating = len(self.validation.records) if self.validation is not None else 0
         print(
             f"{self.data.name}: {len(self.data.records)} pictures to train on, {validating} to "
             f"validate on, {len(self.data.class_names)} classes"
         )
         self._tell_problems()
-        if self.model.config.backbone.weights is None:
-            print(
-                f"the trunk {self.model.config.backbone.name} starts from random weights "
-                "(--set model.backbone.weights=imagenet for pretrained ones)"
-            )
-        sides = self.config.data.augment.short_sides
-        canvas = max(canvas_counts(self.data, self.model.preprocessing, sides), key=math.prod)
-        per_replica = train.batch_size // self.strategy.num_replicas_in_sync
-        estimate = resources.estimate_step(self.model, per_replica, canvas)
-        seconds = estimate.seconds_per_step()
-        length = f"{steps} steps of {train.batch_size} pictures"
-        likely = seconds * (steps - self.clock.step)
-        if train.minutes:
-            length = f"{train.minutes:g} minutes or {length}, whichever is shorter"
-            likely = min(likely, train.minutes * 60)
-        print(
-            f"{length}; learning rate {scaled_learning_rate(train):g}; input up to "
-            f"{canvas[0]}x{canvas[1]}\nestimated: {estimate.bytes / resources.GIB:.1f} GiB of "
-            f"memory, {seconds:.2f} s per step, {_duration(likely)} in all (--dry_run measures)"
-        )
-        resources.check_memory(
-            estimate, train.batch_size, replicas=self.strategy.num_replicas_in_sync
+        replicas = self.strategy.num_replicas_in_sync
+        rehearsal.announce(
+            self.config, self.model, self.data, step=self.clock.step, replicas=replicas
         )
 
     def _tell_problems(self):
@@ -243,29 +221,6 @@ class Run:
             if len(problems[kind]) > self.told.get(kind, 0):
                 print(f"  {line}")
         self.told = {kind: len(what) for kind, what in problems.items()}
-
-    def _dry_run(self, batches) -> dict:
-        """Take two steps, the second one timed, and draw the first batch; nothing is kept."""
-        iterator = iter(self.strategy.experimental_distribute_dataset(batches))
-        images, labels = next(iter(batches))
-        picture = batch_picture(images.numpy(), labels, class_names=self.data.class_names)
-        save_picture(picture, self.out / "batch.png")
-        self.model.make_train_function()
-        for _ in range(DRY_STEPS):
-            start = time.perf_counter()
-            logs = self.model.train_function(iterator)
-            seconds = time.perf_counter() - start
-        expected = seconds * (total_steps(self.config.train) - self.clock.step)
-        if self.config.train.minutes:
-            expected = min(expected, self.config.train.minutes * 60)
-        end = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + expected))
-        print(
-            f"measured: {seconds:.2f} s per step, {_duration(expected)} in all (end {end}), peak "
-            f"memory {resources.peak_memory() / resources.GIB:.1f} GiB, loss "
-            f"{float(logs['loss']):.3f}\n"
-            f"the first batch with its boxes: {self.out / 'batch.png'}"
-        )
-        return {"seconds_per_step": seconds, "batch": self.out / "batch.png"}
 
 
 def _has_boxes(data: Dataset) -> bool:
@@ -293,8 +248,3 @@ def _write_data_report(data: Dataset, validation: Dataset | None, path: Path) ->
     }
     with atomic_write(path) as stream:
         json.dump(report, stream, indent=1)
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.1f} minutes"

@@ -37,6 +37,7 @@ TRAIN_KEYS = {
     "batch_size": "train.batch_size",
     "steps": "train.steps",
     "minutes": "train.minutes",
+    "patience": "train.patience",
     "learning_rate": "train.optimizer.learning_rate",
     "precision": "train.precision",
     "seed": "train.seed",
@@ -57,6 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--batch_size", type=int, metavar="B", help="pictures per step, over all devices")
     add("--steps", type=int, metavar="N", help="in steps of 16 pictures")
     add("--minutes", type=float, metavar="M", help="stop by then, the schedule fitted to it")
+    add("--patience", type=int, metavar="N", help="stop after N evaluations without a better AP")
     add("--learning_rate", type=float, metavar="LR", help="per 16 pictures")
     add("--precision", help="float32, mixed_bfloat16 or mixed_float16")
     add("--seed", type=int, metavar="N", help="of weights, data order and augmentation")

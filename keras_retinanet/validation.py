@@ -1,0 +1,121 @@
+"""The validation part in training: figures, curves and a few pictures, from one pass over it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
+from keras_retinanet.evaluation.curves import OperatingPoints, operating_points
+from keras_retinanet.evaluation.gallery import dataset_pictures
+from keras_retinanet.evaluation.matching import match_detections
+from keras_retinanet.evaluation.runner import detections_for
+from keras_retinanet.evaluation.tables import Found, evaluation_set, found_from_results
+from keras_retinanet.visualization import picture_grid
+
+# So many pictures are shown, the same ones in every evaluation, with this long side in pixels.
+EXAMPLES = 4
+EXAMPLE_SIDE = 640
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What one pass over the validation part gave.
+
+    Attributes:
+        figures: COCO's twelve, 0..1, or -1 where there is nothing to find.
+        class_ap: AP of each class by name, likewise.
+        points: right and wrong detections of each class at each threshold, at IoU .5.
+        found: the detections.
+    """
+
+    figures: dict[str, float]
+    class_ap: dict[str, float]
+    points: OperatingPoints
+    found: Found
+
+
+class Validation:
+    """Scores models on one data set, whose ground truth is read once.
+
+    Args:
+        dataset: with a box to find.
+        batch_size: pictures at a time.
+    """
+
+    def __init__(self, dataset: Dataset, *, batch_size: int):
+        self.dataset, self.batch_size = dataset, batch_size
+        self.pictures = evaluation_set(dataset)
+        self.examples = _spread(self.pictures.truths.image[~self.pictures.truths.ignore])
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.pictures.class_names
+
+    def __call__(self, model: Any) -> Score:
+        """Detect in every picture and score that."""
+        rows = detections_for(model, self.dataset, batch_size=self.batch_size, progress=False)
+        found = found_from_results(rows, self.pictures)
+        coco = coco_evaluation(self.pictures, found)
+        points = operating_points(found, match_detections(self.pictures, found))
+        class_ap = {name: values["AP"] for name, values in per_class(coco).items()}
+        return Score(figures(coco), class_ap, points, found)
+
+    def draw(self, found: Found, threshold: float) -> dict[str, np.ndarray]:
+        """Draw the examples: truth to the left, detections of `threshold` or more to the right.
+
+        Returns:
+            By file name (h, w, 3) uint8 RGB. Pictures that cannot be read are left out.
+        """
+        read, drawn = dataset_pictures(self.dataset), {}
+        for index in self.examples:
+            try:
+                image = read(index)
+            except (UserError, OSError):
+                continue
+            # Shrunk or enlarged before drawing: labels are then as large in every picture.
+            scale = EXAMPLE_SIDE / max(image.shape[:2])
+            height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+            shown = np.asarray(Image.fromarray(image).resize((width, height)))
+            halves = (self._truths(index, scale), self._found(found, index, scale, threshold))
+            drawn[self.pictures.file_names[index]] = picture_grid(
+                [draw_marks(shown, marks) for marks in halves]
+            )
+        return drawn
+
+    def _truths(self, index: int, scale: float) -> list[Mark]:
+        truths, marks = self.pictures.truths, []
+        for row in np.flatnonzero(truths.image == index):
+            name, color = self._class(truths.classes[row])
+            if truths.ignore[row]:
+                name, color = "ignored", IGNORED_COLOR
+            marks.append(Mark(_scaled(truths.boxes[row], scale), name, color))
+        return marks
+
+    def _found(self, found: Found, index: int, scale: float, threshold: float) -> list[Mark]:
+        rows = np.flatnonzero((found.image == index) & (found.scores >= threshold))
+        marks = []
+        for row in rows[np.argsort(found.scores[rows], kind="stable")]:  # the best on top
+            name, color = self._class(found.classes[row])
+            text = f"{name} {found.scores[row]:.2f}"
+            marks.append(Mark(_scaled(found.boxes[row], scale), text, color))
+        return marks
+
+    def _class(self, index: int) -> tuple[str, tuple[int, int, int]]:
+        return self.class_names[index], class_color(int(index))
+
+
+def _spread(images: np.ndarray) -> list[int]:
+    """Return `EXAMPLES` of the pictures (N,), or all there are, evenly over their order."""
+    there = np.unique(images)
+    places = np.linspace(0, len(there) - 1, min(EXAMPLES, len(there)))
+    return there[places.round().astype(int)].tolist()
+
+
+def _scaled(box: np.ndarray, scale: float) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(corner) * scale for corner in box)
+    return x1, y1, x2, y2
