@@ -1,7 +1,12 @@
-"""Marks on a picture: boxes with labels that can be read at any size of the picture."""
+"""Marks on a picture: boxes with labels that can be read at any size of the picture.
+
+No label hides another: where all places are taken it is shortened, and at last left out. The
+colour still tells the class.
+"""
 
 import colorsys
 import math
+import statistics
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +21,15 @@ HUE_STEP = (math.sqrt(5) - 1) / 2
 # Saturation and value alternate too: neighbours in hue still differ.
 TONES = ((0.85, 1.0), (0.6, 1.0), (0.9, 0.8))
 IGNORED_COLOR: Color = (150, 150, 150)
+# Letters are this share of the picture's side, 13 px at 640x480, but less where boxes are small:
+# a fifth of their median side, so that a label covers little of its box's neighbours.
+LETTERS_OF_PICTURE = 1 / 42
+LETTERS_OF_BOX = 1 / 5
+# Never less than can be read, also when a large picture is shown a thousand pixels wide.
+MIN_LETTERS = 9
+MIN_LETTERS_OF_PICTURE = 1 / 120
+# Lines are as thick as strokes of letters twice as large.
+LINE_OF_LETTERS = 1 / 6.5
 
 
 def class_color(index: int) -> Color:
@@ -56,72 +70,84 @@ def _checked_image(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _fit_text(text: str, font: ImageFont.FreeTypeFont, limit: float) -> str:
-    """Shortens a label to `limit` pixels: first its score goes, then the end of its name."""
-    if font.getlength(text) <= limit:
-        return text
+def letter_size(picture: tuple[int, int], boxes: list[Rectangle]) -> int:
+    """Gives the size of letters in pixels for boxes on a picture of (width, height)."""
+    side = math.sqrt(picture[0] * picture[1])
+    size = side * LETTERS_OF_PICTURE
+    if boxes:
+        sides = [math.sqrt((x2 - x1) * (y2 - y1)) for x1, y1, x2, y2 in boxes]
+        size = min(size, statistics.median(sides) * LETTERS_OF_BOX)
+    return max(MIN_LETTERS, round(max(size, side * MIN_LETTERS_OF_PICTURE)))
+
+
+def _texts(text: str, font: ImageFont.FreeTypeFont, limit: float) -> list[str]:
+    """Gives a label and its shorter forms, all at most `limit` pixels: first its score goes."""
     name = text.rpartition(" ")[0] or text
-    if font.getlength(name) <= limit:
-        return name
-    while name and font.getlength(name + "…") > limit:
-        name = name[:-1]
-    return name + "…" if name else ""
+    short = name
+    while short and font.getlength(short + "…") > limit:
+        short = short[:-1]
+    fitting = [form for form in (text, name) if font.getlength(form) <= limit]
+    return fitting or ([short + "…"] if short else [])
 
 
-def _overlap(a: Rectangle, b: Rectangle) -> int:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0) * max(height, 0)
+def free_place(
+    box: Rectangle, size: tuple[int, int], *, picture: tuple[int, int], taken: np.ndarray
+) -> Rectangle | None:
+    """Finds where a label of `size` (w, h) hides no other, all of it inside `picture` (w, h).
 
-
-def _place_label(
-    box: Rectangle, size: tuple[int, int], *, picture: tuple[int, int], taken: list[Rectangle]
-) -> Rectangle:
-    """Finds where a label of `size` (w, h) hides least: all of it inside `picture` (w, h)."""
+    Args:
+        taken: (N, 4) int, the places of the labels so far.
+    """
     x1, y1, x2, y2 = box
     width, height = size
-    # In order of preference: above, below, inside; at the left end, then at the right one.
-    corners = [(x, y) for y in (y1 - height, y2, y1, y2 - height) for x in (x1, x2 - width)]
-    best, least = (0, 0, width, height), math.inf
-    for x, y in corners:
-        left = min(max(x, 0), max(picture[0] - width, 0))
-        top = min(max(y, 0), max(picture[1] - height, 0))
-        place = (left, top, left + width, top + height)
-        hidden = sum(_overlap(place, other) for other in taken)
-        if hidden < least:
-            best, least = place, hidden
-    return best
+    middle = (x1 + x2 - width) // 2
+    # In order of preference: above, below, inside; at the left end, the right one, between. Then
+    # beside the box.
+    corners = [(x, y) for y in (y1 - height, y2, y1, y2 - height) for x in (x1, x2 - width, middle)]
+    corners += [(x, y) for y in (y1, y2 - height, y2) for x in (x2, x1 - width)]
+    corners += [(x, y1 - height) for x in (x2, x1 - width)]
+    places = np.clip(corners, 0, np.maximum(np.subtract(picture, size), 0))
+    ends = places + size
+    left_or_above = ends[:, None, :] <= taken[None, :, :2]  # places, labels, (x, y)
+    right_or_below = places[:, None, :] >= taken[None, :, 2:]
+    apart = np.any(left_or_above | right_or_below, axis=2)
+    free = np.flatnonzero(np.all(apart, axis=1))
+    if not len(free):
+        return None
+    left, top = places[free[0]].tolist()
+    return left, top, left + width, top + height
 
 
 def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
-    """Draws marks in their order, later ones on top, and all labels above all boxes."""
+    """Draws marks in their order, later ones on top, and all labels above all boxes.
+
+    The later a mark, the earlier its label chooses a place; one that finds none is left out.
+    """
     height, width = _checked_image(image).shape[:2]
-    # Lines and letters grow with the picture: 2 px and 13 px high at 640x480.
-    side = math.sqrt(height * width)
-    line, letters = max(1, round(side / 280)), max(9, round(side / 42))
-    # Always FreeType where a size is given.
-    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=letters))
-    pad = max(1, letters // 6)
-    canvas = Image.fromarray(image)
-    pen = ImageDraw.Draw(canvas)
     boxes: list[Rectangle] = []
     for mark in marks:
         # Sorted and kept in the picture: Pillow refuses x2 < x1.
         x1, x2 = sorted(min(max(round(x), 0), width - 1) for x in mark.box[0::2])
         y1, y2 = sorted(min(max(round(y), 0), height - 1) for y in mark.box[1::2])
         boxes.append((x1, y1, x2, y2))
-        pen.rectangle(boxes[-1], outline=mark.color, width=line)
+    letters = letter_size((width, height), boxes)
+    canvas = Image.fromarray(image)
+    pen = ImageDraw.Draw(canvas)
+    for mark, box in zip(marks, boxes, strict=True):
+        pen.rectangle(box, outline=mark.color, width=max(1, round(letters * LINE_OF_LETTERS)))
+    # Always FreeType where a size is given.
+    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=letters))
+    pad = max(1, letters // 6)
     ascent, descent = font.getmetrics()
-    labels: list[tuple[Rectangle, str, Color]] = []
-    # The last marks matter most, so they choose their places first.
+    taken = np.zeros((0, 4), int)
     for mark, box in zip(reversed(marks), reversed(boxes), strict=True):
-        text = _fit_text(mark.text, font, width - 2 * pad)
-        if text:
+        for text in _texts(mark.text, font, width - 2 * pad):
             size = (math.ceil(font.getlength(text)) + 2 * pad, ascent + descent + pad)
-            taken = [place for place, _, _ in labels]
-            place = _place_label(box, size, picture=(width, height), taken=taken)
-            labels.append((place, text, mark.color))
-    for place, text, color in reversed(labels):
-        pen.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=color)
-        pen.text((place[0] + pad, place[1] + pad // 2), text, font=font, fill=text_color(color))
+            place = free_place(box, size, picture=(width, height), taken=taken)
+            if place is not None:
+                taken = np.concatenate([taken, [place]])
+                pen.rectangle((*place[:2], place[2] - 1, place[3] - 1), fill=mark.color)
+                spot, ink = (place[0] + pad, place[1] + pad // 2), text_color(mark.color)
+                pen.text(spot, text, font=font, fill=ink)
+                break
     return np.asarray(canvas)

@@ -3,7 +3,7 @@
 Shape letters: B images, G ground truths, N detections.
 """
 
-import csv
+import dataclasses
 import math
 from pathlib import Path
 
@@ -13,13 +13,16 @@ from PIL import Image
 from keras_retinanet.detections import Detections
 from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import atomic_path, atomic_write
+from keras_retinanet.files import atomic_path
 
 # A batch is drawn at most this wide and high, in pixels, and at most so many of its pictures,
 # this far apart.
 GRID_SIDE = 2048
 GRID_GAP = 4
 GRID_PICTURES = 16
+# Smaller pictures are enlarged to this long side, by a whole factor, where they are drawn for the
+# eye: labels of letters that can be read would hide all of a picture of 64 pixels.
+READABLE_SIDE = 320
 
 
 def draw_boxes(
@@ -40,7 +43,8 @@ def draw_boxes(
         scores: (N,) float 0..1; the highest is drawn on top. Without, the order given is kept.
 
     Returns:
-        (H, W, 3) uint8 RGB; lines and letters grow with the picture.
+        (H, W, 3) uint8 RGB; lines and letters grow with the picture, and shrink with the boxes.
+        A label that finds no place beside the others is shortened or left out, low scores first.
 
     Raises:
         ValueError: the picture has another shape or type.
@@ -75,6 +79,24 @@ def draw_detections(
         class_names=detections.class_names,
         scores=detections.scores[keep],
     )
+
+
+def readable(image: np.ndarray, detections: Detections) -> tuple[np.ndarray, Detections]:
+    """Enlarges a small picture and its detections, so that there is room for labels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        detections: those of `image`.
+
+    Returns:
+        Both, a whole number of times as large: at least `READABLE_SIDE` pixels on the long side.
+    """
+    factor = math.ceil(READABLE_SIDE / max(image.shape[:2]))
+    if factor == 1:
+        return image, detections
+    size = (image.shape[1] * factor, image.shape[0] * factor)
+    enlarged = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    return enlarged, dataclasses.replace(detections, boxes=detections.boxes * factor)
 
 
 def batch_picture(
@@ -133,64 +155,6 @@ def _grid_shape(count: int) -> tuple[int, int]:
     """Returns the columns and rows of a grid of `count` pictures."""
     columns = math.ceil(math.sqrt(count))
     return columns, math.ceil(count / columns)
-
-
-def _read_series(path: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Reads a CSV with a `step` column: column -> (steps, values) of its filled cells."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = [name for name in reader.fieldnames or () if name != "step"]
-            series: dict[str, tuple[list[float], list[float]]] = {n: ([], []) for n in names}
-            for row in reader:
-                for name in names:
-                    if row[name]:
-                        series[name][0].append(float(row["step"]))
-                        series[name][1].append(float(row[name]))
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"A history must be a CSV of numbers with a `step` column. Received: {path} with "
-            f"{type(error).__name__}: {error}. Give the metrics.csv of a run folder."
-        ) from error
-    return series
-
-
-def loss_curves(csv_path: str | Path, png_path: str | Path) -> None:
-    """Plots a run's losses over its steps, and below them its AP if it was evaluated.
-
-    Args:
-        csv_path: columns `step`, `loss`, `class_loss`, `box_loss`, and perhaps `AP` and `AP50`
-            (0..1); cells may be empty, other columns are passed over.
-        png_path: file to make or replace, in one step.
-
-    Raises:
-        UserError: the CSV cannot be read, or holds something else than numbers.
-    """
-    # Matplotlib takes a second to import and a cache to build: only who plots pays. Its Figure
-    # alone keeps no global state, and Agg needs no screen.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    series = {name: points for name, points in _read_series(Path(csv_path)).items() if points[0]}
-    panels = {"loss": ("loss", "class_loss", "box_loss"), "AP": ("AP", "AP50")}
-    shown = [title for title, names in panels.items() if any(name in series for name in names)]
-    figure = Figure(figsize=(8, 3.6 * max(1, len(shown))), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(max(1, len(shown)), 1, sharex=True, squeeze=False)[:, 0]
-    for title, axis in zip(shown, axes, strict=False):
-        for name in panels[title]:
-            if name in series:
-                steps, values = series[name]
-                axis.plot(steps, values, marker="o" if len(steps) < 40 else None, ms=3, label=name)
-        axis.set_ylabel(title)
-        axis.set_ylim(bottom=0, top=1 if title == "AP" else None)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    axes[-1].set_xlabel("step")
-    with atomic_write(png_path, "wb") as file:
-        figure.savefig(file, format="png")
 
 
 def save_picture(image: np.ndarray, path: str | Path) -> None:

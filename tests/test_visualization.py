@@ -1,19 +1,26 @@
-"""Drawing: where pixels change, that labels stay inside and readable, and the curves."""
+"""Drawing: where pixels change, that labels stay inside and readable."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_retinanet.detections import Detections
-from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks, text_color
-from keras_retinanet.errors import UserError
+from keras_retinanet.drawing import (
+    IGNORED_COLOR,
+    Mark,
+    class_color,
+    draw_marks,
+    free_place,
+    letter_size,
+    text_color,
+)
 from keras_retinanet.visualization import (
     GRID_GAP,
     GRID_SIDE,
     batch_picture,
     draw_boxes,
     draw_detections,
-    loss_curves,
+    readable,
 )
 
 GREY = np.full((200, 300, 3), 128, np.uint8)
@@ -94,6 +101,74 @@ def test_labels_of_stacked_boxes_do_not_hide_each_other():
     assert max(areas) < 1.2 * min(areas)
 
 
+def label_areas(drawn, colors):
+    return [int((drawn == color).all(axis=-1).sum()) for color in colors]
+
+
+def test_labels_of_a_crowd_never_overlap_and_the_best_keep_theirs(rng):
+    # 300 boxes in a small picture: not all labels can have a place.
+    image = np.full((240, 320, 3), 128, np.uint8)
+    corners = rng.uniform(0, 1, (300, 2)) * (260, 180)
+    boxes = np.concatenate([corners, corners + 40], axis=1)
+    drawn = draw_boxes(
+        image,
+        boxes,
+        classes=np.arange(300) % 2,
+        class_names=["cat", "dog"],
+        scores=np.linspace(0.999, 0.3, 300),
+    )
+    # The best box's label is whole, letters too, as if it were alone.
+    alone = draw_boxes(
+        image, boxes[:1], classes=np.array([0]), class_names=["cat"], scores=np.array([0.999])
+    )
+    label = (alone != 128).any(axis=-1)
+    x1, y1, x2, y2 = np.rint(boxes[0]).astype(int)
+    label[y1 : y2 + 1, x1 : x2 + 1] = False
+    assert label.sum() > 300
+    np.testing.assert_array_equal(drawn[label], alone[label])
+
+
+def test_a_free_place_hides_no_other_label(rng):
+    taken = np.zeros((0, 4), int)
+    missing = 0
+    for _ in range(200):
+        x, y = rng.integers(0, 500, 2).tolist()
+        place = free_place((x, y, x + 60, y + 40), (50, 14), picture=(600, 560), taken=taken)
+        if place is None:
+            missing += 1
+            continue
+        left, top, right, bottom = place
+        assert (right - left, bottom - top) == (50, 14)
+        assert 0 <= left and 0 <= top and right <= 600 and bottom <= 560
+        apart = (taken[:, 2:] <= [left, top]) | (taken[:, :2] >= [right, bottom])
+        assert apart.any(axis=1).all()
+        taken = np.concatenate([taken, [place]])
+    assert 0 < missing < 40
+
+
+@pytest.mark.parametrize(
+    ("picture", "box", "letters"),
+    [((640, 480), 100, 13), ((4000, 3000), 600, 82), ((2000, 2000), 100, 20), ((64, 64), 10, 9)],
+)
+def test_letters_fit_the_picture_and_the_boxes(picture, box, letters):
+    assert letter_size(picture, [(0, 0, box, box)] * 3) == letters
+    # Of thousands of specks in a large picture some letters can still be read.
+    assert letter_size((4000, 4000), [(0, 0, 8, 8)]) == 33
+
+
+def test_small_pictures_are_enlarged_for_the_eye():
+    image = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    shown = Detections(np.float32([[4, 8, 20, 30]]), np.float32([0.9]), np.array([0]), ["cell"])
+    larger, moved = readable(image, shown)
+    assert larger.shape == (240, 320, 3)
+    np.testing.assert_array_equal(moved.boxes, [[20, 40, 100, 150]])
+    drawn = draw_detections(larger, moved)
+    # The label is whole and covers a small part of the box.
+    assert 100 < label_areas(drawn[:40], [class_color(0)])[0] < 1200
+    same, unmoved = readable(GREY.repeat(2, 1), shown)
+    assert same.shape == (200, 600, 3) and unmoved is shown
+
+
 def test_colors_are_stable_and_differ():
     colors = [class_color(index) for index in range(80)]
     assert colors == [class_color(index) for index in range(80)]
@@ -143,35 +218,3 @@ def test_batch_picture_is_bounded():
     assert max(grid.shape) <= GRID_SIDE + 3 * GRID_GAP
     # 16 of the 20 pictures, 4 by 4, each thrice as wide as high.
     assert grid.shape[:2] == (4 * 170 + 3 * GRID_GAP, 4 * 512 + 3 * GRID_GAP)
-
-
-def test_loss_curves(tmp_path):
-    history, plot = tmp_path / "history.csv", tmp_path / "curve.png"
-    header = "step,loss,class_loss,box_loss,learning_rate,AP,AP50\n"
-    history.write_text(header + "10,2.0,1.2,0.8,0.01,,\n20,1.5,0.9,0.6,0.01,0.3,0.6\n")
-    loss_curves(history, plot)
-    both = read(plot)
-    history.write_text("step,loss,class_loss,box_loss\n10,2.0,1.2,0.8\n20,1.5,0.9,0.6\n")
-    loss_curves(history, plot)
-    losses = read(plot)
-    assert both.shape == (2 * losses.shape[0], losses.shape[1], 3)
-    # Three coloured lines cross the picture: hundreds of columns, far from grey.
-    coloured = np.ptp(losses.astype(int), axis=2) > 60
-    assert coloured.any(axis=0).sum() > losses.shape[1] / 2
-    assert np.median(coloured.sum(axis=0)[coloured.any(axis=0)]) >= 3
-    history.write_text("step,loss\n")
-    loss_curves(history, plot)
-    assert not (np.ptp(read(plot).astype(int), axis=2) > 60).any()
-
-
-@pytest.mark.parametrize("content", ["loss\n1.0\n", "step,loss\n1,high\n", "step,loss\n,1.0\n"])
-def test_bad_history(tmp_path, content):
-    (tmp_path / "history.csv").write_text(content)
-    with pytest.raises(UserError, match="CSV of numbers with a `step` column"):
-        loss_curves(tmp_path / "history.csv", tmp_path / "curve.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
-
-
-def test_missing_history(tmp_path):
-    with pytest.raises(UserError, match="Cannot read"):
-        loss_curves(tmp_path / "none.csv", tmp_path / "curve.png")

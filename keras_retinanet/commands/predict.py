@@ -1,9 +1,11 @@
-"""Detect objects in pictures: draws them, and writes JSON and CSV.
+"""Detect objects in pictures and videos: draws them, and writes JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
     keras_retinanet predict photos/ 'more/*.png' --model best.keras --threshold .3
     keras_retinanet predict photo.jpg --model model.tflite
+    keras_retinanet predict satellite.png --tile 800 --overlap .2
+    keras_retinanet predict street.mp4 --tta
 """
 
 import glob
@@ -11,8 +13,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from keras_retinanet.commands.common import (
     add_model_argument,
@@ -20,18 +24,27 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     run_config,
 )
-from keras_retinanet.config import Config
+from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
+from keras_retinanet.config import Config, PredictConfig
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
 
-# What a folder is searched for; a file named outright may have any suffix.
+if TYPE_CHECKING:
+    from keras_retinanet.detections import Detections
+
+# What a folder is searched for, beside videos; a file named outright may have any suffix.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+# The rows of all pictures; no video's take their names.
+ROWS = ("detections.json", "detections.csv")
+# A video's count of frames is often an estimate; so much less than it says is told.
+FRAMES_MISSED = 2
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
-    add("images", nargs="+", metavar="IMAGE|FOLDER|GLOB", help="pictures")
+    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="pictures and videos")
     add_model_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
     add(
@@ -41,53 +54,114 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="apply: turn pictures as their EXIF says; boxes are then of the turned ones",
     )
     add("--threshold", type=float, metavar="S", help="least score of a drawn box (.5)")
+    add_pass_arguments(parser)
 
 
 def run(args: Namespace) -> int:
-    """Write a drawn copy of each picture, detections.json and detections.csv."""
+    """Write a drawn copy of each picture and video, and the detections as JSON and CSV."""
     paths = find_pictures(args.images)
+    check_passes(args)
     model_path = find_model(args.model)
     config = run_config(model_path) or Config()
     if args.threshold is not None:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
 
     import_tensorflow()
-    from keras_retinanet.evaluation import coco_results, write_coco_json, write_csv
     from keras_retinanet.exporting.exported import load_detector
-    from keras_retinanet.visualization import draw_detections, save_picture
 
-    model, out = load_detector(model_path), Path(args.out)
-    targets = drawing_paths(paths, out)
-    rows, found = [], []
-    for batch in _batches(_readable(paths, args.exif), config.predict.batch_size):
-        results = model.detect([image for _, image in batch], batch_size=len(batch))
-        for (number, image), detections in zip(batch, results, strict=True):
-            drawn = draw_detections(image, detections, threshold=config.predict.draw_threshold)
-            save_picture(drawn, targets[number])
-            category_ids = np.take(model.class_ids, detections.classes)
-            for row in coco_results(
-                detections.boxes,
-                detections.scores,
-                category_ids=category_ids,
-                image_id=number + 1,
-            ):
-                rows.append({**row, "file_name": str(paths[number])})
-            found.append((paths[number], detections))
-    if not found:
-        raise UserError(f"None of {len(paths)} pictures could be read.")
-    write_coco_json(rows, out / "detections.json")
-    write_csv(found, out / "detections.csv")
-    print(f"{len(rows)} detections in {len(found)} of {len(paths)} pictures by {model_path}")
-    print(f"Pictures, detections.json and detections.csv are in {out}/")
+    model, out = with_passes(load_detector(model_path), args), Path(args.out)
+    targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
+    videos = [path for path in paths if is_video(path)]
+    pictures = [path for path in paths if not is_video(path)]
+    count, rows = _predict_pictures(model, pictures, targets, args=args, config=config.predict)
+    for path in videos:
+        found = _predict_video(model, path, targets[path], config.predict)
+        count, rows = count + (found is not None), rows + (found or 0)
+    if not count:
+        raise UserError(f"None of {len(paths)} {_kinds(pictures, videos)} could be read.")
+    print(
+        f"{rows} detections in {count} of {len(paths)} {_kinds(pictures, videos)} by {model_path}"
+    )
+    names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]
+    print(f"{', '.join(names[:-1])} and {names[-1]} are in {out}/")
     return 0
+
+
+def _kinds(pictures: list[Path], videos: list[Path]) -> str:
+    kinds = [("pictures", pictures), ("videos", videos)]
+    return " and ".join(name for name, paths in kinds if paths)
+
+
+def _predict_pictures(
+    model: Any,
+    paths: list[Path],
+    targets: dict[Path, Path],
+    *,
+    args: Namespace,
+    config: PredictConfig,
+) -> tuple[int, int]:
+    """Return how many pictures could be read, and how many rows were written of them."""
+    from keras_retinanet.evaluation import coco_results, write_coco_json, write_csv
+    from keras_retinanet.visualization import draw_detections, readable, save_picture
+
+    rows: list[dict[str, Any]] = []
+    found: list[tuple[Path, Detections]] = []
+    with tqdm(total=len(paths), desc="predict", unit="picture", disable=not paths) as bar:
+        for batch in _batches(_readable(paths, args.exif), config.batch_size):
+            results = model.detect([image for _, image in batch], batch_size=config.batch_size)
+            for (number, image), detections in zip(batch, results, strict=True):
+                drawn = draw_detections(
+                    *readable(image, detections), threshold=config.draw_threshold
+                )
+                save_picture(drawn, targets[paths[number]])
+                category_ids = np.take(model.class_ids, detections.classes)
+                for row in coco_results(
+                    detections.boxes,
+                    detections.scores,
+                    category_ids=category_ids,
+                    image_id=number + 1,
+                ):
+                    rows.append({**row, "file_name": str(paths[number])})
+                found.append((paths[number], detections))
+            bar.update(batch[-1][0] + 1 - bar.n)
+    if found:
+        folder = next(iter(targets.values())).parent
+        write_coco_json(rows, folder / ROWS[0])
+        write_csv(found, folder / ROWS[1])
+    return len(found), len(rows)
+
+
+def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) -> int | None:
+    """Return how many rows were written of a video; None, said, if it cannot be read."""
+    from keras_retinanet.videos import annotate_video
+
+    try:
+        figures = annotate_video(
+            model, path, target, threshold=config.draw_threshold, batch_size=config.batch_size
+        )
+    except (UserError, OSError) as error:
+        _say(f"skipped {path}: {error}")
+        return None
+    if figures.frames + FRAMES_MISSED < figures.stated:
+        _say(f"{path}: {figures.frames} of {figures.stated} frames could be read.")
+    return figures.detections
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)  # above a bar, not across it
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file goes by a video's name."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def find_pictures(words: Sequence[str]) -> list[Path]:
     """Return the files that words of the command line mean, each once.
 
     Args:
-        words: each a file; a folder, whose pictures are taken in the order of their names; or a
-            pattern with `*`, `?` or `**`.
+        words: each a file; a folder, whose pictures and videos are taken in the order of their
+            names; or a pattern with `*`, `?` or `**`.
 
     Raises:
         UserError: a word means no file.
@@ -98,31 +172,35 @@ def find_pictures(words: Sequence[str]) -> list[Path]:
         if path.is_file():
             files = [path]
         elif path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            files = sorted(
+                p for p in path.iterdir() if p.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
+            )
         else:
             files = sorted(p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file())
         if not files:
             raise UserError(
-                f"Expected a picture, a folder of pictures or a pattern. Received: {word}."
+                f"Expected a picture, a video, a folder of them or a pattern. Received: {word}."
             )
         paths += files
     return list(dict.fromkeys(paths))
 
 
 def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Return where to draw each picture: `<out>/<stem>.jpg`, numbered where that is taken.
+    """Return where to draw each file: `<out>/<stem>.jpg` or .mp4, numbered where that is taken.
 
-    Taken are the pictures themselves too: predicting into their own folder overwrites none.
+    Taken are the files themselves too: predicting into their own folder overwrites none. A video's
+    rows go by its drawn copy's name, so these must be free as well.
     """
-    taken = {path.resolve() for path in paths}
+    taken = {path.resolve() for path in paths} | {(out / name).resolve() for name in ROWS}
     targets = []
     for path in paths:
-        target, count = out / f"{path.stem}.jpg", 1
-        while target.resolve() in taken:
+        suffixes, count = ((".mp4", ".json", ".csv") if is_video(path) else (".jpg",)), 1
+        files = [out / f"{path.stem}{suffix}" for suffix in suffixes]
+        while taken & {file.resolve() for file in files}:
             count += 1
-            target = out / f"{path.stem}_{count}.jpg"
-        taken.add(target.resolve())
-        targets.append(target)
+            files = [out / f"{path.stem}_{count}{suffix}" for suffix in suffixes]
+        taken |= {file.resolve() for file in files}
+        targets.append(files[0])
     return targets
 
 
@@ -141,13 +219,12 @@ def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarra
             encoded = path.read_bytes()
             image, turned = decode_image(encoded), orientation(encoded)
         except (UserError, OSError) as error:
-            print(f"skipped {path}: {error}", file=sys.stderr)
+            _say(f"skipped {path}: {error}")
             continue
         if turned != 1 and exif == "stored":
-            print(
+            _say(
                 f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "
-                "stored. --exif apply turns it.",
-                file=sys.stderr,
+                "stored. --exif apply turns it."
             )
         yield number, turn_image(image, turned) if exif == "apply" else image
 

@@ -1,0 +1,76 @@
+"""Flags of `predict` and `evaluate`: in how many passes a picture is seen."""
+
+import argparse
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from keras_retinanet.errors import UserError
+
+# The attributes of a Namespace that `check_passes` and `with_passes` read.
+PASS_FLAGS = ("tile", "overlap", "tiles_alone", "tta", "scales")
+DEFAULT_OVERLAP = 0.2
+
+
+def add_pass_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of tiles and of test-time augmentation."""
+    add = parser.add_argument_group("passes over a picture").add_argument
+    add("--tile", type=int, metavar="PX", help="see larger pictures in tiles of this side too")
+    add(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help=f"least overlap of tiles, more than most objects ({DEFAULT_OVERLAP:g} of a tile)",
+    )
+    add(
+        "--tiles_alone",
+        action="store_true",
+        help="with --tile: no pass over the whole picture, for none is larger than the overlap",
+    )
+    add("--tta", action="store_true", help="average with the mirror image, and with --scales")
+    add(
+        "--scales",
+        type=scales,
+        metavar="A,B",
+        help="average over these sizes of the network input (1,1.25 with --tta)",
+    )
+
+
+def scales(text: str) -> tuple[float, ...]:
+    """Parse "A,B,...", factors of the network input."""
+    try:
+        factors = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        factors = ()
+    if not factors or len(set(factors)) < len(factors):
+        raise argparse.ArgumentTypeError(
+            f"expected different factors, such as .8,1,1.25. Received: {text!r}"
+        )
+    return factors
+
+
+def check_passes(args: Namespace) -> None:
+    """Raise a UserError for flags that mean nothing together; before anything slow is done."""
+    given = [flag for flag in ("overlap", "tiles_alone") if getattr(args, flag)]
+    if given and args.tile is None:
+        raise UserError(f"Expected --{given[0]} with --tile. Received: no --tile.")
+
+
+def with_passes(model: Any, args: Namespace) -> Any:
+    """Return `model`, or what makes several passes of it, as the flags ask.
+
+    Args:
+        model: a RetinaNet or an exported file.
+        args: with `PASS_FLAGS`; of a tile too, the mirror image and other sizes are seen.
+
+    Raises:
+        UserError: a value out of range, or a scale that the file cannot have.
+    """
+    from keras_retinanet.test_time import with_test_time
+    from keras_retinanet.tiling import with_tiles
+
+    if args.tta or args.scales:
+        model = with_test_time(model, scales=args.scales, flip=args.tta)
+    if args.tile is not None:
+        overlap = DEFAULT_OVERLAP if args.overlap is None else args.overlap
+        model = with_tiles(model, tile=args.tile, overlap=overlap, whole=not args.tiles_alone)
+    return model

@@ -1,0 +1,49 @@
+"""Detectors made of another one, which see a picture several times: in tiles, mirrored, resized."""
+
+import abc
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.detections import Detections
+
+
+class ComposedDetector(abc.ABC):
+    """What several passes of `inner` find, with the public attributes of a `RetinaNet`.
+
+    `prepare`, `infer` and `finish` are what the evaluation asks of a detector of whole pictures.
+
+    Args:
+        inner: a RetinaNet, an exported file, or another of these.
+    """
+
+    takes_batches = True
+
+    def __init__(self, inner: Any):
+        self.inner = inner
+        self.config, self.preprocessing = inner.config, inner.preprocessing
+        self.class_names, self.class_ids = inner.class_names, inner.class_ids
+        self.metadata = inner.metadata
+
+    @abc.abstractmethod
+    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+        """Find objects in pictures of any sizes; as `RetinaNet.detect`."""
+
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return a uint8 RGB picture (H, W, 3) as it is, and its (height, width)."""
+        return image, image.shape[:2]
+
+    def infer(self, inputs: np.ndarray) -> dict[str, list[Detections]]:
+        """Return what is found in pictures (B, H, W, 3) of one size."""
+        return {"found": self.detect(list(inputs), batch_size=len(inputs))}
+
+    def finish(
+        self, outputs: dict[str, Any], row: int, size: Any, original_size: Any
+    ) -> Detections:
+        """Return what was found in picture `row`."""
+        return outputs["found"][row]
+
+
+def picture_list(images) -> list[np.ndarray]:
+    """Return one picture (H, W, 3), or several, as a list."""
+    return [images] if getattr(images, "ndim", 0) == 3 else list(images)

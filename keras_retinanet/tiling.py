@@ -1,0 +1,183 @@
+"""Large pictures in overlapping tiles: small objects keep their pixels, seams leave no trace.
+
+Shape letters: T tiles, N detections.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.composed import ComposedDetector, picture_list
+from keras_retinanet.detections import Detections
+from keras_retinanet.errors import UserError
+from keras_retinanet.merging import overlaps
+from keras_retinanet.model import check_picture
+
+# Smaller tiles hold no object; more overlap gives thousands of tiles.
+MIN_TILE = 32
+MAX_OVERLAP = 0.9
+# A box that ends this close to a tile's edge, as a share of the tile, is taken to be cut by it.
+CUT_MARGIN = 0.01
+# What is cut is dropped if this share of it lies in a better box of its class.
+COVERED = 0.7
+
+
+def tile_windows(height: int, width: int, *, tile: int, overlap: float) -> np.ndarray:
+    """Returns the tiles of a picture: evenly spread, all of one size, up to every border.
+
+    Args:
+        height, width: of the picture in pixels.
+        tile: side of a tile in pixels; a shorter side of the picture is taken whole.
+        overlap: the least share of a tile that it has in common with the next one, 0 to .9.
+
+    Returns:
+        (T, 4) int64 xyxy in pixels, row by row.
+
+    Raises:
+        UserError: a tile or an overlap out of range.
+    """
+    if not tile >= MIN_TILE:
+        raise UserError(f"Expected tiles of at least {MIN_TILE} pixels. Received: tile={tile}.")
+    if not 0 <= overlap <= MAX_OVERLAP:
+        raise UserError(
+            f"Expected tiles that overlap by 0 to {MAX_OVERLAP} of their side. "
+            f"Received: overlap={overlap}."
+        )
+    tops, lefts = (_starts(side, tile, overlap) for side in (height, width))
+    return np.array(
+        [
+            (left, top, left + min(tile, width), top + min(tile, height))
+            for top in tops
+            for left in lefts
+        ]
+    )
+
+
+def _starts(side: int, tile: int, overlap: float) -> list[int]:
+    if side <= tile:
+        return [0]
+    step = max(1, tile - math.ceil(tile * overlap))
+    count = math.ceil((side - tile) / step) + 1
+    return [round(start) for start in np.linspace(0, side - tile, count)]
+
+
+def merge_tiles(
+    found: Sequence[Detections],
+    windows: np.ndarray,
+    *,
+    size: tuple[int, int],
+    iou: float,
+) -> Detections:
+    """Joins what was found in the tiles of one picture, by greedy suppression in each class.
+
+    The boxes that no seam cuts have their turn first, the best first; then the cut ones. A box is
+    dropped if one chosen before overlaps it by more than `iou`; a cut one also if it lies mostly
+    within one of another tile: the rest of its object is there.
+
+    Args:
+        found: of each tile, boxes in pixels of the tile.
+        windows: (T, 4) the tiles, xyxy in pixels of the picture; the whole picture may be one.
+        size: (height, width) of the picture.
+        iou: as for non-maximum suppression.
+
+    Returns:
+        Detections in pixels of the picture, best first.
+    """
+    boxes = np.concatenate(
+        [part.boxes + np.tile(window[:2], 2) for part, window in zip(found, windows, strict=True)]
+    ).astype(np.float64)
+    scores = np.concatenate([part.scores for part in found])
+    classes = np.concatenate([part.classes for part in found])
+    tiles = np.repeat(np.arange(len(windows)), [len(part) for part in found])
+    is_cut = cut_by_seams(boxes, windows[tiles], size)
+    order = np.lexsort((-scores, is_cut))
+    chosen: list[int] = []
+    for class_id in np.unique(classes):
+        waiting = order[classes[order] == class_id]
+        while len(waiting):
+            first, waiting = waiting[0], waiting[1:]
+            chosen.append(first)
+            shared, covered = overlaps(boxes[first], boxes[waiting])
+            part = is_cut[waiting] & (tiles[waiting] != tiles[first]) & (covered >= COVERED)
+            waiting = waiting[~(part | (shared > iou))]
+    rows = np.array(sorted(chosen), np.int64)
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    return Detections(
+        boxes[rows].astype(np.float32), scores[rows], classes[rows], found[0].class_names
+    )
+
+
+def cut_by_seams(boxes: np.ndarray, tiles: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns which boxes end at a seam: (N,) bool.
+
+    Args:
+        boxes: (N, 4) float xyxy in pixels of the picture.
+        tiles: (N, 4) the tile that each is from.
+        size: (height, width) of the picture, whose own borders are no seams.
+    """
+    height, width = size
+    margins = np.maximum(1.0, CUT_MARGIN * np.tile(tiles[:, 2:] - tiles[:, :2], 2))
+    is_seam = tiles != np.array([0, 0, width, height])
+    return ((np.abs(boxes - tiles) <= margins) & is_seam).any(axis=1)
+
+
+class Tiled(ComposedDetector):
+    """Passes over the tiles of a picture, and over all of it at once; see `with_tiles`."""
+
+    def __init__(self, inner: Any, *, tile: int, overlap: float, whole: bool):
+        super().__init__(inner)
+        self.tile, self.overlap, self.whole = tile, overlap, whole
+
+    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+        """Find objects in pictures of any sizes; as `RetinaNet.detect`, `batch_size` tiles at once.
+
+        A picture may give more than `max_detections`, which bounds each tile.
+        """
+        images = picture_list(images)
+        for index, image in enumerate(images):
+            check_picture(image, index)
+        return [self._detect(image, batch_size) for image in images]
+
+    def _detect(self, image, batch_size):
+        height, width = image.shape[:2]
+        windows = tile_windows(height, width, tile=self.tile, overlap=self.overlap)
+        crops = [image[top:bottom, left:right] for left, top, right, bottom in windows]
+        found: list[Detections] = []
+        for start in range(0, len(crops), batch_size):
+            found += self.inner.detect(crops[start : start + batch_size], batch_size=batch_size)
+        if len(windows) == 1:
+            return found[0]
+        if self.whole:
+            # What is smaller than the overlap is whole in some tile, and seen better there.
+            windows = np.concatenate([windows, [(0, 0, width, height)]])
+            found.append(longer_than(self.overlap * self.tile, self.inner.detect(image)[0]))
+        iou = self.config.detections.nms_iou
+        return merge_tiles(found, windows, size=(height, width), iou=iou)
+
+
+def longer_than(pixels: float, found: Detections) -> Detections:
+    """Returns the detections whose longer side is more than `pixels`."""
+    keep = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1) > pixels
+    return dataclasses.replace(
+        found, boxes=found.boxes[keep], scores=found.scores[keep], classes=found.classes[keep]
+    )
+
+
+def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = True) -> Tiled:
+    """Return a detector that sees pictures larger than `tile` pixels in tiles, and once whole.
+
+    Args:
+        model: a RetinaNet, an exported file, or what `with_test_time` gave.
+        tile: side of a tile in pixels of the picture, which the model resizes as any picture.
+        overlap: the least share of a tile that it has in common with the next; an object smaller
+            than that is never cut in all tiles.
+        whole: a pass over the resized picture too, for objects larger than that.
+
+    Raises:
+        UserError: a tile or an overlap out of range.
+    """
+    tile_windows(1, 1, tile=tile, overlap=overlap)  # refuses now what it would refuse later
+    return Tiled(model, tile=tile, overlap=overlap, whole=whole)

@@ -1,0 +1,77 @@
+"""The flags of tiles and test-time augmentation."""
+
+from argparse import ArgumentParser
+
+import numpy as np
+import pytest
+from exporting_cases import blobs, small_model
+
+from keras_retinanet import cli
+from keras_retinanet.commands.passes import (
+    PASS_FLAGS,
+    add_pass_arguments,
+    check_passes,
+    with_passes,
+)
+from keras_retinanet.errors import UserError
+
+
+def parsed(words):
+    parser = ArgumentParser()
+    add_pass_arguments(parser)
+    return parser.parse_args(words.split())
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+def test_without_flags_the_model_is_as_it_is(model):
+    args = parsed("")
+    assert set(vars(args)) == set(PASS_FLAGS)
+    check_passes(args)
+    assert with_passes(model, args) is model
+
+
+def test_flags_make_passes(model):
+    tiled = with_passes(model, parsed("--tile 64 --overlap .5 --tiles_alone"))
+    assert (tiled.tile, tiled.overlap, tiled.whole, tiled.inner) == (64, 0.5, False, model)
+    augmented = with_passes(model, parsed("--tta"))
+    assert augmented.views == [(1, False), (1.25, False), (1, True), (1.25, True)]
+    assert with_passes(model, parsed("--scales 1,1.5")).views == [(1, False), (1.5, False)]
+    both = with_passes(model, parsed("--tile 80 --tta --scales .8"))
+    assert (both.overlap, both.whole, both.inner.views) == (0.2, True, [(0.8, False), (0.8, True)])
+    (found,) = both.detect(blobs(100, 120))
+    assert len(found) > 5
+    assert np.all(found.boxes[:, 2:] <= [120.01, 100.01])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--overlap .3", "Expected --overlap with --tile"),
+        ("--tiles_alone", "Expected --tiles_alone with --tile"),
+        ("--tile 8", "Received: tile=8"),
+        ("--tile 64 --overlap 1", "Received: overlap=1"),
+        ("--scales 9", "Received: 9"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(words, message, model):
+    args = parsed(words)
+
+    def passes():
+        check_passes(args)
+        return with_passes(model, args)
+
+    with pytest.raises(UserError, match=message) as caught:
+        passes()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1,x", "", "1,1"])
+def test_scales_are_different_numbers(text, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.build_parser().parse_args(["predict", "a.jpg", "--scales", text])
+    assert caught.value.code == 2
+    assert "expected different factors, such as .8,1,1.25" in capsys.readouterr().err
