@@ -1,11 +1,16 @@
-"""Score a model, an exported file, or a file of detections, with COCO's twelve figures.
+"""Score a model, an exported file, or a file of detections: figures, errors, a report page.
 
 Examples:
     keras_retinanet evaluate voc --data_dir bccd --split test
-    keras_retinanet evaluate voc --data_dir bccd --split test --model model.tflite
+    keras_retinanet evaluate voc --data_dir bccd --model model.tflite --report report.html
+    keras_retinanet evaluate coco --data_dir coco --out found.json --workers 4
     keras_retinanet evaluate coco --annotations instances.json --detections results.json
 """
 
+import argparse
+import json
+import math
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,22 +24,31 @@ from keras_retinanet.commands.common import (
     run_config,
     with_source,
 )
+from keras_retinanet.commands.detecting import JOURNAL_SUFFIX, Task, detected
+from keras_retinanet.commands.figures import write_figures, write_tables
+from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
+    from keras_retinanet.evaluation.runner import DetectorRun
     from keras_retinanet.exporting.detectors import ExportedDetector
     from keras_retinanet.model import RetinaNet
 
 # How many pictures --pictures draws, the first of the split.
 DRAWN = 12
+# Those of evaluation.coco_figures, which --help must not wait for.
+ENGINES = ("auto", "hotcoco", "pycocotools")
 
 # Flag -> key of the configuration.
 EVALUATE_KEYS = {"split": "evaluate.split", "batch_size": "evaluate.batch_size"}
 # Those that mean nothing where a results file is scored.
-MODEL_FLAGS = "data_dir name images classes model split batch_size out pictures".split()
+MODEL_FLAGS = "data_dir name images classes model split batch_size out report pictures".split()
+MODEL_FLAGS += ["limit", "workers", *PASS_FLAGS]
+# Files with figures, which a split without annotations has none for.
+FIGURE_FLAGS = ("json", "csv", "report")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -44,52 +58,90 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--split", help="split to score on (default: the validation part)")
     add("--batch_size", type=int, metavar="B", help="pictures at a time; changes no figure")
+    add("--limit", type=_count, metavar="N", help="the first N pictures of the split alone")
+    add("--workers", type=_count, metavar="N", help="processes that share the pictures (1)")
+    add("--engine", choices=ENGINES, default="auto", help="what computes COCO's figures (auto)")
     add("--detections", metavar="FILE", help="score this results file, without a model")
     add("--out", metavar="FILE", help="write the detections as COCO results JSON")
+    add("--json", metavar="FILE", help="write all figures; `report` compares such files")
+    add("--csv", metavar="FILE", help="write the figures of each class")
+    add("--report", metavar="FILE", help="write a page with figures, curves, errors and pictures")
     add("--pictures", metavar="DIR", help=f"draw the detections of {DRAWN} pictures there")
+    add_pass_arguments(parser)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on. Received: {text!r}")
+    return int(text)
 
 
 def run(args: Namespace) -> int:
-    """Print the twelve figures, or write the detections of a split without annotations."""
+    """Print the figures, or write the detections of a split without annotations.
+
+    A call that is killed goes on where it stood when it is given again: what was found lies beside
+    the first file that it writes, or in the model's run folder.
+    """
     if args.detections:
         return _score_file(args)
+    check_passes(args)
     path = find_model(args.model)
     trained = run_config(path)
     config = config_from_args(args, trained)
-
     import_tensorflow()
-    from keras_retinanet.evaluation import (
-        coco_metrics,
-        format_metrics,
-        ground_truth,
-        write_coco_json,
-    )
-    from keras_retinanet.evaluation.runner import run_detector
-    from keras_retinanet.exporting.exported import load_detector
+    passes = Namespace(**{flag: getattr(args, flag) for flag in PASS_FLAGS})
+    task = Task(path, config, trained, passes=passes, limit=args.limit)
+    dataset = task.dataset()
+    _check_annotations(args, dataset)
+    first = "the first " if args.limit else ""
+    print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} pictures")
+    with detected(
+        task, dataset, journal=_journal(args, path, trained), workers=args.workers or 1
+    ) as found:
+        if found.unreadable:
+            print(f"{len(found.unreadable)} could not be read: {', '.join(found.unreadable)}")
+        _write_detections(args.out, dataset, found)
+        if dataset.has_annotations:
+            write_figures(args, task, dataset, found)
+        if args.pictures:
+            _draw(task.detector(), dataset, Path(args.pictures), config.predict.draw_threshold)
+    if not math.isnan(found.ms_per_picture):
+        print(f"Median {found.ms_per_picture:.1f} ms per picture")
+    return 0
 
-    dataset = load_split(config, trained)
-    print(f"{path} on {dataset.name}, {dataset.split}: {len(dataset.records)} pictures")
-    model = load_detector(path)
-    detected = run_detector(model, dataset, batch_size=config.evaluate.batch_size)
-    if detected.unreadable:
-        print(f"{len(detected.unreadable)} could not be read: {', '.join(detected.unreadable)}")
-    out = args.out
+
+def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
+    given = [f"--{flag}" for flag in FIGURE_FLAGS if getattr(args, flag)]
+    if given and not dataset.has_annotations:
+        raise UserError(
+            f"Expected a split with annotations for {', '.join(given)}. Received: {dataset.name}, "
+            f"{dataset.split}, which has none. Write its detections with --out alone."
+        )
+
+
+def _journal(args: Namespace, model: Path, trained: Config | None) -> Path | None:
+    """Return where to keep what is found until the results are written; None: nowhere."""
+    for file in (args.out, args.json, args.csv, args.report):
+        if file:
+            return Path(file + JOURNAL_SUFFIX)
+    if trained is not None and os.access(model.parent, os.W_OK):
+        return model.parent / f"evaluation{JOURNAL_SUFFIX}"
+    return None
+
+
+def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun") -> None:
+    from keras_retinanet.evaluation import write_coco_json
+
     if not dataset.has_annotations:
         out = out or f"detections_{dataset.split}_results.json"
         print("This split has no annotations to score with: its server takes the file.")
     if out:
-        write_coco_json(detected.detections, out)
-        print(f"Wrote {len(detected.detections)} detections to {out}")
-    if args.pictures:
-        _draw(model, dataset, Path(args.pictures), config.predict.draw_threshold)
-    if dataset.has_annotations:
-        print(format_metrics(coco_metrics(ground_truth(dataset), detected.detections)))
-    print(f"Median {detected.ms_per_picture:.1f} ms per picture")
-    return 0
+        write_coco_json(found.detections, out)
+        print(f"Wrote {len(found.found.scores):,} detections to {out}")
 
 
 def _score_file(args: Namespace) -> int:
-    given = [flag for flag in MODEL_FLAGS if getattr(args, flag) is not None]
+    given = [flag for flag in MODEL_FLAGS if getattr(args, flag) not in (None, False)]
     if given or not args.annotations:
         raise UserError(
             "Expected --detections with --annotations alone: no model and no pictures are read. "
@@ -97,8 +149,18 @@ def _score_file(args: Namespace) -> int:
         )
     import_tensorflow()
     from keras_retinanet.evaluation import format_metrics, score_files
+    from keras_retinanet.evaluation.report import analyse
+    from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 
     print(format_metrics(score_files(args.annotations, args.detections)))
+    if args.json or args.csv:
+        contents = [
+            json.loads(Path(file).read_text(encoding="utf-8"))
+            for file in (args.annotations, args.detections)
+        ]
+        pictures = set_from_annotations(contents[0])
+        analysis = analyse(pictures, found_from_results(contents[1], pictures), engine=args.engine)
+        write_tables(args, analysis.summary, analysis=analysis)
     return 0
 
 
@@ -116,17 +178,6 @@ def config_from_args(args: Namespace, trained: Config | None) -> Config:
         )
     config = with_source(trained or Config(), args)
     return with_overrides(config, flag_overrides(args, EVALUATE_KEYS))
-
-
-def load_split(config: Config, trained: Config | None) -> "Dataset":
-    """Return the split that is asked for; by default the one that training selects on."""
-    from keras_retinanet.data import load_dataset
-
-    split = config.evaluate.split
-    same = trained is not None and trained.data == config.data
-    if split is None and same and config.data.annotations and config.data.val_split != "none":
-        split = "val"  # a file of the user's is scored whole, but for what was trained on
-    return load_dataset(config.data, split, seed=config.train.seed)
 
 
 def _draw(

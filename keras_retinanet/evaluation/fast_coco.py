@@ -9,6 +9,7 @@ slowest, and a last bit off.
 """
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 
@@ -43,4 +44,5 @@ def fast_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
     evaluation = COCOeval(annotations, annotations.load_res(rows), "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
-    return CocoTables(*(np.asarray(evaluation.eval[name]) for name in CocoTables._fields))
+    tables: Any = evaluation.eval
+    return CocoTables(*(np.asarray(tables[name]) for name in CocoTables._fields))

@@ -47,7 +47,7 @@ class Pass(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A picture that waits for its batch: the index of its record, and its size before and after `prepare`."""
+    """A picture that waits for its batch: its record, and its size after and before `prepare`."""
 
     record: int
     inputs: np.ndarray

@@ -4,24 +4,29 @@ Shape letters: B images, N detections, K classes of the model.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import evaluation_dataset
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.detections import DetectionBatch
-from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.coco import figures, ground_truth, image_ids, match, per_class
+from keras_retinanet.detections import DetectionBatch, Detections
+from keras_retinanet.evaluation.class_map import map_classes
+from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
 from keras_retinanet.evaluation.pictures import Pass, PictureDetector, picture_passes
-from keras_retinanet.evaluation.results import coco_results
-
-# How many missing class names an error lists.
-SHOWN_NAMES = 5
+from keras_retinanet.evaluation.replicas import replicated
+from keras_retinanet.evaluation.streaming import Columns
+from keras_retinanet.evaluation.tables import (
+    EvaluationSet,
+    Found,
+    evaluation_set,
+    results_from_found,
+)
 
 
 @dataclass
@@ -29,17 +34,24 @@ class DetectorRun:
     """What one pass over a data set gave.
 
     Attributes:
-        detections: COCO results, in the order in which the pictures were read.
+        pictures: what was looked at.
+        found: the detections, in the order of the pictures.
         unreadable: names of the pictures that could not be decoded; they have no detections.
         first_ms: per batch that was the first of its shape, and so may have traced a graph, the
             milliseconds per picture.
         warm_ms: the same of all other batches.
     """
 
-    detections: list[dict[str, Any]] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    pictures: EvaluationSet
+    found: Found
+    unreadable: list[str]
     first_ms: list[float] = field(default_factory=list)
     warm_ms: list[float] = field(default_factory=list)
+
+    @property
+    def detections(self) -> list[dict[str, Any]]:
+        """The detections as COCO results, with the data set's original ids."""
+        return results_from_found(self.found, self.pictures)
 
     @property
     def ms_per_picture(self) -> float:
@@ -51,46 +63,15 @@ class DetectorRun:
         return float(np.median(self.warm_ms or self.first_ms or [np.nan]))
 
 
-def map_classes(model_names: list[str], dataset_names: list[str]) -> np.ndarray:
-    """Finds the data set's class of each of the model's classes, by name.
-
-    Case, spaces and underscores do not matter where no name is exactly the same.
-
-    Args:
-        model_names: the model's classes, in the order of its outputs.
-        dataset_names: the data set's classes.
-
-    Returns:
-        (K,) int32: index into `dataset_names`, or -1 for a class that the data set lacks.
-
-    Raises:
-        UserError: a class of the data set is unknown to the model, so its boxes could never
-            be found, or the data set has no classes.
-    """
-    exact = {name: index for index, name in enumerate(dataset_names)}
-    loose = {_key(name): index for index, name in enumerate(dataset_names)}
-    mapped = [exact.get(name, loose.get(_key(name), -1)) for name in model_names]
-    missing = [name for index, name in enumerate(dataset_names) if index not in mapped]
-    if missing or not dataset_names:
-        raise UserError(
-            "Class names do not map: the model must know every class of the data set. "
-            f"Received: a model of {_listed(model_names)}, which lacks {_listed(missing)}. "
-            "Choose the classes both have, or a model trained on this data."
-        )
-    return np.array(mapped, np.int32)
-
-
-def _key(name: str) -> str:
-    return "".join(name.casefold().replace("_", " ").split())
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return (", ".join(names[:SHOWN_NAMES]) or "no class") + more
-
-
 def run_detector(
-    model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
+    model: Any,
+    dataset: Dataset,
+    *,
+    batch_size: int = 8,
+    progress: bool = True,
+    strategy: tf.distribute.Strategy | None = None,
+    indices: Sequence[int] | None = None,
+    keep: Callable[[list[str]], None] | None = None,
 ) -> DetectorRun:
     """Runs a model over each picture of a data set once.
 
@@ -98,54 +79,90 @@ def run_detector(
         model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and
             `to_detections` are used; or a `PictureDetector`.
         dataset: pictures, and the classes that detections are translated to, by name.
-        batch_size: pictures at a time, all of one canvas. It changes no detection. An exported
-            file that takes one picture is given one.
+        batch_size: pictures at a time, all of one canvas, over all replicas together. It changes
+            no detection. An exported file that takes one picture is given one.
         progress: show a bar with rate and time left, on standard error.
+        strategy: whose replicas share each batch of a RetinaNet that was made in its scope.
+        indices: of the pictures to look at; None: all.
+        keep: is given the lines (`Columns.line`) of the pictures of each batch that is done.
 
     Returns:
-        The detections, with the data set's original class ids and in pixels of the original
-        pictures. Classes that the data set lacks are left out.
+        The detections, in pixels of the original pictures. Classes that the data set lacks are
+        left out.
 
     Raises:
         UserError: the class names do not map (see `map_classes`).
     """
     class_index = map_classes(model.class_names, dataset.class_names)
-    category_ids = np.where(class_index < 0, -1, np.take(dataset.class_ids, class_index))
-    picture_ids = image_ids(dataset)
-    batch_size = max(1, min(batch_size, len(dataset.records)))
-    run, shapes = DetectorRun(), set()
-    passes = picture_passes if isinstance(model, PictureDetector) else _canvas_passes
+    indices = range(len(dataset.records)) if indices is None else indices
+    columns = Columns()
+    first_ms: list[float] = []
+    warm_ms: list[float] = []
+    shapes = set()
     with tqdm(
-        total=len(dataset.records),
+        total=len(indices),
         desc="detect",
         unit="picture",
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
-        for shape, milliseconds, pictures in passes(model, dataset, batch_size):
+        for shape, milliseconds, pictures in _passes(model, dataset, indices, batch_size, strategy):
             if milliseconds is not None:
-                (run.warm_ms if shape in shapes else run.first_ms).append(milliseconds)
+                (warm_ms if shape in shapes else first_ms).append(milliseconds)
                 shapes.add(shape)
-            for index, found in pictures:
-                if found is None:
-                    run.unreadable.append(dataset.records[index].file_name)
-                    continue
-                ids = category_ids[found.classes]
-                keep = ids >= 0
-                run.detections += coco_results(
-                    found.boxes[keep],
-                    found.scores[keep],
-                    category_ids=ids[keep],
-                    image_id=picture_ids[index],
-                )
-            bar.update(len(pictures))
-    return run
+            done = [indices[row] for row, _ in pictures]
+            for index, (_, found) in zip(done, pictures, strict=True):
+                _add(columns, index, found, class_index)
+            if keep is not None:
+                keep([columns.line(index) for index in done])
+            bar.update(len(done))
+    return finished_run(dataset, columns, first_ms, warm_ms)
 
 
-def _canvas_passes(model: Any, dataset: Dataset, batch_size: int) -> Iterator[Pass]:
+def finished_run(
+    dataset: Dataset, columns: Columns, first_ms: list[float], warm_ms: list[float]
+) -> DetectorRun:
+    """Puts together what one or several passes over a data set gave."""
+    unreadable = [dataset.records[index].file_name for index in columns.unreadable]
+    return DetectorRun(evaluation_set(dataset), columns.found(), unreadable, first_ms, warm_ms)
+
+
+def _add(columns: Columns, index: int, found: Detections | None, class_index: np.ndarray) -> None:
+    """Keeps what was found in a picture, of the classes that the data set has."""
+    if found is None:
+        columns.add_unreadable(index)
+        return
+    classes = class_index[found.classes]
+    rows = classes >= 0
+    columns.add(index, found.boxes[rows], scores=found.scores[rows], classes=classes[rows])
+
+
+def _passes(
+    model: Any,
+    dataset: Dataset,
+    indices: Sequence[int],
+    batch_size: int,
+    strategy: tf.distribute.Strategy | None,
+) -> Iterator[Pass]:
+    """Gives the passes over the records of `indices`, which they number anew from 0."""
+    if len(indices) < len(dataset.records):
+        dataset = replace(dataset, records=[dataset.records[index] for index in indices])
+    batch_size = max(1, min(batch_size, len(indices)))
+    if isinstance(model, PictureDetector):
+        return picture_passes(model, dataset, batch_size)
+    return _canvas_passes(model, dataset, batch_size, strategy)
+
+
+def _canvas_passes(
+    model: Any, dataset: Dataset, batch_size: int, strategy: tf.distribute.Strategy | None
+) -> Iterator[Pass]:
+    replicas, detect = 1, model.detect_batch
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        replicas, detect = strategy.num_replicas_in_sync, replicated(model, strategy)
+    filled = -(-batch_size // replicas) * replicas
     for indices, images, sizes, sources in _batches(model, dataset, batch_size):
         begin = time.perf_counter()
-        batch = _detect(model, images, sizes, batch_size)
+        batch = _detect(detect, images, sizes, filled)
         milliseconds = 1000 * (time.perf_counter() - begin) / batch_size
         found = [
             (index, model.to_detections(batch, row, sizes[row], tuple(sources[row])))
@@ -165,13 +182,18 @@ def _batches(model: Any, dataset: Dataset, batch_size: int) -> Iterator[tuple[np
             yield tuple(np.asarray(part) for part in batch)
 
 
-def _detect(model: Any, images: np.ndarray, sizes: np.ndarray, batch_size: int) -> DetectionBatch:
+def _detect(
+    detect: Callable[[np.ndarray, np.ndarray], DetectionBatch],
+    images: np.ndarray,
+    sizes: np.ndarray,
+    batch_size: int,
+) -> DetectionBatch:
     """Detects in up to `batch_size` pictures; rows beyond them repeat the last one."""
     # A smaller last batch is filled up, so that no graph is traced for its size.
     filled = np.minimum(np.arange(batch_size), len(images) - 1)
     # A picture that could not be read has size 0: its blank canvas is detected and dropped.
     sizes = np.maximum(sizes, 1).astype(np.int32)
-    batch = model.detect_batch(images[filled], sizes[filled])
+    batch = detect(images[filled], sizes[filled])
     # The device is done when a result is here: only then may the clock stop.
     np.asarray(batch.num)
     return batch
@@ -201,7 +223,7 @@ def evaluate(
         could not be decoded; they count as pictures without detections).
     """
     run = run_detector(model, dataset, batch_size=batch_size, progress=progress)
-    evaluation = match(ground_truth(dataset), run.detections)
+    evaluation = coco_evaluation(run.pictures, run.found)
     return {
         **figures(evaluation),
         "per_class": per_class(evaluation),

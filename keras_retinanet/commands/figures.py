@@ -1,0 +1,65 @@
+"""What `evaluate` prints and writes of its figures."""
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from keras_retinanet.commands.detecting import Task
+
+if TYPE_CHECKING:
+    from keras_retinanet.data.records import Dataset
+    from keras_retinanet.evaluation.report import Analysis
+    from keras_retinanet.evaluation.runner import DetectorRun
+
+
+def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "DetectorRun") -> None:
+    """Print the figures, and write the files that are asked for."""
+    from keras_retinanet.evaluation.gallery import dataset_pictures
+    from keras_retinanet.evaluation.report import analyse, write_report
+    from keras_retinanet.evaluation.summary import format_summary, summarise
+    from keras_retinanet.evaluation.tide import format_errors
+
+    options: dict[str, Any] = {
+        "engine": args.engine,
+        "open_images": task.config.data.source == "openimages",
+    }
+    facts = {
+        "model": str(task.model),
+        "data": f"{dataset.name}, {dataset.split}",
+        "time": f"{run.ms_per_picture:.1f} ms per picture",
+    }
+    if not (args.json or args.report):
+        summary = summarise(run.pictures, run.found, **options)
+        print(format_summary(summary))
+        write_tables(args, summary)
+        return
+    analysis = analyse(run.pictures, run.found, **options)
+    print(f"{format_summary(analysis.summary)}\n\n{format_errors(analysis.errors)}")
+    write_tables(args, analysis.summary, analysis=analysis, facts=facts)
+    if args.report:
+        write_report(
+            args.report,
+            analysis,
+            pictures=dataset_pictures(dataset),
+            title=task.model.name,
+            facts=facts,
+        )
+        print(f"Wrote {args.report}")
+
+
+def write_tables(
+    args: Namespace,
+    summary: dict[str, Any],
+    *,
+    analysis: "Analysis | None" = None,
+    facts: dict[str, str] | None = None,
+) -> None:
+    """Write what --json and --csv ask for."""
+    from keras_retinanet.evaluation.summary import write_summary_csv, write_summary_json
+
+    if args.json and analysis is not None:
+        title = {"title": (facts or {}).get("model", args.detections), "facts": facts or {}}
+        write_summary_json(analysis.to_plain() | title, args.json)
+        print(f"Wrote {args.json}")
+    if args.csv:
+        write_summary_csv(summary, args.csv)
+        print(f"Wrote {args.csv}")

@@ -1,0 +1,46 @@
+"""From the classes of a model to those of a data set, by name. K: classes of the model."""
+
+import numpy as np
+
+from keras_retinanet.errors import UserError
+
+# How many missing class names an error lists.
+SHOWN_NAMES = 5
+
+
+def map_classes(model_names: list[str], dataset_names: list[str]) -> np.ndarray:
+    """Finds the data set's class of each of the model's classes, by name.
+
+    Case, spaces and underscores do not matter where no name is exactly the same.
+
+    Args:
+        model_names: the model's classes, in the order of its outputs.
+        dataset_names: the data set's classes.
+
+    Returns:
+        (K,) int32: index into `dataset_names`, or -1 for a class that the data set lacks.
+
+    Raises:
+        UserError: a class of the data set is unknown to the model, so its boxes could never
+            be found, or the data set has no classes.
+    """
+    exact = {name: index for index, name in enumerate(dataset_names)}
+    loose = {_key(name): index for index, name in enumerate(dataset_names)}
+    mapped = [exact.get(name, loose.get(_key(name), -1)) for name in model_names]
+    missing = [name for index, name in enumerate(dataset_names) if index not in mapped]
+    if missing or not dataset_names:
+        raise UserError(
+            "Class names do not map: the model must know every class of the data set. "
+            f"Received: a model of {_listed(model_names)}, which lacks {_listed(missing)}. "
+            "Choose the classes both have, or a model trained on this data."
+        )
+    return np.array(mapped, np.int32)
+
+
+def _key(name: str) -> str:
+    return "".join(name.casefold().replace("_", " ").split())
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return (", ".join(names[:SHOWN_NAMES]) or "no class") + more

@@ -1,0 +1,43 @@
+"""Detection on several devices at once: each takes its share of the rows of a batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.detections import DetectionBatch
+
+
+def replicated(
+    model: Any, strategy: tf.distribute.Strategy
+) -> Callable[[np.ndarray, np.ndarray], DetectionBatch]:
+    """Returns what does as `model.detect_batch` on all replicas of `strategy`.
+
+    Args:
+        model: a RetinaNet that was made or read in the strategy's scope.
+
+    Returns:
+        A function of images (B, H, W, 3) and sizes (B, 2), where B is a multiple of the number of
+        replicas; its rows are in the order given.
+    """
+    replicas = strategy.num_replicas_in_sync
+    # Without its own graph, whose signature takes no values of several replicas.
+    detect_rows = model.detect_batch.python_function
+
+    @tf.function(reduce_retracing=True)
+    def run(images, sizes):
+        return strategy.run(detect_rows, args=(images, sizes))
+
+    def spread(rows: np.ndarray) -> Any:
+        shares = np.split(rows, replicas)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(shares[context.replica_id_in_sync_group])
+        )
+
+    def detect(images: np.ndarray, sizes: np.ndarray) -> DetectionBatch:
+        batch = run(spread(images), spread(sizes))
+        joined = (tf.concat(strategy.experimental_local_results(part), axis=0) for part in batch)
+        return DetectionBatch(*joined)
+
+    return detect

@@ -1,0 +1,200 @@
+"""Detections as they come: columns in memory, and lines in a file from which a killed run goes on.
+
+Shape letters: N detections of a picture, D of all.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.evaluation.tables import Found
+from keras_retinanet.version import __version__
+
+# Of the lines; files of another one are not gone on with, nor those of another version.
+FORMAT = 1
+# Read at a time of a model file.
+CHUNK = 1 << 20
+
+
+class Columns:
+    """Detections of pictures that come in any order; a picture that comes again counts once.
+
+    24 bytes a detection: a data set of 100,000 pictures fits in memory.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray] | None] = {}
+
+    def add(
+        self, picture: int, boxes: np.ndarray, *, scores: np.ndarray, classes: np.ndarray
+    ) -> None:
+        """Keeps what was found in a picture.
+
+        Args:
+            picture: its index.
+            boxes: (N, 4) xyxy pixels of the original picture; kept as float32.
+            scores: (N,) 0..1; kept as float32.
+            classes: (N,) the data set's classes, contiguous from 0.
+        """
+        self._parts[picture] = (
+            np.asarray(boxes, np.float32).reshape(-1, 4),
+            np.asarray(scores, np.float32),
+            np.asarray(classes, np.int32),
+        )
+
+    def add_unreadable(self, picture: int) -> None:
+        """Keeps that a picture could not be decoded; it has no detections."""
+        self._parts[picture] = None
+
+    def __contains__(self, picture: int) -> bool:
+        return picture in self._parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def line(self, picture: int) -> str:
+        """Writes a picture as a line of JSON, in which every float32 keeps its bits."""
+        part = self._parts[picture]
+        row: dict[str, Any] = {"picture": picture}
+        if part is not None:
+            boxes, scores, classes = (column.tolist() for column in part)
+            row |= {"boxes": boxes, "scores": scores, "classes": classes}
+        return json.dumps(row, separators=(",", ":"))
+
+    def add_line(self, line: str) -> None:
+        """Keeps what `line` wrote. A line that a kill cut off is nothing."""
+        try:
+            row = json.loads(line)
+            if "boxes" in row:
+                self.add(row["picture"], row["boxes"], scores=row["scores"], classes=row["classes"])
+            else:
+                self.add_unreadable(row["picture"])
+        except (ValueError, KeyError, TypeError):
+            return
+
+    @property
+    def unreadable(self) -> list[int]:
+        """The pictures that could not be decoded, in their order."""
+        return sorted(picture for picture, part in self._parts.items() if part is None)
+
+    def found(self) -> Found:
+        """Returns all detections in the order of the pictures, whatever the order they came in."""
+        kept = [(key, part) for key, part in sorted(self._parts.items()) if part is not None]
+        counts = [len(scores) for _, (_, scores, _) in kept]
+        pictures = np.array([key for key, _ in kept], np.int32)
+
+        def column(place: int, dtype: Any) -> np.ndarray:
+            parts = [part[place] for _, part in kept if len(part[place])]
+            return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
+
+        return Found(
+            image=np.repeat(pictures, counts),
+            classes=column(2, np.int32),
+            boxes=column(0, np.float64).reshape(-1, 4),
+            scores=column(1, np.float64),
+        )
+
+
+class Journal:
+    """The file beside the results in which a run keeps each batch, until it is finished.
+
+    Several processes may write, each to a file of its own whose name begins with `path`'s.
+
+    Args:
+        path: of the file.
+        key: names model, data and options (see `run_key`). A file of another key is removed.
+    """
+
+    def __init__(self, path: Path, key: str):
+        self.path, self.key = path, key
+
+    def files(self) -> list[Path]:
+        """Returns what is there of it."""
+        if not self.path.parent.is_dir():
+            return []
+        return sorted(
+            file for file in self.path.parent.iterdir() if file.name.startswith(self.path.name)
+        )
+
+    def read(self) -> tuple[Columns, bool]:
+        """Returns what was found so far, and whether there was something of another run."""
+        columns, was_other = Columns(), False
+        for file in self.files():
+            with open(file, encoding="utf-8", errors="replace") as lines:
+                is_ours = next(lines, "").rstrip("\n") == self._header()
+                for line in lines if is_ours else ():
+                    columns.add_line(line)
+            if not is_ours:
+                was_other = True
+                file.unlink(missing_ok=True)
+        return columns, was_other
+
+    @contextmanager
+    def writer(self, part: str = "") -> Iterator[Callable[[Iterable[str]], None]]:
+        """Gives what appends lines to the file whose name ends in `part`."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.with_name(self.path.name + part)
+        with open(file, "a", encoding="utf-8") as stream:
+            # A line that a kill cut off ends here; the next one is whole again.
+            stream.write("\n" if stream.tell() else self._header() + "\n")
+            stream.flush()
+
+            def write(lines: Iterable[str]) -> None:
+                stream.write("".join(line + "\n" for line in lines))
+                stream.flush()
+
+            yield write
+
+    def remove(self) -> None:
+        """Removes it: the results are written."""
+        for file in self.files():
+            file.unlink(missing_ok=True)
+
+    def _header(self) -> str:
+        return json.dumps({"format": FORMAT, "key": self.key})
+
+
+def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
+    """Names a run by all that its detections depend on: a SHA-256 in hexadecimal.
+
+    Args:
+        model: the model file or folder, which is read.
+        dataset: its pictures are told apart by name, size in bytes and time of change, the rest by
+            content.
+        options: what else changes detections, such as tiles.
+    """
+    digest = hashlib.sha256()
+    digest.update(json.dumps([__version__, options], sort_keys=True, default=str).encode())
+    files = sorted(model.rglob("*")) if model.is_dir() else [model]
+    for file in files:
+        if file.is_file():
+            digest.update(str(file.relative_to(model)).encode())
+            with open(file, "rb") as stream:
+                while chunk := stream.read(CHUNK):
+                    digest.update(chunk)
+    digest.update(repr([dataset.name, dataset.split, dataset.class_names]).encode())
+    times: dict[str, str] = {}
+    for record in dataset.records:
+        image = record.image
+        if image.path not in times:
+            times[image.path] = _time(Path(image.path))
+        where = (record.image_id, record.file_name, image.path, image.offset, image.length)
+        size = (record.height, record.width, record.orientation)
+        digest.update(repr([*where, *size, times[image.path]]).encode())
+        for column in (record.boxes, record.classes, record.ignore):
+            digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+def _time(path: Path) -> str:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # drawn pictures lie in no file
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,174 @@
+"""`evaluate` as a user calls it: files, a part of the pictures, several processes, after a kill."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_retinanet import cli
+from keras_retinanet.config_files import load_config, save_config
+
+PICTURES = 9
+OVERRIDES = {
+    "model.fpn.channels": 16,
+    "model.head.channels": 16,
+    "model.head.depth": 1,
+    "model.head.prior": 0.3,
+    "model.detections.max_detections": 20,
+    "model.preprocessing.short_side": 64,
+    "model.preprocessing.long_side": 64,
+    "data.shapes_train": 4,
+    "data.shapes_val": PICTURES,
+    "data.shapes_size": 96,
+    "evaluate.batch_size": 2,
+}
+
+
+def command(*words: str) -> int:
+    """Run a command in this process, which has TensorFlow already; returns the exit code."""
+    return cli.run(cli.build_parser().parse_args([str(word) for word in words]))
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    from keras_retinanet.data import load_dataset
+    from keras_retinanet.model import RetinaNet
+    from keras_retinanet.saving import save_model
+
+    folder = tmp_path_factory.mktemp("run")
+    config = load_config("shapes", OVERRIDES)
+    names = load_dataset(config.data, "val").class_names
+    save_model(RetinaNet(config.model, names), folder / "best.keras")
+    save_config(config, folder / "config.yaml")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(run_folder, tmp_path_factory):
+    """What an evaluation in one go gives: COCO results and figures."""
+    folder = tmp_path_factory.mktemp("whole")
+    words = ["--out", folder / "found.json", "--json", folder / "evaluation.json"]
+    assert command("evaluate", "--model", run_folder, *words) == 0
+    return results(folder / "found.json"), json.loads((folder / "evaluation.json").read_text())
+
+
+def results(file: Path) -> list[dict]:
+    return json.loads(file.read_text())
+
+
+def same(rows: list[dict], others: list[dict]) -> bool:
+    """Whether two results files hold the same; batches of other pictures may round otherwise."""
+    keys = [[(row["image_id"], row["category_id"]) for row in each] for each in (rows, others)]
+    numbers = [[[*row["bbox"], row["score"]] for row in each] for each in (rows, others)]
+    return keys[0] == keys[1] and np.allclose(*numbers, rtol=1e-5, atol=1e-4)
+
+
+def test_files_of_all_kinds(run_folder, whole, tmp_path, capsys):
+    page, table = tmp_path / "report.html", tmp_path / "classes.csv"
+    words = ["--engine", "pycocotools", "--csv", table, "--report", page]
+    assert command("evaluate", "--model", run_folder, *words) == 0
+    printed = capsys.readouterr().out
+    assert f"{PICTURES} pictures" in printed.splitlines()[0]
+    assert sum("@[ IoU=" in line for line in printed.splitlines()) == 12
+    found, figures = whole
+    assert len(found) == figures["detections"] > 50
+    assert {row["image_id"] for row in found} == set(range(PICTURES))
+    assert figures["title"].endswith("best.keras")
+    assert set(figures["errors"]["kinds"]) >= {"Cls", "Loc", "Bkg", "Miss"}
+    with open(table, encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert float(rows[0]["AP50"]) == pytest.approx(figures["coco"]["AP50"], abs=1e-12)
+    assert [row["class"] for row in rows[1:]] == [row["class"] for row in figures["classes"]]
+    assert page.read_text(encoding="utf-8").count("<html") == 1
+    # What was kept for the case of a kill is gone.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "report.html"]
+
+
+def test_the_first_pictures_alone(run_folder, whole, tmp_path, capsys):
+    out, journal = tmp_path / "found.json", tmp_path / "found.json.partial.jsonl"
+    # Nothing is taken over of other pictures, options or models.
+    journal.write_text('{"format": 1, "key": "another"}\n{"picture":0}\n', encoding="utf-8")
+    assert command("evaluate", "--model", run_folder, "--limit", 3, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "the first 3 pictures" in printed.splitlines()[0]
+    assert "Starting anew" in printed
+    assert same(results(out), [row for row in whole[0] if row["image_id"] < 3])
+    assert not journal.exists()
+
+
+@pytest.fixture
+def killed(run_folder, tmp_path):
+    """The words of an evaluation that was killed after 4 of its pictures."""
+    script = Path(__file__).with_name("killed_evaluation.py")
+    words = ["evaluate", "--model", run_folder, "--out", tmp_path / "found.json"]
+    words += ["--json", tmp_path / "evaluation.json"]
+    process = subprocess.run(
+        [sys.executable, str(script), *map(str, words)],
+        capture_output=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert process.returncode == -9, process.stderr.decode()
+    assert [file.name for file in tmp_path.iterdir()] == ["found.json.partial.jsonl"]
+    return words
+
+
+def test_a_killed_evaluation_goes_on(killed, whole, tmp_path, capsys):
+    journal = tmp_path / "found.json.partial.jsonl"
+    with open(journal, "a", encoding="utf-8") as stream:
+        stream.write('{"picture":8,"boxes":[[1')  # a line that a kill cut off
+    assert command(*killed) == 0
+    assert f"Going on after 4 of {PICTURES} pictures" in capsys.readouterr().out
+    found, figures = whole
+    assert same(results(tmp_path / "found.json"), found)
+    again = json.loads((tmp_path / "evaluation.json").read_text())
+    assert again["coco"] == pytest.approx(figures["coco"], abs=1e-6)
+    assert not journal.exists()
+
+
+@pytest.mark.slow
+def test_workers_give_what_one_process_gives(run_folder, whole, tmp_path):
+    out = tmp_path / "found.json"
+    words = ["--workers", 2, "--out", out, "--json", tmp_path / "evaluation.json"]
+    assert command("evaluate", "--model", run_folder, *words) == 0
+    found, figures = whole
+    assert same(results(out), found)
+    again = json.loads((tmp_path / "evaluation.json").read_text())
+    assert again["coco"] == pytest.approx(figures["coco"], abs=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "found.json"]
+
+
+def test_flipped_pictures_are_seen_too(run_folder, whole, tmp_path):
+    out = tmp_path / "found.json"
+    words = ["--limit", 2, "--tta", "--scales", "1", "--out", out]
+    assert command("evaluate", "--model", run_folder, *words) == 0
+    once = [row["score"] for row in whole[0] if row["image_id"] < 2]
+    assert results(out)
+    assert [row["score"] for row in results(out)] != pytest.approx(once, abs=1e-4)
+    assert command("evaluate", "--model", run_folder, "--overlap", ".3") == 2
+
+
+@pytest.mark.parametrize("words", [["--limit", "0"], ["--workers", "x"], ["--engine", "none"]])
+def test_refused_words(words, capsys):
+    with pytest.raises(SystemExit) as error:
+        command("evaluate", "shapes", *words)
+    assert error.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_figures_of_a_results_file(shared_dir, tmp_path):
+    folder = shared_dir / "data" / "cocoapi"
+    words = [
+        "--annotations", folder / "instances_val2014_100.json",
+        "--detections", folder / "instances_val2014_fakebbox100_results.json",
+        "--json", tmp_path / "evaluation.json", "--csv", tmp_path / "classes.csv",
+    ]  # fmt: skip
+    assert command("evaluate", *words) == 0
+    figures = json.loads((tmp_path / "evaluation.json").read_text())
+    assert figures["coco"]["AP"] == pytest.approx(0.505, abs=5e-4)
+    assert len((tmp_path / "classes.csv").read_text().splitlines()) == 1 + 1 + 80
