@@ -14,6 +14,7 @@ from keras_retinanet.commands import (
     predict,
     report,
     train,
+    ui,
     weights,
 )
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
+    "ui": ui,
     "info": info,
     "import": import_checkpoint,
     "export": export,

@@ -1,0 +1,207 @@
+"""Files -> pictures, each with what every model finds in it; and out again as JSON.
+
+A model runs once a picture: moving the threshold only chooses among what it found.
+Shape letters: N, M detections.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from keras_retinanet.data.exif import orientation, turn_image
+from keras_retinanet.data.images import decode_image
+from keras_retinanet.detections import Detections
+from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.overlaps import overlaps
+from keras_retinanet.evaluation.results import coco_results
+
+# Longest side, in pixels, of a picture as the page shows it, and of its button in the strip.
+VIEW_SIDE = 1280
+THUMBNAIL_SIDE = 160
+# A session keeps every picture as shown: these are some 500 MB at most.
+MAX_PICTURES = 100
+# Two models' boxes of one class are the same object from this IoU on, as in AP50.
+SAME_IOU = 0.5
+
+
+class PictureDetector(Protocol):
+    """A `RetinaNet` or an `ExportedDetector`."""
+
+    class_names: list[str]
+    class_ids: list[int]
+    config: Any
+
+    def detect(self, images: Any, *, batch_size: int = 8) -> list[Detections]:
+        """Find objects in pictures of any sizes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model of the page, and the name it has there."""
+
+    title: str
+    detector: PictureDetector
+
+    @property
+    def facts(self) -> str:
+        """What tells it from others: backbone, classes, input, and how it was exported."""
+        config, exported = self.detector.config, getattr(self.detector, "facts", {})
+        canvas, sides = exported.get("input", {}).get("image_size"), config.preprocessing
+        count = len(self.detector.class_names)
+        parts = [
+            config.backbone.name,
+            f"{count} class{'es' if count > 1 else ''}",
+            f"{canvas[0]} x {canvas[1]} px" if canvas else f"{sides.short_side} px short side",
+            " ".join(exported[key] for key in ("kind", "precision") if exported.get(key)),
+        ]
+        return " · ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture on the page.
+
+    Attributes:
+        name: of its file.
+        size: (height, width) in pixels of the file.
+        view: uint8 RGB, the same picture with no side over `VIEW_SIDE`.
+        found: what each side's model found, in pixels of the file.
+    """
+
+    name: str
+    size: tuple[int, int]
+    view: np.ndarray
+    found: tuple[Detections, ...]
+
+    @property
+    def thumbnail(self) -> np.ndarray:
+        """The picture with no side over `THUMBNAIL_SIDE`, uint8 RGB."""
+        return _within(self.view, THUMBNAIL_SIDE)
+
+
+def add_pictures(
+    pictures: Sequence[Picture],
+    paths: Sequence[str | Path],
+    *,
+    sides: Sequence[Side],
+    exif: str = "stored",
+    say: Callable[[int, str], None] = lambda number, name: None,
+) -> tuple[list[Picture], list[str]]:
+    """Read files and let every model look at each picture.
+
+    Args:
+        pictures: those on the page already, which stay.
+        paths: files to add; their names are shown.
+        sides: the models.
+        exif: "apply" turns a picture as its EXIF orientation says; "stored" says that it does not.
+        say: is told the number, from 0, and the name of each file before it is read.
+
+    Returns:
+        All pictures, and a line on each file that something is to be said about.
+    """
+    kept, notes = list(pictures), []
+    for number, path in enumerate(map(Path, paths)):
+        if len(kept) == MAX_PICTURES:
+            notes.append(
+                f"{path.name}: expected at most {MAX_PICTURES} pictures at a time. "
+                "Remove those on the page first."
+            )
+            break
+        say(number, path.name)
+        try:
+            encoded = path.read_bytes()
+            image, turned = decode_image(encoded), orientation(encoded)
+            if exif == "apply":
+                image = turn_image(image, turned)
+            found = tuple(side.detector.detect([image])[0] for side in sides)
+        except (UserError, ValueError, OSError) as error:
+            notes.append(f"{path.name}: {error}")
+            continue
+        if turned != 1 and exif == "stored":
+            notes.append(
+                f"{path.name}: EXIF says to turn it; detected in the pixels as stored. "
+                "Started with --exif apply, the page turns it."
+            )
+        size = (image.shape[0], image.shape[1])
+        kept.append(Picture(path.name, size, _within(image, VIEW_SIDE), found))
+    return kept, notes
+
+
+def _within(image: np.ndarray, side: int) -> np.ndarray:
+    small = Image.fromarray(image)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
+def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """Return which detections of two models in one picture the other model has too.
+
+    Each is the partner of one at most: of the same class name, with an IoU of `SAME_IOU` or more;
+    the best of the first model choose first.
+
+    Returns:
+        (N,) bool of `first` and (M,) bool of `second`.
+    """
+    shared, taken = np.zeros(len(first), bool), np.zeros(len(second), bool)
+    ious = overlaps(xywh(first), xywh(second))
+    names = np.array([second.class_names[index] for index in second.classes], object)
+    for row in np.argsort(-first.scores, kind="stable"):
+        same_class = names == first.class_names[first.classes[row]]
+        free = np.where(same_class & ~taken, ious[row], 0.0)
+        if free.size and free.max() >= SAME_IOU:
+            shared[row] = taken[free.argmax()] = True
+    return shared, taken
+
+
+def xywh(found: Detections) -> np.ndarray:
+    """Return boxes (N, 4) float64 as left, top, width and height."""
+    boxes = found.boxes.astype(np.float64)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def chosen(found: Detections, keep: np.ndarray) -> Detections:
+    """Return the detections where `keep` (N,) bool is true."""
+    return dataclasses.replace(
+        found, boxes=found.boxes[keep], scores=found.scores[keep], classes=found.classes[keep]
+    )
+
+
+def detections_json(
+    pictures: Sequence[Picture], threshold: float, *, sides: Sequence[Side], index: int
+) -> str:
+    """Return one model's detections of all pictures as JSON, a row a line.
+
+    Args:
+        pictures: all of the page.
+        threshold: boxes of at least this score are written.
+        sides: the models.
+        index: which of them.
+
+    Returns:
+        A list in COCO's results form, as `predict` writes it: `image_id` from 1 in the order of
+        the page, the model's own `category_id`, `bbox` xywh in pixels of the file, `score`, and
+        `file_name`.
+    """
+    class_ids, rows = sides[index].detector.class_ids, []
+    for number, picture in enumerate(pictures, 1):
+        found = chosen(picture.found[index], picture.found[index].scores >= threshold)
+        for row in coco_results(
+            found.boxes,
+            found.scores,
+            category_ids=np.take(class_ids, found.classes),
+            image_id=number,
+        ):
+            rows.append(json.dumps({**row, "file_name": picture.name}, ensure_ascii=False))
+    return "[" + ",\n ".join(rows) + "]\n"
+
+
+def total_boxes(pictures: Sequence[Picture], threshold: float, index: int) -> int:
+    """Return how many boxes of at least `threshold` model `index` found in all pictures."""
+    return sum(int((picture.found[index].scores >= threshold).sum()) for picture in pictures)
