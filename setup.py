@@ -11,9 +11,22 @@ README = ROOT / "README.md"
 # CI and machines without GPU can take the smaller tensorflow-cpu, which has the same import name.
 TENSORFLOW = os.environ.get("KERAS_RETINANET_TENSORFLOW", "tensorflow")
 FAST = ["hotcoco>=1.3,<2"]
+UI = ["gradio>=6.31,<7"]
+VIDEO = ["opencv-python-headless>=4.10,<6"]
+DOCS = ["sphinx>=9.0,<10", "myst-nb>=1.4,<2", "myst-parser>=5.2,<6", "furo>=2025.12,<2027"]
+NOTEBOOKS = ["nbclient>=0.10.4,<1", "nbformat>=5.10,<6", "ipykernel>=7.2,<8"]
 ONNX = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
-# The consumer's scripts run TFLite files by ai-edge-litert, or else by TensorFlow.
-TEST = ["pytest>=8.4,<10", "pytest-xdist>=3.6,<4", "hypothesis>=6.130,<7", "ai-edge-litert>=2.3,<3", *FAST, *ONNX]
+TEST = [
+    "pytest>=8.4,<10",
+    "pytest-xdist>=3.6,<4",
+    "hypothesis>=6.130,<7",
+    # The consumer's scripts run TFLite files by it, or else by TensorFlow.
+    "ai-edge-litert>=2.3,<3",
+    *FAST,
+    *NOTEBOOKS,
+    *ONNX,
+    *VIDEO,
+]
 
 setup(
     name="keras_retinanet",
@@ -58,7 +71,7 @@ setup(
         # The pages of `dataset doctor`.
         "jinja2>=3.1,<4",
         "markupsafe>=2.1,<4",
-        # Only writes: tf.summary needs it.
+        # The logs of training are in its form.
         "tensorboard>=2.20,<3",
     ],
     extras_require={
@@ -66,12 +79,24 @@ setup(
         # COCO's figures some ten times faster, equal to pycocotools'.
         "fast": FAST,
         "onnx": ONNX,
+        # The page of `keras_retinanet ui`.
+        "ui": UI,
+        "video": VIDEO,
+        # The site: sphinx-build docs build/site.
+        "docs": DOCS,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         # Rebuilding torchvision's goldens; each other peer wants an environment of its own
         # (tests/parity/README.md).
         "parity": ["torch==2.13.0", "torchvision==0.28.0"],
         "test": TEST,
-        "dev": [*TEST, "openvino>=2026,<2027", "ruff==0.17.5", "mypy>=2.4,<3", "types-PyYAML>=6.0.12"],
+        "dev": [
+            *TEST,
+            *UI,
+            "openvino>=2026,<2027",
+            "ruff==0.17.5",
+            "mypy>=2.4,<3",
+            "types-PyYAML>=6.0.12",
+        ],
     },
     classifiers=[
         "Intended Audience :: Developers",

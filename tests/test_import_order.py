@@ -32,13 +32,15 @@ ORDER = """
     evaluation.thresholds evaluation.calibration evaluation.summary
     evaluation.error_kinds evaluation.tide evaluation.worst evaluation.confusion
     evaluation.breakdown evaluation.curves evaluation.charts evaluation.gallery evaluation.report
-    evaluation.saved evaluation.comparison evaluation.pictures evaluation.runner evaluation
+    evaluation.saved evaluation.comparison evaluation.pictures evaluation.class_map
+    evaluation.replicas evaluation.streaming evaluation.runner evaluation
     evolution anchor_fitting drawing visualization learning_curves label_view data.doctor
     schedules building resources event_log validation run_state callbacks distribution
     rehearsal training
     checkpoints exporting
-    merging composed seams tiling test_time videos ui
-    commands.common commands.train commands.evaluate commands.predict commands.info
+    merging composed tiling test_time videos ui
+    commands.common commands.train commands.passes commands.detecting commands.figures
+    commands.evaluate commands.predict commands.info
     commands.dataset commands.anchors commands
     cli __main__
 """.split()

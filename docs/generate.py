@@ -1,0 +1,261 @@
+"""Pages that are read off the code: configuration, recipes and command line, as Markdown.
+
+`conf.py` puts each in place of its mark (`PAGES`) when the site is built, so that no list is kept
+twice.
+"""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import os
+import re
+import textwrap
+import types
+import typing
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+PLURAL = {int: "whole numbers", float: "numbers", str: "texts"}
+
+# ---------------------------------------------------------------------------------- configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One field of the configuration.
+
+    Attributes:
+        name: dotted, as `--set` takes it.
+        kind: the values it takes, in words.
+        default: as YAML has it.
+        text: the comment above it in the source; empty where there is none.
+    """
+
+    name: str
+    kind: str
+    default: str
+    text: str
+
+
+def options(section: type, prefix: str) -> list[Option]:
+    """Returns the options of a dataclass, in the source's order, without those of its sections."""
+    comments = field_comments(section)
+    hints = typing.get_type_hints(section, include_extras=True)
+    return [
+        Option(
+            name=f"{prefix}.{field.name}",
+            kind=kind_in_words(hints[field.name]),
+            default=as_yaml(field.default),
+            text=comments.get(field.name, ""),
+        )
+        for field in dataclasses.fields(section)
+        if not dataclasses.is_dataclass(hints[field.name])
+    ]
+
+
+def sections(section: type = Config, prefix: str = "") -> list[tuple[str, type]]:
+    """Returns (dotted name, dataclass) of all sections below `section`, parents first."""
+    found = []
+    for name, hint in typing.get_type_hints(section).items():
+        if dataclasses.is_dataclass(hint):
+            dotted = f"{prefix}.{name}".lstrip(".")
+            found += [(dotted, hint), *sections(hint, dotted)]
+    return found
+
+
+def field_comments(section: type) -> dict[str, str]:
+    """Returns the comment lines directly above each field, joined; fields without are left out."""
+    lines, _ = inspect.getsourcelines(section)
+    (body,) = ast.parse(textwrap.dedent("".join(lines))).body
+    comments = {}
+    for node in body.body:  # type: ignore[attr-defined]
+        if not isinstance(node, ast.AnnAssign):
+            continue
+        above = []
+        for line in reversed(lines[: node.lineno - 1]):
+            if not line.strip().startswith("#"):
+                break
+            above.append(line.strip().lstrip("#").strip())
+        if above:
+            comments[node.target.id] = " ".join(reversed(above))  # type: ignore[attr-defined]
+    return comments
+
+
+def kind_in_words(hint: Any) -> str:
+    """Returns what a field's type takes: "number, 0 to 1", "`c5` or `p5`", "text, or none"."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        bounds = [bound for field in arguments[1:] for bound in field.metadata]
+        if typing.get_origin(arguments[0]) is tuple:
+            return _list_in_words(typing.get_args(arguments[0]), bounds)
+        return kind_in_words(arguments[0]) + _range_in_words(bounds)
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin is tuple:
+        return _list_in_words(arguments, [])
+    if origin in (typing.Union, types.UnionType):
+        parts = [kind_in_words(part) for part in arguments if part is not type(None)]
+        return "; or ".join([*parts, *(["none"] if type(None) in arguments else [])])
+    return PLAIN[hint]
+
+
+def _list_in_words(items: tuple, bounds: list) -> str:
+    lengths = _limits(bounds)
+    if Ellipsis not in items:
+        count = f"{len(items)} "
+    elif "MaxLen" in lengths:
+        count = f"{lengths['MaxLen']} "
+    else:
+        count = "one or more " if "MinLen" in lengths else "list of "
+    item, item_bounds = items[0], []
+    if typing.get_origin(item) is typing.Annotated:
+        item, *fields = typing.get_args(item)
+        item_bounds = [bound for field in fields for bound in field.metadata]
+    return count + PLURAL[item] + _range_in_words(item_bounds)
+
+
+def _range_in_words(bounds: list) -> str:
+    limits = _limits(bounds)
+    if {"Ge", "Le"} <= limits.keys():
+        return f", {limits['Ge']} to {limits['Le']}"
+    words = {"Ge": "{} or more", "Gt": "over {}", "Le": "up to {}", "Lt": "below {}"}
+    said = [words[name].format(value) for name, value in limits.items()]
+    return ", " + ", ".join(said) if said else ""
+
+
+def _limits(bounds: list) -> dict[str, Any]:
+    """Returns kind of bound ("Ge", "MaxLen", ...) -> its value, of pydantic's metadata."""
+    return {type(bound).__name__: dataclasses.astuple(bound)[0] for bound in bounds}
+
+
+def as_yaml(value: Any) -> str:
+    """Returns a default as a recipe would state it, fractions to six digits."""
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(as_yaml(item) for item in value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def configuration() -> str:
+    """Returns the reference of every option, a heading a section."""
+    parts = []
+    for name, section in sections():
+        parts.append(f"{'#' * (name.count('.') + 2)} {name}\n")
+        if not (section.__doc__ or "").startswith(f"{section.__name__}("):  # the dataclass's own
+            parts.append(inspect.cleandoc(section.__doc__ or "") + "\n")
+        for option in options(section, name):
+            parts.append(
+                f"```{{confval}} {option.name}\n:type: {option.kind}\n"
+                f":default: `{option.default}`\n\n{option.text}\n```\n"
+            )
+    return "\n".join(parts)
+
+
+# ---------------------------------------------------------------------------------------- recipes
+
+# Of a recipe's header; the rest of its lines are prose.
+HEADER = ("command", "hardware", "duration", "AP")
+
+
+def recipes() -> str:
+    """Returns a table of `configs/*.yaml` by what their headers say."""
+    rows = ["| recipe | what for | duration | AP |", "|---|---|---|---|"]
+    for file in sorted((ROOT / "configs").glob("*.yaml")):
+        facts = recipe_header(file.read_text(encoding="utf-8"))
+        said = [facts.get(key, "") for key in ("", "duration", "AP")]
+        said = [re.sub(r"--\w+ \w+", r"`\g<0>`", text) for text in said]  # flags are code
+        cells = [f"`{file.stem}`", *said]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def recipe_header(text: str) -> dict[str, str]:
+    """Returns what a recipe's header says of each of HEADER, and under "" what it says first."""
+    facts, key = {"": ""}, ""
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        words = line.lstrip("#").strip()
+        if not words:
+            key = "more"
+        first, _, rest = words.partition(" ")
+        if first in HEADER:
+            key, words = first, rest.strip()
+        facts[key] = f"{facts.get(key, '')} {words}".strip()
+    return facts
+
+
+# ------------------------------------------------------------------------------------ command line
+
+
+def commands() -> str:
+    """Returns the help of every command, a heading each."""
+    from keras_retinanet.cli import build_parser
+
+    return "\n".join(
+        f"## {name}\n\n```text\n{parser.format_help().rstrip()}\n```\n"
+        for name, parser in subparsers(build_parser())
+    )
+
+
+def subparsers(parser: ArgumentParser, prefix: str = "") -> list[tuple[str, ArgumentParser]]:
+    """Returns (words, parser) of every command that has no commands below it."""
+    found = []
+    for action in parser._actions:
+        if not isinstance(action, _SubParsersAction):
+            continue
+        for name, child in action.choices.items():
+            words = f"{prefix} {name}".strip()
+            found += subparsers(child, words) or [(words, child)]
+    return found
+
+
+# --------------------------------------------------------------------------- files outside of docs/
+
+# Files of the repository -> the page that shows them.
+SHOWN = {
+    "README.md": "index.md",
+    "export/README.md": "applications.md",
+    "CHANGELOG.md": "changelog.md",
+    "keras_retinanet/config.py": "configuration.md",
+    "keras_retinanet/model_config.py": "configuration.md",
+}
+LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
+
+
+def repository_file(name: str) -> str:
+    """Returns a Markdown file of the repository, with its links as a page in docs/ has them."""
+    file = ROOT / name
+    return relinked(file.read_text(encoding="utf-8"), file.parent)
+
+
+def relinked(text: str, folder: Path) -> str:
+    """Returns Markdown that lay in `folder` with its links to files as seen from docs/."""
+
+    def moved(match: re.Match[str]) -> str:
+        file = (folder / match[2]).resolve()
+        if not file.is_relative_to(ROOT):
+            return match[0]
+        name = file.relative_to(ROOT).as_posix()
+        return match[1] + SHOWN.get(name, os.path.relpath(file, ROOT / "docs")) + match[3]
+
+    return LINK.sub(moved, text)
+
+
+# The mark in a page -> what is put in its place.
+PAGES: dict[str, Callable[[], str]] = {
+    "<!-- readme -->": functools.partial(repository_file, "README.md"),
+    "<!-- export/README -->": functools.partial(repository_file, "export/README.md"),
+    "<!-- changelog -->": functools.partial(repository_file, "CHANGELOG.md"),
+    "<!-- configuration -->": configuration,
+    "<!-- recipes -->": recipes,
+    "<!-- commands -->": commands,
+}

@@ -1,0 +1,97 @@
+"""The documentation: nothing is left out of it. That it builds without a warning, CI shows."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import keras_retinanet
+from keras_retinanet.config import Config
+from keras_retinanet.config_files import config_names, dotted_keys
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def toctree_entries(page: Path) -> set[str]:
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.strip() for tree in trees for line in tree.splitlines()]
+    return {line for line in lines if line and not line.startswith(":")}
+
+
+def test_the_navigation_lists_every_page_and_notebook_once():
+    pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
+    assert toctree_entries(DOCS / "index.md") == pages
+    notebooks = {f"notebooks/{file.stem}" for file in DOCS.glob("notebooks/*.ipynb")}
+    assert toctree_entries(DOCS / "notebooks.md") == notebooks
+    assert len(notebooks) == 4
+
+
+def test_every_option_has_an_entry_with_a_text_and_its_default(generate):
+    text = generate.configuration()
+    listed = re.findall(r"```\{confval\} (\S+)", text)
+    sections = {name for name, _ in generate.sections()}
+    assert sorted(listed) == sorted(set(dotted_keys(Config)) - sections)
+    options = [o for name, section in generate.sections() for o in generate.options(section, name)]
+    assert [option.name for option in options if not option.text] == []
+    defaults = {option.name: option.default for option in options}
+    assert defaults["model.anchors.sizes"] == "[32, 64, 128, 256, 512]"
+    assert defaults["train.optimizer.learning_rate"] == "0.01"
+    assert defaults["data.data_dir"] == "null" and defaults["model.backbone.freeze_bn"] == "true"
+    kinds = {option.name: option.kind for option in options}
+    assert kinds["model.fpn.p6_from"] == "`c5` or `p5`"
+    assert kinds["model.head.prior"] == "number, over 0, below 1"
+    assert kinds["model.anchors.sizes"] == "5 numbers, over 0"
+    assert kinds["model.detections.pre_nms_top_k"] == "whole number, over 0; or none"
+
+
+def test_a_comment_belongs_to_the_field_right_below_it(generate):
+    @dataclasses.dataclass
+    class Section:
+        # Two lines
+        # of text.
+        first: int = 1
+        second: int = 2
+        # Of a section further down.
+
+        third: int = 3
+
+    assert generate.field_comments(Section) == {"first": "Two lines of text."}
+
+
+def test_recipes_and_commands_are_listed_as_they_are(generate):
+    names = re.findall(r"^\| `(\w+)` \|", generate.recipes(), re.MULTILINE)
+    assert names == sorted(config_names())
+    assert "| 13.3 minutes" in generate.recipes()
+    commands = re.findall(r"^## (.+)$", generate.commands(), re.MULTILINE)
+    assert {"train", "evaluate", "predict", "export", "dataset doctor"} <= set(commands)
+
+
+def test_links_out_of_docs_lead_to_the_pages_that_show_those_files(generate):
+    text = "[a](../export/README.md#letterbox) [b](data.md) [c](https://x.org/a.md) [d](#here)"
+    expected = "[a](applications.md#letterbox) [b](data.md) [c](https://x.org/a.md) [d](#here)"
+    assert generate.relinked(text, DOCS) == expected
+    assert generate.relinked("[a](docs/data.md)", DOCS.parent) == "[a](data.md)"
+
+
+def test_the_api_page_has_every_public_name():
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\.\. auto\w+:: (\w+)$", text, re.MULTILINE))
+    assert named == set(keras_retinanet.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("file", sorted(DOCS.glob("notebooks/*.ipynb")), ids=lambda f: f.stem)
+def test_notebooks_are_kept_without_outputs(file):
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
