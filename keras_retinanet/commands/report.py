@@ -1,8 +1,7 @@
 """Compare evaluations side by side on one page.
 
 Examples:
-    keras_retinanet report runs/a runs/b --out compare.html
-    keras_retinanet report a.json b.json
+    keras_retinanet report a.json b.json --out compare.html
     keras_retinanet report a_results.json b_results.json --annotations instances.json
 """
 
