@@ -1,6 +1,7 @@
 """The command line: an absl app whose subcommands are `commands.COMMANDS`.
 
-Exit codes: 0; 2 for what the user got wrong, with one line on standard error; 130 after Ctrl-C.
+Exit codes: 0; 2 for what the user got wrong, with one line on standard error; 130 after
+Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, all three once the command has cleaned up.
 """
 
 import sys
@@ -11,13 +12,13 @@ from types import ModuleType
 from absl import app, logging
 from absl.flags import argparse_flags
 
+from keras_retinanet import signals
 from keras_retinanet.commands import COMMANDS
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 
 PROGRAM = "keras_retinanet"
 USER_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def build_parser() -> argparse_flags.ArgumentParser:
@@ -66,7 +67,8 @@ def run(args: Namespace) -> int:
     """Run the parsed command; return the exit code, after a line on what the user got wrong."""
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports through absl, step by step
     try:
-        return args.run(args)
+        with signals.raised():
+            return args.run(args)
     except UserError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -75,6 +77,6 @@ def run(args: Namespace) -> int:
             raise
         print(f"{PROGRAM}: error: {error.filename}: {error.strerror}.", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        print(f"{PROGRAM}: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
+        return signals.exit_code(error)

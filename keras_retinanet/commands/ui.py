@@ -6,7 +6,8 @@ Examples:
 """
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from keras_retinanet.commands.common import (
@@ -18,6 +19,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import with_overrides
+from keras_retinanet.signals import Terminated
 
 DEFAULT_PORT = 7860
 DEFAULT_UPLOAD_MB = 20
@@ -64,7 +66,7 @@ def run(args: Namespace) -> int:
     require_gradio()
 
     # Taken before models are loaded, which takes longer.
-    with suppress(KeyboardInterrupt), bound_socket(args.port) as bound:
+    with _until_ctrl_c(), bound_socket(args.port) as bound:
         import_tensorflow()
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.ui.pictures import Side
@@ -77,6 +79,17 @@ def run(args: Namespace) -> int:
             exif=args.exif,
         )
     return 0
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    """End the block at Ctrl-C, which is how this command ends; SIGTERM has an exit code."""
+    try:
+        yield
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        return
 
 
 def model_title(path: Path) -> str:
