@@ -2,10 +2,35 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from keras_retinanet.owners import remove, remove_leftovers, temporary_name
+
+
+@contextlib.contextmanager
+def temporary_path(folder: str | Path, suffix: str = "") -> Iterator[Path]:
+    """Give a free hidden path in `folder`, which is made; what is left there at the end goes.
+
+    Should this process be killed, whoever calls this next in `folder` removes it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    path = folder / temporary_name(suffix)
+    try:
+        yield path
+    finally:
+        remove(path)
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: str | Path) -> Iterator[Path]:
+    """Give a new hidden folder beside the path `beside`, as `temporary_path` does."""
+    with temporary_path(Path(beside).parent) as path:
+        path.mkdir()
+        yield path
 
 
 @contextlib.contextmanager
@@ -15,19 +40,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Parents of `path` are made. A block that raises leaves nothing behind.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    # mkstemp makes files private; the result gets the permissions any new file would have.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(name, 0o666 & ~umask)
-    temporary = Path(name)
-    try:
+    with temporary_path(path.parent, path.suffix) as temporary:
         yield temporary
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
