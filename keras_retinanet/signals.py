@@ -59,8 +59,7 @@ def raised() -> Iterator[None]:
 
 
 def _raise(number: int, _: FrameType | None) -> None:
-    if number == getattr(signal, "SIGHUP", None):
-        _leave_terminal()
+    leave_terminal(number)
     # `timeout` sends SIGTERM twice, a closed terminal SIGHUP: the second must not break off the
     # cleaning up after the first. One that comes later counts: the first may have been swallowed.
     if not _is_ending():
@@ -75,8 +74,10 @@ def _is_ending() -> bool:
     return error is not None
 
 
-def _leave_terminal() -> None:
-    """Drop what is printed from now on, if the terminal is gone: each line would be an OSError."""
+def leave_terminal(number: int) -> None:
+    """Drop what is printed after a SIGHUP if the terminal is gone: each line is an OSError."""
+    if number != getattr(signal, "SIGHUP", None):
+        return
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")

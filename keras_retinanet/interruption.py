@@ -1,0 +1,78 @@
+"""Signals during training wait for a place from which the run resumes exactly."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from types import FrameType
+from typing import Any
+
+from keras_retinanet.signals import NAMES, Terminated, leave_terminal
+
+
+class Mode(Enum):
+    """What a signal does."""
+
+    WAITS = "the first waits for `check`; the second, for a step that hangs, is raised at once"
+    RAISES = "it is raised at once"
+    HELD = "it waits, however often it comes"
+
+
+class Interruption:
+    """Holds Ctrl-C, SIGTERM and SIGHUP back within a `with` block.
+
+    Each becomes a `KeyboardInterrupt` or `Terminated`, raised by `check` or where the mode says so.
+    One that was ignored when the block began (`nohup`) stays ignored. In another thread than the
+    main one nothing is held: Python handles signals in the main thread alone.
+    """
+
+    def __init__(self) -> None:
+        self._mode = Mode.WAITS
+        self._pending: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", *NAMES):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def check(self) -> None:
+        """Raise the exception of a signal that waits."""
+        if self._pending is not None:
+            number, self._pending = self._pending, None
+            raise _exception(number)
+
+    @contextmanager
+    def mode(self, mode: Mode) -> Iterator[None]:
+        """Change what signals do within the block; the innermost block counts."""
+        before, self._mode = self._mode, mode
+        try:
+            if mode is Mode.RAISES:
+                self.check()
+            yield
+        finally:
+            self._mode = before
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        leave_terminal(number)
+        if self._mode is Mode.RAISES or (self._mode is Mode.WAITS and self._pending is not None):
+            self._pending = None
+            raise _exception(number)
+        if self._pending is None:
+            with suppress(OSError):  # not by print, which a signal may have broken into
+                os.write(2, b"\nstopping; the state is being saved\n")
+        self._pending = number
+
+
+def _exception(number: int) -> KeyboardInterrupt:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
