@@ -1,5 +1,8 @@
-"""Where a run stands, and the part of it that lies in files so that a killed run goes on."""
+"""Where a run stands, and the part of it that lies in files so that a killed run resumes."""
 
+import json
+import re
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,20 +11,32 @@ import tensorflow as tf
 
 from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.run_folder import STATE_FOLDER
 from keras_retinanet.schedules import total_steps
 
-STATE_FOLDER = "state"
+# The newest states of a run; the older one serves where the newest is damaged.
+KEPT_STATES = 2
+PREFIX = "ckpt-"
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# What TensorFlow writes beside the values.
+BOOKKEEPING = {"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE}
+# The clock of a state that a version before 0.2 wrote: one variable each.
+EARLIER_CLOCK = ("step", "seconds", "best", "waited")
+# `Clock.evaluated` of such a state.
+NOT_STORED = -1
 
 
 @dataclass
 class Clock:
-    """Where a run stands; shared by the callbacks and stored in its checkpoints.
+    """Where a run stands; shared by the callbacks and stored in its states.
 
     Attributes:
         train: how long the run may be.
         step: steps taken.
         best: the best score so far.
         waited: evaluations since the one that gave it.
+        evaluated: step of the last evaluation that was completed.
+        window: sums of the losses since the last row of the log, and "steps", their number.
         earlier_seconds: spent before the last resume.
         started: when this process began, in `time.monotonic` seconds.
     """
@@ -30,6 +45,8 @@ class Clock:
     step: int = 0
     best: float = float("-inf")
     waited: int = 0
+    evaluated: int = 0
+    window: dict[str, float] = field(default_factory=dict)
     earlier_seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
@@ -39,7 +56,7 @@ class Clock:
 
     @property
     def progress(self) -> float:
-        """The share of the run that is done, 0..1, in steps or in time, whichever is more."""
+        """The share of the run that is done, 0..1: the larger of its shares in steps and time."""
         by_steps = self.step / total_steps(self.train)
         limit = self.train.minutes * 60
         return min(1.0, max(by_steps, self.seconds / limit if limit else 0.0))
@@ -53,62 +70,128 @@ class Clock:
     def done(self) -> bool:
         return self.progress >= 1.0 or self.out_of_patience
 
+    def owes_evaluation(self, every: int) -> bool:
+        """Whether the evaluation after the current step, one of each `every`, is to be made."""
+        is_due = self.step > 0 and (self.step % every == 0 or self.done)
+        return is_due and self.evaluated != self.step
 
-def require_state(folder: Path) -> None:
-    """Raise a UserError unless the run in `folder` can be resumed."""
-    if tf.train.latest_checkpoint(str(folder / STATE_FOLDER)) is None:
-        raise UserError(
-            f"Expected the state of a run in {folder / STATE_FOLDER}. Received: none. Name the "
-            "folder of a run that has begun, or start a new one without --resume."
-        )
+    def to_json(self) -> str:
+        """Return what `read_json` reads."""
+        stored = {name: getattr(self, name) for name in ("step", "best", "waited", "evaluated")}
+        return json.dumps(stored | {"window": self.window, "seconds": self.seconds})
+
+    def read_json(self, text: str) -> None:
+        """Take over the values that `to_json` wrote."""
+        stored = json.loads(text)
+        self.earlier_seconds = stored.pop("seconds")
+        for name, value in stored.items():
+            setattr(self, name, value)
 
 
 class RunState:
-    """The resumable state of a run, in `<folder>/state`.
+    """The resumable states of a run, in `<folder>/state`.
 
     Weights, optimizer slots, moving averages and the clock; the data's order and randomness are
-    functions of the seed and the step.
+    functions of the seed and the step. One device or several write and read the same state.
     """
 
     def __init__(self, model, folder: Path):
-        self._clock = {
-            "step": tf.Variable(0, dtype=tf.int64),
-            "seconds": tf.Variable(0.0, dtype=tf.float64),
-            "best": tf.Variable(float("-inf"), dtype=tf.float64),
-            "waited": tf.Variable(0, dtype=tf.int64),
+        self.folder = folder / STATE_FOLDER
+        self._clock = tf.Variable("", dtype=tf.string)
+        # Lists of a checkpoint are its own: `weights/0`, `weights/1`, ...
+        self._values = {
+            "weights": [v.value for v in model.weights],
+            "optimizer": [v.value for v in model.optimizer.variables],
+            "normalizer": model.loss_normalizer.value,
         }
-        checkpoint = tf.train.Checkpoint(
-            weights=[v.value for v in model.weights],
-            optimizer=[v.value for v in model.optimizer.variables],
-            normalizer=model.loss_normalizer.value,
-            **self._clock,
-        )
-        self._manager = tf.train.CheckpointManager(
-            checkpoint, str(folder / STATE_FOLDER), max_to_keep=2
-        )
 
     def save(self, clock: Clock) -> None:
-        """Write the state of the model and of `clock`."""
-        values = (clock.step, clock.seconds, clock.best, clock.waited)
-        for variable, value in zip(self._clock.values(), values, strict=True):
-            variable.assign(value)
-        self._manager.save(clock.step)
-
-    def restore(self, clock: Clock) -> None:
-        """Read the newest checkpoint into the model and `clock`.
+        """Write the state of the model and of `clock`; remove all but the newest states.
 
         Raises:
-            UserError: it is of another version of this package.
+            tf.errors.OpError: it cannot be written. The states before it are kept.
         """
-        path = self._manager.latest_checkpoint
+        self._clock.assign(clock.to_json())
+        prefix = self.folder / f"{PREFIX}{clock.step}"
         try:
-            self._manager.checkpoint.restore(path).assert_consumed()
-        except AssertionError as error:
+            # The index is written last: without one there is no state.
+            tf.train.Checkpoint(**self._values, clock=self._clock).write(str(prefix))
+        except tf.errors.OpError:
+            # TensorFlow keeps what it wrote until there was no room.
+            shutil.rmtree(f"{prefix}_temp", ignore_errors=True)
+            raise
+        for step in self.steps()[KEPT_STATES:]:
+            self._remove(step)
+
+    def restore(self, clock: Clock) -> None:
+        """Read the newest whole state into the model and `clock`; remove newer, damaged ones.
+
+        Raises:
+            UserError: none is whole, or it is the state of another model or version.
+        """
+        damaged: dict[int, str] = {}
+        for step in self.steps():
+            prefix = str(self.folder / f"{PREFIX}{step}")
+            try:
+                reader = tf.train.load_checkpoint(prefix)
+                self._check_model(prefix, reader.get_variable_to_shape_map())
+                tf.train.Checkpoint(**self._values).restore(prefix).expect_partial()
+                _read_clock(clock, reader)
+            except UserError:
+                raise
+            except Exception as error:  # whatever TensorFlow raises for damaged bytes
+                damaged[step] = _reason(error)
+                continue
+            for newer, reason in damaged.items():
+                print(f"the state of step {newer} is damaged ({reason}): that of {step} is used")
+                self._remove(newer)
+            return
+        found = "; ".join(f"{PREFIX}{step}: {reason}" for step, reason in damaged.items())
+        raise UserError(
+            f"Expected a whole state in {self.folder}. Received: {found or 'none'}. Start a new "
+            f"run with --weights {self.folder.parent}, if that holds a model."
+        )
+
+    def steps(self) -> list[int]:
+        """Return the steps of the states that are there, newest first."""
+        return saved_steps(self.folder.parent)
+
+    def _check_model(self, prefix: str, stored: dict[str, list[int]]) -> None:
+        expected = {"normalizer" + VALUE: self._values["normalizer"].shape.as_list()}
+        for name in ("weights", "optimizer"):
+            for index, variable in enumerate(self._values[name]):
+                expected[f"{name}/{index}{VALUE}"] = variable.shape.as_list()
+        others = BOOKKEEPING | {name + VALUE for name in ("clock", *EARLIER_CLOCK)}
+        if {name: shape for name, shape in stored.items() if name not in others} != expected:
             raise UserError(
-                f"Expected a state that this version wrote. Received: {path}, which lacks some of "
-                "it. Go on with the version that began the run, or start anew with --weights."
-            ) from error
-        clock.step = int(self._clock["step"])
-        clock.earlier_seconds = float(self._clock["seconds"])
-        clock.best = float(self._clock["best"])
-        clock.waited = int(self._clock["waited"])
+                f"Expected a state of this model that this version wrote. Received: {prefix}, with "
+                "other values. Resume with the version that began the run, or start a new one "
+                "with --weights."
+            )
+
+    def _remove(self, step: int) -> None:
+        for path in self.folder.glob(f"{PREFIX}{step}.*"):
+            path.unlink(missing_ok=True)
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Return the steps of the states of the run in `folder`, newest first."""
+    names = [path.name for path in (folder / STATE_FOLDER).glob(f"{PREFIX}*.index")]
+    steps = [re.fullmatch(rf"{PREFIX}(\d+)\.index", name) for name in names]
+    return sorted((int(step[1]) for step in steps if step), reverse=True)
+
+
+def _read_clock(clock: Clock, reader) -> None:
+    if reader.has_tensor("clock" + VALUE):
+        clock.read_json(reader.get_tensor("clock" + VALUE).decode())
+        return
+    step, seconds, best, waited = (reader.get_tensor(name + VALUE) for name in EARLIER_CLOCK)
+    clock.step, clock.best, clock.waited = int(step), float(best), int(waited)
+    clock.earlier_seconds = float(seconds)
+    clock.evaluated = NOT_STORED
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of `error`, cut."""
+    lines = str(getattr(error, "message", error)).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]

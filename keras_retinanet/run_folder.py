@@ -1,0 +1,153 @@
+"""The folder of a run: made for one run alone, and what in it tells how the run began."""
+
+import datetime
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_retinanet.config import Config
+from keras_retinanet.config_files import config_to_dict, load_config, save_config
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import atomic_path, atomic_write
+
+if TYPE_CHECKING:
+    from keras_retinanet.data.records import Dataset
+
+RUNS = Path("runs")
+CONFIG_FILE = "config.yaml"
+STATE_FOLDER = "state"
+DATA_FILE = "data.json"
+DRY_RUN_FILE = "batch.png"
+# Best first.
+MODEL_FILES = ("best.keras", "last.keras")
+
+
+def new_run_folder(recipe: str) -> Path:
+    """Make and return `runs/<date>-<recipe>`, which no other run has, also none of this second."""
+    date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    RUNS.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        suffix = f"-{number}" if number > 1 else ""
+        folder = RUNS / f"{date}-{recipe}{suffix}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def require_new(folder: Path) -> None:
+    """Raise a UserError if a run, or anything but a dry run's image, lies in `folder`."""
+    if (folder / CONFIG_FILE).exists():
+        raise UserError(
+            f"Expected a new folder for the run. Received: {folder}, which holds one. "
+            f"Resume it with --resume {folder}, or name another folder with --out."
+        )
+    # Hidden files are no results: the lock, and what desktops leave in every folder.
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if names not in ([], [DRY_RUN_FILE]):
+        raise UserError(
+            f"Expected a new or empty folder for the run. Received: {folder}, which holds "
+            f"{names[0]}{' and more' if len(names) > 1 else ''} and no {CONFIG_FILE} of a run. "
+            "Name another folder with --out."
+        )
+
+
+# ---------------------------------------------------------------------------------- configuration
+
+
+def begin_run(config: Config, folder: Path) -> None:
+    """Write the configuration: for readers, and beside the state, which it belongs to."""
+    state = folder / STATE_FOLDER
+    state.mkdir(exist_ok=True)
+    save_config(config, state / CONFIG_FILE)
+    save_config(config, folder / CONFIG_FILE)  # last: from here on the folder is a run's
+
+
+def stored_config(folder: Path) -> Config:
+    """Return the configuration of the run in `folder`; a damaged one is restored from its copy.
+
+    Raises:
+        UserError: neither the file nor its copy can be read.
+    """
+    path, copy = folder / CONFIG_FILE, folder / STATE_FOLDER / CONFIG_FILE
+    try:
+        # An empty file is valid YAML, and would be the paper's configuration.
+        if path.stat().st_size:
+            return load_config(path)
+        problem = f"{path}: expected the keys of a run. Received: an empty file."
+    except UserError as error:
+        problem = str(error)
+    if not copy.is_file():
+        raise UserError(problem)
+    config = load_config(copy)
+    print(f"{problem} Restored from {copy}, as the run began.")
+    with atomic_path(path) as temporary:
+        shutil.copyfile(copy, temporary)
+    return config
+
+
+def require_same_config(config: Config, folder: Path) -> None:
+    """Raise a UserError if the run in `folder` began with another configuration than `config`."""
+    copy = folder / STATE_FOLDER / CONFIG_FILE
+    if not copy.is_file():  # a run of a version before 0.2
+        return
+    began, now = _flat(config_to_dict(load_config(copy))), _flat(config_to_dict(config))
+    changed = [key for key in now if now[key] != began.get(key)]
+    if changed:
+        key = changed[0]
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise UserError(
+            f"Expected the configuration that the run began with. Received: {folder / CONFIG_FILE} "
+            f"with {key}: {str(now[key])[:80]} instead of {str(began.get(key))[:80]}{more}. Change "
+            f"it back ({copy} has it), or start a new run with --weights {folder}."
+        )
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat: dict = {}
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        flat |= _flat(value, f"{dotted}.") if isinstance(value, dict) else {dotted: value}
+    return flat
+
+
+# ------------------------------------------------------------------------------------------- data
+
+
+def write_data_report(data: "Dataset", validation: "Dataset | None", folder: Path) -> None:
+    """Write which images trained and which validated, and what was wrong with them."""
+    parts = {"train": data} | ({"validation": validation} if validation is not None else {})
+    report = {
+        name: {
+            "pictures": [record.file_name for record in part.records],
+            "problems": dict(part.problems),
+        }
+        for name, part in parts.items()
+    }
+    with atomic_write(folder / DATA_FILE) as stream:
+        json.dump(report, stream, indent=1)
+
+
+def require_same_pictures(data: "Dataset", folder: Path) -> None:
+    """Refuse to resume on other images: the order of the rest of the run would be another.
+
+    Raises:
+        UserError: the images are not those that `data.json` lists. Where that file is damaged or
+            missing, it is said that they were not compared.
+    """
+    path = folder / DATA_FILE
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["train"]["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        print(f"{path} is missing or damaged: the images were not compared with those before.")
+        return
+    if stored != [record.file_name for record in data.records]:
+        raise UserError(
+            f"Expected the {len(stored)} training images that {path} lists. Received: "
+            f"{len(data.records)}, not the same. Bring them back, or start a new run with "
+            f"--weights {folder}."
+        )
