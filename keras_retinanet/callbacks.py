@@ -13,6 +13,8 @@ from tqdm import tqdm
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.coco_figures import FIGURES
 from keras_retinanet.event_log import EventLog
+from keras_retinanet.files import atomic_write
+from keras_retinanet.interruption import Interruption, Mode
 from keras_retinanet.learning_curves import learning_curves
 from keras_retinanet.run_state import Clock, RunState
 from keras_retinanet.saving import save_model
@@ -69,19 +71,20 @@ class Log(keras.callbacks.Callback):
         )
         self.events = EventLog(folder / "tensorboard", step=clock.step)
         rows = self._keep_rows_until(clock.step)
-        evaluated = clock.step - clock.step % evaluate_every
         # Since the last evaluation.
         self.window_losses = [
-            float(row["loss"]) for row in rows if row["loss"] and int(row["step"]) > evaluated
+            float(row["loss"]) for row in rows if row["loss"] and int(row["step"]) > clock.evaluated
         ]
+        # What this process counts comes on top: Keras begins its means anew.
+        self._before, self._steps = dict(clock.window), 0
 
     def _keep_rows_until(self, step: int) -> list[dict[str, str]]:
-        """Forget what a killed run logged past the checkpoint that it resumes from."""
+        """Forget what a killed run logged past the state that it resumes from, and damaged rows."""
         rows = []
         if step and self.path.exists():
-            with open(self.path, newline="") as stream:
-                rows = [row for row in csv.DictReader(stream) if int(row["step"]) <= step]
-        with open(self.path, "w", newline="") as stream:
+            with open(self.path, newline="", encoding="utf-8", errors="replace") as stream:
+                rows = [row for row in csv.DictReader(stream) if _is_whole(row, step)]
+        with atomic_write(self.path) as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
@@ -89,20 +92,31 @@ class Log(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(1)
+        losses = self._window(logs)
         if not self.clock.done and all(self.clock.step % every for every in self.every):
             return
-        losses = {name: float(logs[name]) for name in LOSSES}
         require_finite(losses["loss"], self.clock.step)
         self.window_losses.append(losses["loss"])
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         if self.clock.train.minutes:
             self.bar.total = max(self.clock.step, round(self.clock.step / self.clock.progress))
-        values = losses | {"learning_rate": float(self.model.optimizer.learning_rate)}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        values = losses | {"learning_rate": rate}
         self.add_row(values)
         self.events.scalars({f"training/{k}": v for k, v in values.items()}, self.clock.step)
         self.events.flush()
         # Keras averages over the epoch; each row here is the mean of its own steps.
         self.model.reset_metrics()
+        self._before = self.clock.window = {}
+        self._steps = 0
+
+    def _window(self, logs: dict[str, float]) -> dict[str, float]:
+        """Return the means of the losses since the last row, whose sums the clock stores."""
+        self._steps += 1
+        steps = self._steps + self._before.get("steps", 0)
+        sums = {n: float(logs[n]) * self._steps + self._before.get(n, 0.0) for n in LOSSES}
+        self.clock.window = sums | {"steps": steps}
+        return {name: value / steps for name, value in sums.items()}
 
     def add_row(self, values: dict[str, float]) -> None:
         """Add one row for the current step to the CSV file."""
@@ -111,6 +125,15 @@ class Log(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.bar.close()
+
+
+def _is_whole(row: dict[str, str], step: int) -> bool:
+    """Whether `row` of the log is of a step up to `step`, and all numbers."""
+    try:
+        numbers = {key: float(value) for key, value in row.items() if value}
+    except (TypeError, ValueError):  # a cell too many, or no number
+        return False
+    return set(row) == set(COLUMNS) and None not in row.values() and numbers["step"] <= step
 
 
 def require_finite(loss: float, step: int) -> None:
@@ -130,6 +153,8 @@ class Evaluation(keras.callbacks.Callback):
         every: steps between evaluations; the last step is always followed by one.
         validation: gives the figures, of which AP decides; None: the lowest training loss does.
         draw_threshold: score from which on detections are drawn as long as none is right.
+        interruption: lets a signal stop the scoring, and nothing else here. The evaluation is then
+            still to be made.
     """
 
     def __init__(
@@ -141,38 +166,41 @@ class Evaluation(keras.callbacks.Callback):
         validation: Validation | None,
         draw_threshold: float,
         log: Log,
+        interruption: Interruption,
     ):
         super().__init__()
         self.clock, self.every, self.log = clock, every, log
+        self.interruption = interruption
         self.validation, self.draw_threshold = validation, draw_threshold
         self.path, self.curves = folder / "best.keras", folder / "curves.png"
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.clock.step % self.every and not self.clock.done:
-            return
-        self.run()
-        self.log.window_losses = []
+        if self.clock.owes_evaluation(self.every):
+            self.run()
         if self.clock.out_of_patience:
             self.model.stop_training = True
 
     def run(self) -> None:
         """Score the model as it is now, and keep it if it is the best so far."""
-        with averaged_weights(self.model):
+        with self.interruption.mode(Mode.HELD), averaged_weights(self.model):
             value = self._value()
             is_best = value > self.clock.best or not self.path.exists()
-            self.clock.waited = 0 if is_best else self.clock.waited + 1
             if is_best:
-                self.clock.best = value
                 self.model.metadata["step"] = str(self.clock.step)
                 save_model(self.model, self.path)
-        learning_curves(self.log.path, self.curves)
+                self.clock.best = value
+            self.clock.waited = 0 if is_best else self.clock.waited + 1
+            self.clock.evaluated = self.clock.step
+            self.log.window_losses = []
+            learning_curves(self.log.path, self.curves)
 
     def _value(self) -> float:
         if self.validation is None:
             losses = self.log.window_losses or [math.inf]  # no step was taken
             return -sum(losses) / len(losses)
         start = time.perf_counter()
-        score = self.validation(self.model)
+        with self.interruption.mode(Mode.RAISES):
+            score = self.validation(self.model)
         seconds = time.perf_counter() - start
         known = {name: value for name, value in score.figures.items() if value >= 0}
         self.log.add_row(known | {"seconds": seconds})
@@ -200,21 +228,25 @@ class Evaluation(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes the whole state every so many steps, so that a killed run goes on as if it never was.
+    """Writes the whole state every so many steps, so that a killed run resumes as if it never was.
 
-    It comes last: the state is that after all that belongs to the step.
+    It comes last: the state is that after all that belongs to the step. A signal that came in the
+    meantime is raised here.
     """
 
-    def __init__(self, clock: Clock, state: RunState, *, every: int):
+    def __init__(self, clock: Clock, state: RunState, *, every: int, interruption: Interruption):
         super().__init__()
         self.clock, self.state, self.every = clock, state, every
+        self.interruption = interruption
 
     def on_train_batch_end(self, batch, logs=None):
+        self.interruption.check()
         if self.clock.step % self.every == 0 or self.clock.done:
             self.save()
 
     def save(self) -> None:
-        self.state.save(self.clock)
+        with self.interruption.mode(Mode.HELD):
+            self.state.save(self.clock)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from absl.flags import argparse_flags
 from keras_retinanet import signals
 from keras_retinanet.commands import COMMANDS
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import is_disk_full
 from keras_retinanet.version import __version__
 
 PROGRAM = "keras_retinanet"
@@ -73,9 +74,10 @@ def run(args: Namespace) -> int:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        if error.filename is None:  # not about a file that the user named
+        if error.filename is None and not is_disk_full(error):  # not about a file of the user's
             raise
-        print(f"{PROGRAM}: error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"{PROGRAM}: error: {place}{error.strerror}.", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as error:
         print(f"{PROGRAM}: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)

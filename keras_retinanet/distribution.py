@@ -1,6 +1,34 @@
-"""One replica per device."""
+"""One replica per device of this machine."""
+
+import json
+import os
 
 import tensorflow as tf
+
+from keras_retinanet.errors import UserError
+
+# What cluster managers set for TensorFlow: which machines there are, and which one this is.
+CLUSTER_VARIABLE = "TF_CONFIG"
+
+
+def use_devices(count: int) -> None:
+    """Let TensorFlow see `count` devices: the first GPUs, or a CPU split into logical devices.
+
+    To be called before TensorFlow uses a device. Logical devices of a CPU share its cores: they are
+    not faster than one, but train as that many GPUs do, so that a run can be tried anywhere.
+
+    Raises:
+        UserError: there are GPUs, but fewer.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+        tf.config.set_logical_device_configuration(cpu, parts)
+    elif count <= len(gpus):
+        tf.config.set_visible_devices(gpus[:count], "GPU")
+    else:
+        raise UserError(f"Expected up to {len(gpus)} devices, the GPUs here. Received: {count}.")
 
 
 def strategy() -> tf.distribute.Strategy:
@@ -9,3 +37,25 @@ def strategy() -> tf.distribute.Strategy:
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+def require_one_machine() -> None:
+    """Refuse to train as one of several machines, each of which would train everything.
+
+    Raises:
+        UserError: `TF_CONFIG` names a cluster of more than one task, or cannot be read.
+    """
+    text = os.environ.get(CLUSTER_VARIABLE)
+    if not text:
+        return
+    try:
+        cluster = json.loads(text).get("cluster", {})
+        tasks = sum(len(addresses) for addresses in cluster.values())
+    except (ValueError, AttributeError, TypeError):
+        tasks = None
+    if tasks is None or tasks > 1:
+        raise UserError(
+            "Expected to train on the devices of one machine: several machines are not supported "
+            f"yet. Received: {CLUSTER_VARIABLE}={text[:80]!r}. Unset it for a run of its own on "
+            "each machine."
+        )

@@ -1,64 +1,82 @@
 """One training run: from a `Config` to a folder with the best model, its figures and its state."""
 
+import contextlib
 import dataclasses
-import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 
 from keras_retinanet import callbacks as cb
 from keras_retinanet import rehearsal
 from keras_retinanet.building import build_model, compile_model
 from keras_retinanet.config import Config
-from keras_retinanet.config_files import save_config
 from keras_retinanet.data import load_train_val
 from keras_retinanet.data.cache import cached
 from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.distribution import strategy
+from keras_retinanet.distribution import require_one_machine, strategy
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import atomic_write
-from keras_retinanet.run_state import Clock, RunState, require_state
+from keras_retinanet.files import is_disk_full
+from keras_retinanet.interruption import Interruption, Mode
+from keras_retinanet.owners import folder_lock
+from keras_retinanet.run_folder import (
+    DRY_RUN_FILE,
+    MODEL_FILES,
+    begin_run,
+    require_new,
+    require_same_config,
+    require_same_pictures,
+    write_data_report,
+)
+from keras_retinanet.run_state import NOT_STORED, Clock, RunState, saved_steps
 from keras_retinanet.saving import save_model
 from keras_retinanet.schedules import total_steps
 from keras_retinanet.validation import Validation
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: bool = False) -> dict:
-    """Train as `config` says; everything the run makes lies in the folder `out`.
+    """Train as `config` says, on all devices; everything the run makes lies in the folder `out`.
 
     `best.keras` (highest AP on the validation part, lowest loss where there is none), `last.keras`,
-    `config.yaml` as resolved, `data.json` (which pictures trained and which validated, and what was
-    wrong with them), `metrics.csv`, `curves.png` (drawn anew at each evaluation), `tensorboard/`,
-    and `state/` to resume from.
+    `config.yaml` as resolved, `data.json` (which images trained and which validated, and what was
+    wrong with them), `metrics.csv`, `curves.png` (drawn again at each evaluation), `tensorboard/`,
+    and `state/` to resume from. While the run lasts, no other process can train in `out`.
 
     Args:
-        resume: go on from the newest state in `out`, as if the run had never stopped.
+        resume: continue from the newest whole state in `out`, as if the run had never stopped.
         dry_run: two steps; prints what the whole run would take.
 
     Returns:
         "best" and "last" (paths), "best_score" (AP, or the negative loss), "steps", "seconds".
 
     Raises:
-        UserError: for bad data, files or options, or where memory cannot suffice.
-        KeyboardInterrupt: after Ctrl-C, once the state is saved.
+        UserError: for bad data, files or options, where memory cannot suffice, or where another
+            process trains in `out`.
+        KeyboardInterrupt: after Ctrl-C, once the state is saved. After SIGTERM and SIGHUP it is
+            the subclass `signals.Terminated`.
     """
     out = Path(out)
-    if (out / "config.yaml").exists() and not (resume or dry_run):
-        raise UserError(
-            f"Expected a new folder for the run. Received: {out}, which holds one. "
-            f"Go on with it by --resume {out}, or name another one by --out."
-        )
-    if resume:
-        require_state(out)
-    keras.utils.set_random_seed(config.train.seed)
-    keras.config.set_dtype_policy(config.train.precision)
     try:
-        return Run(config, out, resume=resume).fit(dry_run=dry_run)
+        require_one_machine()
+        with folder_lock(out, purpose="train"):
+            if resume:
+                require_same_config(config, out)
+            else:
+                require_new(out)
+            keras.utils.set_random_seed(config.train.seed)
+            keras.config.set_dtype_policy(config.train.precision)
+            # A run that ended before its first state begins as it would have begun.
+            resume = resume and bool(saved_steps(out))
+            return Run(config, out, resume=resume).fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
+        with contextlib.suppress(OSError):
+            out.rmdir()  # a run that was refused leaves no folder; one that holds anything stays
 
 
 class Callbacks(NamedTuple):
@@ -98,15 +116,25 @@ class Run:
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
         self.config = dataclasses.replace(config, model=self.model.config)
+        every = max(1, len(self.data.records) // config.train.batch_size)
+        self.evaluate_every = config.train.eval_every or every
         self.clock = Clock(config.train)
-        out.mkdir(parents=True, exist_ok=True)
+        self.interruption = Interruption()
         self.state = RunState(self.model, out)
+        self.resumes = resume
         if resume:
             self._resume()
 
     def _resume(self):
         self.state.restore(self.clock)
-        _require_same_pictures(self.data, self.out / "data.json")
+        if self.clock.evaluated == NOT_STORED:
+            left = 0 if self.clock.done else self.clock.step % self.evaluate_every
+            self.clock.evaluated = self.clock.step - left
+        require_same_pictures(self.data, self.out)
+        for path in (self.out / name for name in MODEL_FILES):
+            if path.exists() and not _is_whole(path):
+                print(f"{path} is damaged: it is removed, and written again.")
+                path.unlink()
         print(f"resuming at step {self.clock.step}")
 
     def batches(self):
@@ -127,38 +155,67 @@ class Run:
                 self.model,
                 self.batches(),
                 step=self.clock.step,
-                picture=self.out / "batch.png",
+                picture=self.out / DRY_RUN_FILE,
             )
         if self.config.data.cache:
             augment = self.config.data.augment
             self.data = cached(self.data, self.model.preprocessing, augment, self.config.data.cache)
-        batches = self.batches()
-        save_config(self.config, self.out / "config.yaml")
-        _write_data_report(self.data, self.validation, self.out / "data.json")
+        if not self.resumes:
+            begin_run(self.config, self.out)
+        write_data_report(self.data, self.validation, self.out)
         callbacks = self._callbacks()
-        callbacks.checkpoint.save()  # from here on a killed run can be resumed
+        with self.interruption, self._room():
+            try:
+                self._steps(callbacks)
+            except KeyboardInterrupt:
+                with self.interruption.mode(Mode.HELD):
+                    self._save_interrupted(callbacks)
+                raise
+            with self.interruption.mode(Mode.HELD):
+                return self._finish(callbacks)
+
+    @contextlib.contextmanager
+    def _room(self):
+        """Turn what a full disk raises, wherever the run writes, into a `UserError`."""
         try:
-            if not self.clock.done:
-                remaining = total_steps(self.config.train) - self.clock.step
-                with strict_errors(self.data.problems):
-                    self.model.fit(
-                        batches,
-                        steps_per_epoch=remaining,
-                        callbacks=list(callbacks),
-                        verbose=0,
-                        shuffle=False,
-                    )
-        except KeyboardInterrupt:
-            # One more than counted, where the signal fell between a step and its callbacks.
-            self.clock.step = max(self.clock.step, int(self.model.optimizer.iterations))
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if not is_disk_full(error):
+                raise
+            steps = self.state.steps()
+            then = f", then --resume {self.out} goes on from step {steps[0]}" if steps else ""
+            raise UserError(
+                f"Expected room to write to {self.out}. Received: no space left on its disk, or a "
+                f"quota or limit that is reached. Free some space{then}."
+            ) from error
+
+    def _steps(self, callbacks: "Callbacks"):
+        """Take the steps that are left, and the evaluation that an interrupted run still owes."""
+        if not self.resumes:
+            callbacks.checkpoint.save()  # from here on a killed run can be resumed
+        elif self.clock.owes_evaluation(self.evaluate_every):
+            callbacks.evaluation.run()
             callbacks.checkpoint.save()
-            print(f"\nstopped at step {self.clock.step}; go on with --resume {self.out}")
-            raise
-        return self._finish(callbacks)
+        if self.clock.done:
+            return
+        with strict_errors(self.data.problems):
+            self.model.fit(
+                self.batches(),
+                steps_per_epoch=total_steps(self.config.train) - self.clock.step,
+                callbacks=list(callbacks),
+                verbose=0,
+                shuffle=False,
+            )
+
+    def _save_interrupted(self, callbacks: "Callbacks"):
+        # One more than counted, where a second signal fell between a step and its callbacks.
+        taken = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self.clock.step = max(self.clock.step, taken)
+        callbacks.checkpoint.save()
+        print(f"\nstopped at step {self.clock.step}; resume with --resume {self.out}")
 
     def _callbacks(self) -> "Callbacks":
-        train, clock = self.config.train, self.clock
-        every = train.eval_every or max(1, len(self.data.records) // train.batch_size)
+        train, clock, every = self.config.train, self.clock, self.evaluate_every
         save_every = train.checkpoint_every or every
         validation = None
         if self.validation is not None:
@@ -171,18 +228,22 @@ class Run:
             validation=validation,
             draw_threshold=self.config.predict.draw_threshold,
             log=log,
+            interruption=self.interruption,
         )
-        checkpoint = cb.Checkpoint(clock, self.state, every=save_every)
+        evaluation.set_model(self.model)  # it may run before the first step, or without one
+        checkpoint = cb.Checkpoint(
+            clock, self.state, every=save_every, interruption=self.interruption
+        )
         return Callbacks(cb.Pace(clock), log, evaluation, checkpoint)
 
     def _finish(self, callbacks: "Callbacks") -> dict:
-        if not (self.out / "best.keras").exists():  # stopped in the middle of the only evaluation
+        if not (self.out / "best.keras").exists():  # it was lost
             callbacks.evaluation.run()
         with cb.averaged_weights(self.model):
             self.model.metadata["step"] = str(self.clock.step)
             save_model(self.model, self.out / "last.keras")
         self._tell_problems()
-        _write_data_report(self.data, self.validation, self.out / "data.json")
+        write_data_report(self.data, self.validation, self.out)
         best = self.clock.best
         if self.clock.out_of_patience and self.clock.progress < 1:
             print(f"stopped early: {self.clock.waited} evaluations without a better one")
@@ -227,24 +288,10 @@ def _has_boxes(data: Dataset) -> bool:
     return any((~record.ignore).any() for record in data.records)
 
 
-def _require_same_pictures(data: Dataset, report: Path) -> None:
-    """Refuse to resume on other pictures: the order of the rest of the run would be another."""
-    stored = json.loads(report.read_text(encoding="utf-8"))["train"]["pictures"]
-    if stored != [record.file_name for record in data.records]:
-        raise UserError(
-            f"Expected the {len(stored)} training pictures that {report} lists. Received: "
-            f"{len(data.records)}, not the same. Bring them back, or start anew with --weights."
-        )
-
-
-def _write_data_report(data: Dataset, validation: Dataset | None, path: Path) -> None:
-    parts = {"train": data} | ({"validation": validation} if validation is not None else {})
-    report = {
-        name: {
-            "pictures": [record.file_name for record in part.records],
-            "problems": dict(part.problems),
-        }
-        for name, part in parts.items()
-    }
-    with atomic_write(path) as stream:
-        json.dump(report, stream, indent=1)
+def _is_whole(path: Path) -> bool:
+    """Whether all members of the `.keras` file at `path` have the sum that the file gives."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        return False

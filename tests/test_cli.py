@@ -71,6 +71,7 @@ def test_help_and_version_in_a_process_of_their_own():
         ("train --classes a,,b", "expected different names"),
         ("train --batch_size 0", "train.batch_size: expected greater than 0."),
         ("train --back resnet50", "unrecognized arguments: --back"),
+        ("train --devices 0", "expected a number from 1 to 64. Received: '0'"),
         ("train --resume", "Train first"),
         ("train --resume x --steps 3", "Received: --resume with steps."),
         ("evaluate", "Train first"),
@@ -96,6 +97,7 @@ def test_what_the_user_got_wrong_is_one_line_and_exit_code_2(tmp_path, words, me
     [
         (UserError("Expected x."), 2, "keras_retinanet: error: Expected x.\n"),
         (PermissionError(13, "Permission denied", "f"), 2, "error: f: Permission denied.\n"),
+        (OSError(28, "No space left on device"), 2, "error: No space left on device.\n"),
         (KeyboardInterrupt(), 130, "keras_retinanet: interrupted\n"),
     ],
 )

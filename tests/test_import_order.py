@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 # Reading order. A name stands for a module or for all of a subpackage; the first match from a
 # module's full name upwards counts.
 ORDER = """
-    version errors signals owners model_config config files pages config_files
+    version errors owners files signals interruption model_config config pages config_files
     resizing boxes preprocessing
     checkpoints.checkpoint checkpoints.mapped_file checkpoints.h5_trial checkpoints.keras_config
     checkpoints.pickle_names checkpoints.pickle_machine checkpoints.torch_file
@@ -35,7 +35,7 @@ ORDER = """
     evaluation.saved evaluation.comparison evaluation.pictures evaluation.class_map
     evaluation.replicas evaluation.streaming evaluation.runner evaluation
     evolution anchor_fitting drawing visualization learning_curves label_view data.doctor
-    schedules building resources event_log validation run_state callbacks distribution
+    run_folder schedules building resources event_log validation run_state callbacks distribution
     rehearsal training
     checkpoints exporting
     merging composed tiling test_time videos ui

@@ -13,12 +13,8 @@ from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config_files import load_config, with_overrides
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
 
-RUNS = Path("runs")
-# In a run folder: the resolved configuration, what to resume from, the model files, best first.
-CONFIG_FILE = "config.yaml"
-STATE_FOLDER = "state"
-MODEL_FILES = ("best.keras", "last.keras")
 # The paper resizes to 800 px, at most 1333: other sizes keep that ratio.
 LONG_TO_SHORT = 1333 / 800
 
@@ -182,7 +178,7 @@ def find_run(path: str | Path | None = None) -> Path:
         if not (Path(path) / CONFIG_FILE).is_file():
             raise UserError(f"Expected a run folder, which holds {CONFIG_FILE}. Received: {path}.")
         return Path(path)
-    return _newest(f"{STATE_FOLDER}/*").parent.parent
+    return _newest(f"{STATE_FOLDER}/*")
 
 
 def find_model(path: str | Path | None = None) -> Path:
@@ -197,7 +193,7 @@ def find_model(path: str | Path | None = None) -> Path:
         UserError: nothing there.
     """
     if path is None:
-        path = _newest(*MODEL_FILES).parent
+        path = _newest(*MODEL_FILES)
     path = Path(path)
     files = [path / name for name in MODEL_FILES if (path / name).is_file()]
     if files:
@@ -217,13 +213,14 @@ def find_model(path: str | Path | None = None) -> Path:
 
 
 def _newest(*names: str) -> Path:
-    files = [file for name in names for file in RUNS.glob(f"*/{name}")]
+    """Return the run below `runs/` that holds the newest file of one of these names."""
+    files = {file: run for run in RUNS.glob("*/") for name in names for file in run.glob(name)}
     if not files:
         raise UserError(
             f"Expected a run below {RUNS}/ with {' or '.join(names)}; there is none. "
             "Train first, or name a file or a run folder."
         )
-    return max(files, key=lambda file: file.stat().st_mtime)
+    return files[max(files, key=lambda file: file.stat().st_mtime)]
 
 
 def run_config(model_path: Path) -> Config | None:

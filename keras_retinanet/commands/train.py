@@ -7,14 +7,12 @@ Examples:
     keras_retinanet train --resume
 """
 
-import datetime
+import argparse
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from keras_retinanet.commands.common import (
-    CONFIG_FILE,
     DATA_KEYS,
-    RUNS,
     add_data_arguments,
     add_recipe_arguments,
     find_model,
@@ -23,11 +21,14 @@ from keras_retinanet.commands.common import (
     recipe_config,
 )
 from keras_retinanet.config import Config
-from keras_retinanet.config_files import load_config
 from keras_retinanet.errors import UserError
+from keras_retinanet.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 
 # The recipe of a run that names neither a data set nor a recipe, or the embedded set alone.
 EMBEDDED = "shapes"
+
+# More logical devices than this are a slip of the finger: each one holds the model.
+MAX_DEVICES = 64
 
 # Flag -> key of the configuration.
 TRAIN_KEYS = {
@@ -70,17 +71,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
     add("--resume", nargs="?", const="", metavar="RUN", help="go on with a run (the newest)")
     add("--dry_run", action="store_true", help="2 steps: time, memory, a picture of the batch")
+    add(
+        "--devices",
+        type=_devices,
+        metavar="N",
+        help="train on N devices: GPUs, or parts of the CPU (default: all GPUs, or the CPU)",
+    )
 
 
 def run(args: Namespace) -> int:
     """Resolve the configuration and train; return the exit code."""
     resuming = args.resume is not None
-    config, out_dir = _resumed(args) if resuming else _started(args)
+    config, place = _resumed(args) if resuming else config_from_args(args)
 
     import_tensorflow()
+    from keras_retinanet.distribution import use_devices
     from keras_retinanet.training import train
 
-    train(config, out_dir, resume=resuming, dry_run=args.dry_run)
+    if args.devices:
+        use_devices(args.devices)
+    out = Path(place) if resuming else Path(args.out or new_run_folder(place))
+    train(config, out, resume=resuming, dry_run=args.dry_run)
     return 0
 
 
@@ -103,13 +114,7 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
     return config, Path(recipe).stem if recipe else config.data.source
 
 
-def _started(args: Namespace) -> tuple[Config, Path]:
-    config, name = config_from_args(args)
-    date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return config, Path(args.out) if args.out else RUNS / f"{date}-{name}"
-
-
-def _resumed(args: Namespace) -> tuple[Config, Path]:
+def _resumed(args: Namespace) -> tuple[Config, str]:
     given = [flag for flag in CONFIG_FLAGS if getattr(args, flag) is not None]
     if given:
         raise UserError(
@@ -117,4 +122,12 @@ def _resumed(args: Namespace) -> tuple[Config, Path]:
             f"{', '.join(given)}. Leave them out, or start a new run with --weights."
         )
     run_dir = find_run(args.resume or None)
-    return load_config(run_dir / CONFIG_FILE), run_dir
+    return stored_config(run_dir), str(run_dir)
+
+
+def _devices(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_DEVICES:
+        raise argparse.ArgumentTypeError(
+            f"expected a number from 1 to {MAX_DEVICES}. Received: {text[:20]!r}"
+        )
+    return int(text)

@@ -1,0 +1,173 @@
+"""`keras_retinanet train` in real processes: several devices, signals, two at once, a full disk."""
+
+import csv
+import os
+import resource
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from tiny_command import STEPS, finish, is_stopped, run, start, train_words, wait_for
+
+from keras_retinanet.saving import load
+
+pytestmark = pytest.mark.slow
+
+# Sums in another order; without batch norms nothing else differs between devices.
+WEIGHT_ATOL = 1e-6
+COPIED = ("best.keras", "config.yaml", "data.json", "metrics.csv", "state")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A run on one device that nothing happened to."""
+    out = tmp_path_factory.mktemp("runs") / "base"
+    code, printed = run(*train_words(out))
+    assert code == 0, printed
+    return out
+
+
+@pytest.fixture(scope="module")
+def on_two_devices(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "two"
+    code, printed = run(*train_words(out), "--devices", 2)
+    assert code == 0, printed
+    return out
+
+
+def rows_of(out):
+    with open(out / "metrics.csv", newline="") as stream:
+        rows = [*csv.DictReader(stream)]
+    for row in rows:
+        del row["seconds"]
+    return [{key: float(value) for key, value in row.items() if value} for row in rows]
+
+
+def assert_equal_runs(out, expected):
+    for name in ("best.keras", "last.keras"):
+        ours, theirs = load(out / name), load(expected / name)
+        assert ours.metadata["step"] == theirs.metadata["step"]
+        for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=WEIGHT_ATOL)
+    rows, wanted = rows_of(out), rows_of(expected)
+    assert [row["step"] for row in rows] == [row["step"] for row in wanted]
+    for row, other in zip(rows, wanted, strict=True):
+        assert row == pytest.approx(other, abs=1e-5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_backbone():
+    from tiny_command import TINY, tiny
+
+    from keras_retinanet.backbones import BACKBONES
+
+    BACKBONES[TINY] = tiny
+    yield
+    del BACKBONES[TINY]
+
+
+def half_of(run_folder, out):
+    """Copy a run as it was when its last state but one was written."""
+    out.mkdir()
+    for name in COPIED:
+        source = run_folder / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, out / name)
+    for path in (out / "state").glob(f"ckpt-{STEPS}.*"):
+        path.unlink()
+    return out
+
+
+def test_two_devices_train_as_one(base, on_two_devices):
+    assert_equal_runs(on_two_devices, base)
+
+
+@pytest.mark.parametrize(("began", "devices"), [("two", 2), ("two", 1), ("one", 2)])
+def test_a_run_resumes_on_another_number_of_devices(base, on_two_devices, tmp_path, began, devices):
+    out = half_of(on_two_devices if began == "two" else base, tmp_path / "run")
+    code, printed = run("train", "--resume", out, "--devices", devices)
+    assert code == 0, printed
+    assert "resuming at step 9\n" in printed
+    assert_equal_runs(out, base)
+
+
+def test_dry_run_on_two_devices(tmp_path):
+    code, printed = run(*train_words(tmp_path / "run"), "--devices", 2, "--dry_run")
+    assert code == 0, printed
+    assert "measured: " in printed
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["batch.png"]
+
+
+def stopped(*words, at):
+    """Start the command; return it once it has stopped itself."""
+    process = start(*words, env=os.environ | {"STOP_AT": str(at)})
+    wait_for(lambda: is_stopped(process), process)
+    return process
+
+
+def go_on(process, *signals):
+    for number in (*signals, signal.SIGCONT):
+        process.send_signal(number)
+    return finish(process)
+
+
+def states(out):
+    return sorted(path.stem for path in (out / "state").glob("*.index"))
+
+
+def test_a_run_that_everything_happens_to_ends_as_one_that_nothing_happened_to(base, tmp_path):
+    out = tmp_path / "run"
+    process = stopped(*train_words(out), at=2)
+    # Meanwhile nobody else gets in.
+    for words in (train_words(out), ["train", "--resume", str(out)]):
+        code, printed = run(*words)
+        assert code == 2
+        assert f"{out}, which process {process.pid} on" in printed
+    code, printed = go_on(process, signal.SIGTERM)
+    assert (code, states(out)) == (143, ["ckpt-0", "ckpt-2"]), printed
+    assert "stopped at step 2" in printed
+
+    # Ctrl-C in the evaluation after step 4, twice: it is still to be made.
+    process = stopped("train", "--resume", out, at="evaluation")
+    code, printed = go_on(process, signal.SIGINT)
+    assert code == 130, printed
+    assert states(out)[-1] == "ckpt-4"
+    assert not (out / "best.keras").exists()
+
+    # Killed after step 7, with a state of 6; then the newest state is damaged.
+    process = stopped("train", "--resume", out, at=7)
+    process.kill()
+    finish(process)
+    assert (out / "best.keras").exists()
+    data = out / "state/ckpt-6.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    process = stopped("train", "--resume", out, at=5)
+    # No file may grow as large as the state, as on a full disk.
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (data.stat().st_size + 100_000,) * 2)
+    code, printed = go_on(process)
+    assert code == 2, printed
+    assert "the state of step 6 is damaged" in printed
+    assert f"error: Expected room to write to {out}" in printed
+    assert "Traceback" not in printed
+    assert states(out) == ["ckpt-4"]
+
+    code, printed = run("train", "--resume", out)
+    assert code == 0, printed
+    assert "resuming at step 4" in printed
+    assert_equal_runs(out, base)
+
+
+def test_a_run_killed_before_its_first_state_begins_as_it_would_have(base, tmp_path):
+    out = tmp_path / "run"
+    (out / "state").mkdir(parents=True)
+    for name in ("config.yaml", "state/config.yaml"):
+        shutil.copyfile(base / name, out / name)
+    code, printed = run("train", "--resume", out)
+    assert code == 0, printed
+    assert_equal_runs(out, base)
+
+
+def test_sighup_saves_and_nohup_holds(tmp_path):
+    process = stopped(*train_words(tmp_path / "run"), at=2)
+    code, printed = go_on(process, signal.SIGHUP)
+    assert (code, states(tmp_path / "run")) == (129, ["ckpt-0", "ckpt-2"]), printed
