@@ -1,6 +1,7 @@
 """Which process a lock or a temporary file belongs to, and whether that process still lives."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -13,11 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 # ------------------------------------------------------------------------------------ processes
 
@@ -46,8 +42,6 @@ def start_of(pid: int) -> int:
 
 def is_alive(pid: int, start: int) -> bool:
     """Return whether the process of this machine lives that had number `pid` and `start`."""
-    if os.name != "posix":  # os.kill would end it there
-        return True
     try:
         os.kill(pid, 0)  # sends nothing
     except ProcessLookupError:
@@ -156,8 +150,6 @@ def _take(path: Path, shown: Path) -> int:
         if descriptor is None:
             continue  # its owner removed it meanwhile
         try:
-            if fcntl is None:
-                raise OSError
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_file(descriptor, path):
                 os.ftruncate(descriptor, 0)
@@ -177,7 +169,7 @@ def _open(path: Path) -> tuple[int | None, bool]:
     with contextlib.suppress(FileExistsError):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), False
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW), False
     return None, False
 
 

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 # SIGTERM: pre-emption, `docker stop`, Slurm, `timeout`. SIGHUP: the terminal was closed.
-NAMES = ("SIGTERM", "SIGHUP")
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 SHELL_BASE = 128  # a shell's exit code for a signal is this plus its number
 
 
@@ -45,12 +45,11 @@ def raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     try:
-        for name in NAMES:
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
+        for number in ENDING:
             # None: a handler that was not installed from Python; it is left alone as well.
-            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, _raise)
         yield
     finally:

@@ -1,6 +1,8 @@
-"""Evaluates, and kills itself (SIGKILL) in the middle. Run by test_evaluate_command.
+"""Evaluates, and stops in the middle. Run by test_evaluate_command.
 
-A process of its own: what survives a SIGKILL can only be what lies in files.
+The first word says how: "kill" by SIGKILL; "wait" until a line comes on standard input, after
+saying so on standard output. A process of its own: what survives a SIGKILL can only be what lies in
+files.
 """
 
 import os
@@ -10,20 +12,24 @@ import sys
 from keras_retinanet import cli
 from keras_retinanet.evaluation import streaming
 
-KILLED_AT = 6
+STOPPED_AT = 6
 
 
 class Columns(streaming.Columns):
-    """Kills the process when picture number `KILLED_AT` is about to be written."""
+    """Stops the process when picture number `STOPPED_AT` is about to be written."""
+
+    stopped = False
 
     def line(self, picture: int) -> str:
-        if len(self) >= KILLED_AT:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if len(self) >= STOPPED_AT and not self.stopped:
+            Columns.stopped = True
+            if sys.argv[1] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            print("stopped", flush=True)
+            sys.stdin.readline()
         return super().line(picture)
 
 
 if __name__ == "__main__":
-    from keras_retinanet.evaluation import runner
-
-    runner.Columns = Columns
-    cli.main(sys.argv[1:])
+    streaming.Columns = Columns
+    cli.main(sys.argv[2:])

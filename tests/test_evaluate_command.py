@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,21 +102,41 @@ def test_the_first_pictures_alone(run_folder, whole, tmp_path, capsys):
     assert not journal.exists()
 
 
+SCRIPT = Path(__file__).with_name("killed_evaluation.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def started(how: str, *words) -> subprocess.Popen:
+    """An evaluation in a process of its own, which stops after 4 of its pictures."""
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), how, "evaluate", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def until_stopped(process: subprocess.Popen) -> str:
+    """What it printed before."""
+    lines = list(iter(process.stdout.readline, "stopped\n"))
+    return "".join(lines)
+
+
 @pytest.fixture
 def killed(run_folder, tmp_path):
     """The words of an evaluation that was killed after 4 of its pictures."""
-    script = Path(__file__).with_name("killed_evaluation.py")
-    words = ["evaluate", "--model", run_folder, "--out", tmp_path / "found.json"]
+    words = ["--model", run_folder, "--out", tmp_path / "found.json"]
     words += ["--json", tmp_path / "evaluation.json"]
-    process = subprocess.run(
-        [sys.executable, str(script), *map(str, words)],
-        capture_output=True,
-        timeout=300,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    assert process.returncode == -9, process.stderr.decode()
-    assert [file.name for file in tmp_path.iterdir()] == ["found.json.partial.jsonl"]
-    return words
+    process = started("kill", *words)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == -9, errors
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".found.json.partial.jsonl.lock",  # of a dead process: it locks nothing
+        "found.json.partial.jsonl",
+    ]
+    return ["evaluate", *words]
 
 
 def test_a_killed_evaluation_goes_on(killed, whole, tmp_path, capsys):
@@ -128,7 +149,64 @@ def test_a_killed_evaluation_goes_on(killed, whole, tmp_path, capsys):
     assert same(results(tmp_path / "found.json"), found)
     again = json.loads((tmp_path / "evaluation.json").read_text())
     assert again["coco"] == pytest.approx(figures["coco"], abs=1e-6)
-    assert not journal.exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["evaluation.json", "found.json"]
+
+
+def figure_lines(text: str) -> list[str]:
+    """The lines of figures, without what depends on the clock."""
+    return [line for line in text.splitlines() if "@[" in line or "detections" in line]
+
+
+def test_two_at_once_of_one_run_have_their_own_figures(run_folder, whole, capsys):
+    """Neither takes or deletes what the other has found; the first one is still under way."""
+    first = started("wait", "--model", run_folder)
+    until_stopped(first)
+    printed = {}
+    for split in ("train", "val"):
+        assert command("evaluate", "--model", run_folder, "--split", split) == 0
+        printed[split] = capsys.readouterr().out
+        assert "Another evaluation is under way" in printed[split]
+    text, errors = first.communicate("\n", timeout=300)
+    assert first.returncode == 0, errors
+    assert figure_lines(text) == figure_lines(printed["val"]) != figure_lines(printed["train"])
+    assert f"{len(whole[0]):,} detections" in text
+    assert sorted(file.name for file in run_folder.iterdir()) == ["best.keras", "config.yaml"]
+
+
+def test_two_at_once_into_one_file_are_refused_and_a_signal_keeps_what_is_found(
+    run_folder, whole, tmp_path, capsys
+):
+    words = ["--model", run_folder, "--out", tmp_path / "found.json"]
+    first = started("wait", *words)
+    until_stopped(first)
+    assert command("evaluate", *words) == 2
+    message = capsys.readouterr().err
+    assert f"Received: {tmp_path / 'found.json'}, which process {first.pid} on " in message
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=300)
+    assert first.returncode == 143
+    assert [file.name for file in tmp_path.iterdir()] == ["found.json.partial.jsonl"]
+    assert command("evaluate", *words) == 0
+    assert f"Going on after 4 of {PICTURES} pictures" in capsys.readouterr().out
+    assert same(results(tmp_path / "found.json"), whole[0])
+
+
+def test_no_figures_where_no_image_can_be_read(run_folder, tmp_path, capsys):
+    """As when the folder vanishes: that is no AP of 0."""
+    (tmp_path / "images").mkdir()
+    rows = {
+        "images": [{"id": n, "file_name": f"{n}.jpg", "height": 9, "width": 9} for n in (1, 2)],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5]}],
+        "categories": [{"id": 1, "name": "circle"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    for image in ("1.jpg", "2.jpg"):
+        (tmp_path / "images" / image).write_bytes(b"no image")
+    words = ["coco", "--annotations", tmp_path / "a.json", "--images", tmp_path / "images"]
+    assert command("evaluate", *words, "--model", run_folder / "best.keras") == 2
+    output = capsys.readouterr()
+    assert "Expected images that can be read. Received: none of 2, such as 1.jpg" in output.err
+    assert "AP" not in output.out
 
 
 @pytest.mark.slow

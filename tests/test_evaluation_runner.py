@@ -10,7 +10,13 @@ from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.detections import DetectionBatch, Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation import runner
-from keras_retinanet.evaluation.runner import detections_for, evaluate, map_classes
+from keras_retinanet.evaluation.runner import (
+    detections_for,
+    evaluate,
+    finished_run,
+    map_classes,
+)
+from keras_retinanet.evaluation.streaming import Columns
 
 # Network input is half of the original picture.
 SCALE = 0.5
@@ -193,3 +199,18 @@ def test_names_that_do_not_map(model_names, dataset_names, words):
         map_classes(model_names, dataset_names)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_no_figures_from_fewer_pictures_than_were_asked_for():
+    records = [record(number, [[0, 0, 9, 9]], [0]) for number in range(3)]
+    data = Dataset("set", "val", ["cat"], [1], records)
+    columns = Columns()
+    columns.add(1, np.zeros((0, 4)), scores=np.zeros(0), classes=np.zeros(0))
+    with pytest.raises(UserError, match=r"Expected detections of 3 images. Received: none of 2 of"):
+        finished_run(data, columns, ([], []), asked=range(3))
+    columns.add_unreadable(0)
+    columns.add_unreadable(2)
+    assert finished_run(data, columns, ([], []), asked=range(3)).unreadable == ["0.jpg", "2.jpg"]
+    columns.add_unreadable(1)
+    with pytest.raises(UserError, match=r"Received: none of 3, such as 0.jpg"):
+        finished_run(data, columns, ([], []), asked=range(3))

@@ -38,7 +38,14 @@ def test_lines_keep_every_bit(rng):
         )
 
 
-@pytest.mark.parametrize("line", ["", '{"picture":3,"bo', "[1]", "3", '{"boxes":[]}', "null"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *["", '{"picture":3,"bo', "[1]", "3", '{"boxes":[]}', "null", '{"picture":-1}'],
+        '{"picture":"3"}',
+        '{"picture":3,"boxes":[[1,2,3,4]],"scores":[],"classes":[]}',
+    ],
+)
 def test_a_cut_line_is_nothing(line):
     columns = Columns()
     columns.add_line(line)
@@ -58,7 +65,6 @@ def test_a_journal_is_gone_on_with_under_its_key_alone(tmp_path, rng):
         write([columns.line(0), columns.line(1)])
     with journal.writer() as write:  # a second call
         write([columns.line(2)])
-    with journal.writer(".7") as write:  # another process
         write([columns.line(4), columns.line(1)])
     (tmp_path / "unrelated.json").touch()
     read, was_other = Journal(tmp_path / "found.jsonl", "a").read()
@@ -66,6 +72,11 @@ def test_a_journal_is_gone_on_with_under_its_key_alone(tmp_path, rng):
     assert not was_other
     read, was_other = Journal(tmp_path / "found.jsonl", "b").read()
     assert (len(read), was_other) == (0, True)
+    with Journal(tmp_path / "found.jsonl", "b").writer() as write:
+        write([columns.line(3)])
+    read, was_other = Journal(tmp_path / "found.jsonl", "b").read()
+    assert ([index in read for index in range(4)], was_other) == ([False] * 3 + [True], False)
+    journal.remove()
     assert [file.name for file in tmp_path.iterdir()] == ["unrelated.json"]
 
 

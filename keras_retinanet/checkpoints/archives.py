@@ -2,11 +2,11 @@
 
 import shutil
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import temporary_folder
 
 SUFFIX = ".tar.gz"
 # Weights hardly compress: more than so many times the archive is a bomb.
@@ -27,17 +27,14 @@ def unpacked(path: Path) -> Path:
     folder = path.with_name(path.name.removesuffix(SUFFIX))
     if folder.is_dir():
         return folder
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix="."))
     try:
-        _extract(path, temporary)
-        temporary.chmod(0o755)  # mkdtemp's is private
-        temporary.rename(folder)
+        with temporary_folder(folder) as temporary:
+            _extract(path, temporary)
+            temporary.rename(folder)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(
             f"Expected a whole {SUFFIX}. Received: {path} ({error}). Delete it and fetch it again."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

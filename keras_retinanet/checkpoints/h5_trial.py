@@ -12,8 +12,9 @@ from pathlib import Path
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
 
+# The alarm ends it where this process was killed meanwhile, whatever HDF5 is doing.
 PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import signal, sys; signal.alarm(int(sys.argv[2])); sys.path.insert(0, sys.argv[1]); "
     "from keras_retinanet.checkpoints.h5_file import try_h5; try_h5()"
 )
 # Of address space, most of it never used: Python and NumPy with a thread a core.
@@ -40,7 +41,7 @@ def check_h5(view: memoryview) -> None:
     root = str(Path(__file__).parents[2])
     try:
         trial = subprocess.run(
-            [sys.executable, "-c", PROGRAM, root],
+            [sys.executable, "-c", PROGRAM, root, str(SECONDS)],
             input=view,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -3,26 +3,32 @@
 import multiprocessing
 import os
 import queue
-import signal
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_retinanet.child_processes import hold, lifeline
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.commands.passes import with_passes
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError
+from keras_retinanet.owners import file_lock
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from keras_retinanet.data.records import Dataset
     from keras_retinanet.evaluation.runner import DetectorRun
-    from keras_retinanet.evaluation.streaming import Journal
+    from keras_retinanet.evaluation.streaming import Columns, Journal
 
+# Takes the lines of pictures that are done.
+Keep = Callable[[list[str]], None]
+# Per picture, of each batch: of those that were the first of their shape, and of all others.
+Milliseconds = tuple[list[float], list[float]]
 JOURNAL_SUFFIX = ".partial.jsonl"
 # Seconds after which it is looked whether all worker processes still live.
 PATIENCE = 1.0
@@ -81,7 +87,7 @@ def load_split(config: Config, trained: Config | None) -> "Dataset":
 
 @contextmanager
 def detected(
-    task: Task, dataset: "Dataset", *, journal: Path | None, workers: int = 1
+    task: Task, dataset: "Dataset", *, journal: Path | None, shared: bool = False, workers: int = 1
 ) -> Iterator["DetectorRun"]:
     """Give the detections in `dataset`, each picture's once.
 
@@ -89,91 +95,126 @@ def detected(
         dataset: the task's.
         journal: file in which they are kept until the block is left without an error, so that the
             same call after a kill goes on; None: nothing is kept.
+        shared: go without `journal` if another process has it; False: it is an error.
         workers: processes to share the pictures.
+
+    Raises:
+        UserError: another process has `journal`; not every picture was seen.
     """
     from keras_retinanet.evaluation.streaming import Journal, run_key
 
-    if journal is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield _run(task, dataset, Journal(Path(folder, "found"), key=""), workers=workers)
-        return
-    options = {} if task.passes is None else vars(task.passes)
-    kept = Journal(journal, run_key(task.model, dataset, options))
-    yield _run(task, dataset, kept, workers=workers)
-    kept.remove()
+    with ExitStack() as stack:
+        kept = None
+        if journal is not None and _lock(journal, stack, shared=shared):
+            options = {} if task.passes is None else vars(task.passes)
+            kept = Journal(journal, run_key(task.model, dataset, options))
+        yield _run(task, dataset, kept, workers=workers)
+        if kept is not None:
+            kept.remove()
 
 
-def _run(task: Task, dataset: "Dataset", journal: "Journal", *, workers: int) -> "DetectorRun":
-    from keras_retinanet.distribution import strategy
-    from keras_retinanet.evaluation.runner import finished_run, run_detector
+def _lock(journal: Path, stack: ExitStack, *, shared: bool) -> bool:
+    """Return whether this process has `journal` until `stack` is left."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    target = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
+    lock = file_lock(journal.with_name(f".{journal.name}.lock"), shown=target)
+    try:
+        stack.enter_context(lock)
+    except UserError:
+        if not shared:
+            raise
+        print("Another evaluation is under way here: should this one be killed, it starts anew")
+        return False
+    return True
 
-    columns, was_other = journal.read()
+
+def _run(
+    task: Task, dataset: "Dataset", journal: "Journal | None", *, workers: int
+) -> "DetectorRun":
+    from keras_retinanet.evaluation.runner import finished_run
+    from keras_retinanet.evaluation.streaming import Columns
+
+    count = len(dataset.records)
+    columns, was_other = (Columns(), False) if journal is None else journal.read()
+    columns.keep_readable(count)  # one that could not be read may be there by now
     if len(columns):
-        print(f"Going on after {len(columns):,} of {len(dataset.records):,} pictures", flush=True)
+        print(f"Going on after {len(columns):,} of {count:,} pictures", flush=True)
     elif was_other:
         print("Starting anew: the model, the data or the options have changed", flush=True)
-    missing = [index for index in range(len(dataset.records)) if index not in columns]
-    workers = min(workers, len(missing))
-    first_ms: list[float] = []
-    warm_ms: list[float] = []
-    if workers > 1:
-        first_ms, warm_ms = _run_workers(task, missing, journal=journal, workers=workers)
-    else:
-        model = task.detector()
-        with journal.writer() as keep:
-            run = run_detector(
-                model,
-                dataset,
-                batch_size=task.config.evaluate.batch_size,
-                strategy=strategy(),
-                indices=missing,
-                keep=keep,
+    missing = [index for index in range(count) if index not in columns]
+    with nullcontext(None) if journal is None else journal.writer() as keep:
+        if min(workers, len(missing)) > 1:
+            milliseconds = _run_workers(
+                task, missing, columns=columns, keep=keep, workers=min(workers, len(missing))
             )
-        first_ms, warm_ms = run.first_ms, run.warm_ms
-    return finished_run(dataset, journal.read()[0], first_ms, warm_ms)
+        else:
+            milliseconds = _run_here(task, dataset, missing, columns=columns, keep=keep)
+    return finished_run(dataset, columns, milliseconds, asked=range(count))
+
+
+def _run_here(
+    task: Task, dataset: "Dataset", missing: list[int], *, columns: "Columns", keep: Keep | None
+) -> Milliseconds:
+    """Add to `columns` what is found in the pictures `missing`; return milliseconds."""
+    if not missing:
+        return [], []
+    from keras_retinanet.distribution import strategy
+    from keras_retinanet.evaluation.runner import run_detector
+
+    run = run_detector(
+        task.detector(),
+        dataset,
+        batch_size=task.config.evaluate.batch_size,
+        strategy=strategy(),
+        indices=missing,
+        columns=columns,
+        keep=keep,
+    )
+    return run.first_ms, run.warm_ms
 
 
 # ------------------------------------------------------------------------------ several processes
 
 
 def _run_workers(
-    task: Task, missing: list[int], *, journal: "Journal", workers: int
-) -> tuple[list[float], list[float]]:
-    """Detect in the pictures of the indices `missing`; return milliseconds, first and warm."""
+    task: Task, missing: list[int], *, columns: "Columns", keep: Keep | None, workers: int
+) -> Milliseconds:
+    """As `_run_here`, in several processes."""
     from tqdm import tqdm
 
     context = multiprocessing.get_context("spawn")
     messages: Queue = context.Queue()
-    # Each with every Nth picture: data sets are often in an order, and so each gets the same mix.
-    processes = [
-        context.Process(
-            target=_work,
-            args=(task, missing[rank::workers], journal.path, journal.key, workers, messages),
-            daemon=True,
-        )
-        for rank in range(workers)
-    ]
-    for process in processes:
-        process.start()
+    processes: list[Any] = []
     first_ms: list[float] = []
     warm_ms: list[float] = []
     running = workers
-    try:
-        with tqdm(total=len(missing), desc="detect", unit="picture", dynamic_ncols=True) as bar:
-            while running:
-                message = _next_message(messages, processes)
-                if isinstance(message, int):
-                    bar.update(message)
-                elif isinstance(message, UserError):
-                    raise message
-                elif message is not None:
-                    first_ms += message[0]
-                    warm_ms += message[1]
-                    running -= 1
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
+    with lifeline(context) as line:
+        try:
+            for rank in range(workers):
+                # Each with every Nth picture: data sets are often in an order, and so each gets
+                # the same mix.
+                words = (line.reader, task, missing[rank::workers], workers, messages)
+                processes.append(context.Process(target=_work, args=words, daemon=True))
+                processes[-1].start()
+            with tqdm(total=len(missing), desc="detect", unit="picture", dynamic_ncols=True) as bar:
+                while running:
+                    message = _next_message(messages, processes)
+                    if isinstance(message, list):
+                        for text in message:
+                            columns.add_line(text)
+                        if keep is not None:
+                            keep(message)
+                        bar.update(len(message))
+                    elif isinstance(message, UserError):
+                        raise message
+                    elif message is not None:
+                        first_ms += message[0]
+                        warm_ms += message[1]
+                        running -= 1
+        finally:
+            line.cut()
+            for process in processes:
+                process.join()
     return first_ms, warm_ms
 
 
@@ -193,10 +234,10 @@ def _next_message(messages: Queue, processes: list[Any]) -> Any:
 
 
 def _work(
-    task: Task, indices: list[int], path: Path, key: str, workers: int, messages: Queue
+    line: "Connection", task: Task, indices: list[int], workers: int, messages: Queue
 ) -> None:
     """Detect in the pictures of `indices`: what a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process
+    hold(line)
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == QUIET:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # the first process set it
@@ -205,26 +246,16 @@ def _work(
 
     tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // workers))
     from keras_retinanet.evaluation.runner import run_detector
-    from keras_retinanet.evaluation.streaming import Journal
 
-    parent = multiprocessing.parent_process()
     try:
-        with Journal(path, key).writer(f".{os.getpid()}") as write:
-
-            def keep(lines: list[str]) -> None:
-                write(lines)
-                messages.put(len(lines))
-                if parent is not None and not parent.is_alive():
-                    raise SystemExit  # it was killed: another call may go on already
-
-            run = run_detector(
-                task.detector(),
-                task.dataset(),
-                batch_size=task.config.evaluate.batch_size,
-                progress=False,
-                indices=indices,
-                keep=keep,
-            )
+        run = run_detector(
+            task.detector(),
+            task.dataset(),
+            batch_size=task.config.evaluate.batch_size,
+            progress=False,
+            indices=indices,
+            keep=messages.put,
+        )
         messages.put((run.first_ms, run.warm_ms))
     except UserError as error:
         messages.put(error)

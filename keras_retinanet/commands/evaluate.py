@@ -95,8 +95,9 @@ def run(args: Namespace) -> int:
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""
     print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} pictures")
+    journal, shared = _journal(args, path, trained)
     with detected(
-        task, dataset, journal=_journal(args, path, trained), workers=args.workers or 1
+        task, dataset, journal=journal, shared=shared, workers=args.workers or 1
     ) as found:
         if found.unreadable:
             print(f"{len(found.unreadable)} could not be read: {', '.join(found.unreadable)}")
@@ -119,14 +120,18 @@ def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
         )
 
 
-def _journal(args: Namespace, model: Path, trained: Config | None) -> Path | None:
-    """Return where to keep what is found until the results are written; None: nowhere."""
+def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:
+    """Return where to keep what is found until the results are written; None: nowhere.
+
+    The second value is whether another evaluation may be under way there: where no file is named,
+    nothing is written that both would write.
+    """
     for file in (args.out, args.json, args.csv, args.report):
         if file:
-            return Path(file + JOURNAL_SUFFIX)
+            return Path(file + JOURNAL_SUFFIX), False
     if trained is not None and os.access(model.parent, os.W_OK):
-        return model.parent / f"evaluation{JOURNAL_SUFFIX}"
-    return None
+        return model.parent / f"evaluation{JOURNAL_SUFFIX}", True
+    return None, False
 
 
 def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun") -> None:

@@ -16,6 +16,7 @@ from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import evaluation_dataset
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.detections import DetectionBatch, Detections
+from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
 from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
 from keras_retinanet.evaluation.pictures import Pass, PictureDetector, picture_passes
@@ -71,6 +72,7 @@ def run_detector(
     progress: bool = True,
     strategy: tf.distribute.Strategy | None = None,
     indices: Sequence[int] | None = None,
+    columns: Columns | None = None,
     keep: Callable[[list[str]], None] | None = None,
 ) -> DetectorRun:
     """Runs a model over each picture of a data set once.
@@ -84,6 +86,7 @@ def run_detector(
         progress: show a bar with rate and time left, on standard error.
         strategy: whose replicas share each batch of a RetinaNet that was made in its scope.
         indices: of the pictures to look at; None: all.
+        columns: what is known of other pictures; what is found is added.
         keep: is given the lines (`Columns.line`) of the pictures of each batch that is done.
 
     Returns:
@@ -91,11 +94,11 @@ def run_detector(
         left out.
 
     Raises:
-        UserError: the class names do not map (see `map_classes`).
+        UserError: the class names do not map (see `map_classes`); no picture could be read.
     """
     class_index = map_classes(model.class_names, dataset.class_names)
     indices = range(len(dataset.records)) if indices is None else indices
-    columns = Columns()
+    columns = Columns() if columns is None else columns
     first_ms: list[float] = []
     warm_ms: list[float] = []
     shapes = set()
@@ -116,14 +119,35 @@ def run_detector(
             if keep is not None:
                 keep([columns.line(index) for index in done])
             bar.update(len(done))
-    return finished_run(dataset, columns, first_ms, warm_ms)
+    return finished_run(dataset, columns, (first_ms, warm_ms), asked=indices)
 
 
 def finished_run(
-    dataset: Dataset, columns: Columns, first_ms: list[float], warm_ms: list[float]
+    dataset: Dataset,
+    columns: Columns,
+    milliseconds: tuple[list[float], list[float]],
+    *,
+    asked: Sequence[int],
 ) -> DetectorRun:
-    """Puts together what one or several passes over a data set gave."""
+    """Puts together what one or several passes over a data set gave.
+
+    Raises:
+        UserError: one of the pictures that were asked for was not looked at, or none could be read.
+            No figure is computed from fewer.
+    """
+    missing = sum(index not in columns for index in asked)
+    if missing:
+        raise UserError(
+            f"Expected detections of {len(asked):,} images. Received: none of {missing:,} of them. "
+            "Run it again."
+        )
     unreadable = [dataset.records[index].file_name for index in columns.unreadable]
+    if unreadable and len(unreadable) == len(dataset.records):
+        raise UserError(
+            f"Expected images that can be read. Received: none of {len(unreadable):,}, such as "
+            f"{unreadable[0]}. Check that the folder is there."
+        )
+    first_ms, warm_ms = milliseconds
     return DetectorRun(evaluation_set(dataset), columns.found(), unreadable, first_ms, warm_ms)
 
 

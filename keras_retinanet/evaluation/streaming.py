@@ -71,12 +71,23 @@ class Columns:
         """Keeps what `line` wrote. A line that a kill cut off is nothing."""
         try:
             row = json.loads(line)
-            if "boxes" in row:
-                self.add(row["picture"], row["boxes"], scores=row["scores"], classes=row["classes"])
-            else:
-                self.add_unreadable(row["picture"])
+            picture = row["picture"]
+            if not isinstance(picture, int) or picture < 0:
+                return
+            if "boxes" not in row:
+                self.add_unreadable(picture)
+            elif len(row["boxes"]) == len(row["scores"]) == len(row["classes"]):
+                self.add(picture, row["boxes"], scores=row["scores"], classes=row["classes"])
         except (ValueError, KeyError, TypeError):
             return
+
+    def keep_readable(self, count: int) -> None:
+        """Drops the pictures that could not be decoded, and any that is not among `count`."""
+        self._parts = {
+            picture: part
+            for picture, part in self._parts.items()
+            if part is not None and picture < count
+        }
 
     @property
     def unreadable(self) -> list[int]:
@@ -104,43 +115,34 @@ class Columns:
 class Journal:
     """The file beside the results in which a run keeps each batch, until it is finished.
 
-    Several processes may write, each to a file of its own whose name begins with `path`'s.
+    One process at a time may have it: see `owners.file_lock`.
 
     Args:
         path: of the file.
-        key: names model, data and options (see `run_key`). A file of another key is removed.
+        key: names model, data and options (see `run_key`). A file of another key is written anew.
     """
 
     def __init__(self, path: Path, key: str):
         self.path, self.key = path, key
 
-    def files(self) -> list[Path]:
-        """Returns what is there of it."""
-        if not self.path.parent.is_dir():
-            return []
-        return sorted(
-            file for file in self.path.parent.iterdir() if file.name.startswith(self.path.name)
-        )
-
     def read(self) -> tuple[Columns, bool]:
         """Returns what was found so far, and whether there was something of another run."""
-        columns, was_other = Columns(), False
-        for file in self.files():
-            with open(file, encoding="utf-8", errors="replace") as lines:
+        columns = Columns()
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as lines:
                 is_ours = next(lines, "").rstrip("\n") == self._header()
                 for line in lines if is_ours else ():
                     columns.add_line(line)
-            if not is_ours:
-                was_other = True
-                file.unlink(missing_ok=True)
-        return columns, was_other
+        except FileNotFoundError:
+            return columns, False
+        return columns, not is_ours
 
     @contextmanager
-    def writer(self, part: str = "") -> Iterator[Callable[[Iterable[str]], None]]:
-        """Gives what appends lines to the file whose name ends in `part`."""
+    def writer(self) -> Iterator[Callable[[Iterable[str]], None]]:
+        """Gives what appends lines to the file, which is begun anew if it is of another run."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.with_name(self.path.name + part)
-        with open(file, "a", encoding="utf-8") as stream:
+        _, was_other = self.read()
+        with open(self.path, "w" if was_other else "a", encoding="utf-8") as stream:
             # A line that a kill cut off ends here; the next one is whole again.
             stream.write("\n" if stream.tell() else self._header() + "\n")
             stream.flush()
@@ -153,8 +155,7 @@ class Journal:
 
     def remove(self) -> None:
         """Removes it: the results are written."""
-        for file in self.files():
-            file.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def _header(self) -> str:
         return json.dumps({"format": FORMAT, "key": self.key})

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from keras_retinanet.data.records import Dataset, align_classes
 from keras_retinanet.data.writers import coco, csv, tfrecord, voc, yolo
 from keras_retinanet.data.writers.pictures import WriteOptions
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import temporary_folder
 
 # Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
 # empty folder and splits of the same classes.
@@ -70,19 +69,12 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
             "Name another one, or remove it."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=f".{folder.name}-"))
-    try:
-        # mkdtemp makes folders private; the result gets the permissions any new one would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
+    folder = folder.resolve()
+    with temporary_folder(folder) as temporary:
         yield temporary
         if folder.exists():
             folder.rmdir()
         temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _with_common_classes(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:

@@ -14,12 +14,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.child_processes import hold, lifeline
 from keras_retinanet.data.label_map import label_map_text
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record
@@ -32,6 +34,7 @@ from keras_retinanet.data.writers.pictures import (
     split_words,
 )
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
+from keras_retinanet.errors import UserError
 
 LABEL_MAP = "label_map.pbtxt"
 # Of the label map: int32.
@@ -82,11 +85,12 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
         shards += _shards(dataset, words[split], folder / stem, max(1, wanted), ids)
     sizes: dict[str, list[Written]] = {word: [] for word in words.values()}
     problems = {words[split]: dataset.problems for split, dataset in splits.items()}
-    for shard, written in zip(shards, _write_all(shards, options), strict=True):
-        sizes[shard.split].append(written)
-        options.tick(len(shard.records))
-        for kind, what in written.problems:
-            problems[shard.split].note(kind, what)
+    with _writing(shards, options) as all_written:
+        for shard, written in zip(shards, all_written, strict=True):
+            sizes[shard.split].append(written)
+            options.tick(len(shard.records))
+            for kind, what in written.problems:
+                problems[shard.split].note(kind, what)
     (folder / LABEL_MAP).write_text(label_map_text(first.class_names, ids), encoding="utf-8")
     write_tfds_info(folder, name, sizes)
     return lost
@@ -109,23 +113,33 @@ def _shards(
         )
 
 
-def _write_all(shards: Sequence[Shard], options: WriteOptions) -> Iterator[Written]:
-    """Gives what became of each shard, in their order."""
+@contextlib.contextmanager
+def _writing(shards: Sequence[Shard], options: WriteOptions) -> Iterator[Iterable[Written]]:
+    """Gives what became of each shard, in their order; after the block nobody writes any more."""
     pictures = sum(len(shard.records) for shard in shards)
     useful = min(os.cpu_count() or 1, 1 + pictures // PICTURES_PER_WORKER)
     workers = min(options.workers or useful, len(shards))
     if workers == 1:
-        yield from map(write_one, shards)
+        yield map(write_one, shards)
         return
     # Not forked: TensorFlow's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_leave_ctrl_c) as pool:
+    with (
+        lifeline(context) as line,
+        ProcessPoolExecutor(workers, context, initializer=hold, initargs=(line.reader,)) as pool,
+    ):
         try:
             with _ctrl_c_ignored():
                 written = pool.map(write_one, shards)  # starts the processes
-            yield from written
-        finally:
-            pool.shutdown(cancel_futures=True)
+            yield written
+        except BrokenProcessPool:
+            raise UserError(
+                "Expected every worker process to finish. Received: one that ended early, perhaps "
+                "for lack of memory. Run it again with fewer --workers."
+            ) from None
+        except BaseException:
+            line.cut()  # a shard may take minutes; nobody wants it any more
+            raise
 
 
 @contextlib.contextmanager
@@ -139,11 +153,6 @@ def _ctrl_c_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _leave_ctrl_c() -> None:
-    # The first process ends the others, without their tracebacks.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def write_one(shard: Shard) -> Written:
