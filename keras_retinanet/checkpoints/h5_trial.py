@@ -12,8 +12,9 @@ from pathlib import Path
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
 
+# Its path is this process's without the current folder, whose modules could be anybody's.
 PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import sys; sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
     "from keras_retinanet.checkpoints.h5_file import try_h5; try_h5()"
 )
 # Of address space, most of it never used: Python and NumPy with a thread a core.
