@@ -85,8 +85,9 @@ def _is_changed(files: list[str]) -> str | None:
 
 
 def _load_tflite(path: Path, facts: dict[str, Any]) -> ExportedDetector:
-    try_tflite(path)
-    interpreter = make_interpreter(path)
+    content = path.read_bytes()
+    try_tflite(path, content)
+    interpreter = make_interpreter(content)
     source = interpreter.get_input_details()[0]["index"]
     targets = [details["index"] for details in interpreter.get_output_details()]
 
