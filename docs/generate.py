@@ -225,6 +225,7 @@ SHOWN = {
     "README.md": "index.md",
     "export/README.md": "applications.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "keras_retinanet/config.py": "configuration.md",
     "keras_retinanet/model_config.py": "configuration.md",
 }
@@ -255,6 +256,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "<!-- readme -->": functools.partial(repository_file, "README.md"),
     "<!-- export/README -->": functools.partial(repository_file, "export/README.md"),
     "<!-- changelog -->": functools.partial(repository_file, "CHANGELOG.md"),
+    "<!-- security -->": functools.partial(repository_file, "SECURITY.md"),
     "<!-- configuration -->": configuration,
     "<!-- recipes -->": recipes,
     "<!-- commands -->": commands,

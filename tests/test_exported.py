@@ -1,5 +1,6 @@
 """Exported files as detectors: what they find, and what a damaged, foreign or newer one is."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,19 @@ def test_a_file_knows_what_its_model_knows(model, exported, name):
     assert detector.preprocessing == model.preprocessing
 
 
+def test_a_files_digest_tells_that_it_is_as_it_was_exported(exported, tmp_path):
+    folder, file = tmp_path / "saved_model", tmp_path / "raw.onnx"
+    shutil.copytree(exported("saved_model"), folder)
+    with (folder / "variables" / "variables.index").open("ab") as stream:
+        stream.write(b"\0")
+    content = bytearray(exported("raw.onnx").read_bytes())
+    content[len(content) // 2] ^= 1  # of a weight
+    file.write_bytes(content)
+    for path in (folder, file):
+        with pytest.raises(UserError, match="damaged or was changed: its bytes"):
+            load_exported(path)
+
+
 def test_one_array_is_one_picture_and_others_are_refused(exported, pictures):
     detector = load_exported(exported("nms.tflite"))
     assert len(detector.detect(pictures[0])) == 1
@@ -180,7 +194,7 @@ def test_a_foreign_file_is_one_line(tmp_path):
 def test_bytes_that_were_not_exported_never_reach_the_interpreter(exported, tmp_path):
     changed = tmp_path / "changed.tflite"
     with_facts(exported("nms.tflite"), changed, flatbuffer_sha256="0" * 64)
-    with pytest.raises(UserError, match="is damaged: its bytes are not those that were exported"):
+    with pytest.raises(UserError, match="damaged or was changed: its bytes are not those that"):
         load_exported(changed)
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
 
-# The alarm ends it where this process was killed meanwhile, whatever HDF5 is doing.
+# Its path is this process's without the current folder, whose modules could be anybody's. The alarm
+# ends it where this process was killed meanwhile, whatever HDF5 is doing.
 PROGRAM = (
-    "import signal, sys; signal.alarm(int(sys.argv[2])); sys.path.insert(0, sys.argv[1]); "
+    "import signal, sys; signal.alarm(int(sys.argv[2])); "
+    "sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
     "from keras_retinanet.checkpoints.h5_file import try_h5; try_h5()"
 )
 # Of address space, most of it never used: Python and NumPy with a thread a core.

@@ -81,6 +81,16 @@ def add_model_argument(parser: ArgumentParser) -> None:
     )
 
 
+def add_trust_argument(parser: ArgumentParser) -> None:
+    """Add --trust."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run an exported file even if it was changed or holds what no export does: it is a "
+        "program, which runs with your rights",
+    )
+
+
 def image_size(text: str) -> tuple[int, int]:
     """Parse "SHORT[,LONG]" into pixels; LONG left out keeps the paper's ratio of 1333 / 800."""
     try:

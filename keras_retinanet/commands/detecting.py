@@ -45,6 +45,7 @@ class Task:
         trained: the configuration of the run that the model lies in.
         passes: the `PASS_FLAGS` of tiles and test-time augmentation; None: one pass.
         limit: so many pictures of the split alone, the first ones.
+        trust: an exported file is run whatever it holds.
     """
 
     model: Path
@@ -52,6 +53,7 @@ class Task:
     trained: Config | None
     passes: Namespace | None = None
     limit: int | None = None
+    trust: bool = False
 
     def dataset(self) -> "Dataset":
         """Read the pictures' records."""
@@ -67,7 +69,7 @@ class Task:
         from keras_retinanet.exporting.facts import export_kind
 
         if export_kind(self.model) is not None:
-            model = load_detector(self.model)
+            model = load_detector(self.model, trust=self.trust)
         else:
             with strategy().scope():
                 model = load_detector(self.model)

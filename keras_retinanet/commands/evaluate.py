@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from keras_retinanet.commands.common import (
     add_data_arguments,
     add_model_argument,
+    add_trust_argument,
     find_model,
     flag_overrides,
     import_tensorflow,
@@ -46,7 +47,7 @@ ENGINES = ("auto", "hotcoco", "pycocotools")
 EVALUATE_KEYS = {"split": "evaluate.split", "batch_size": "evaluate.batch_size"}
 # Those that mean nothing where a results file is scored.
 MODEL_FLAGS = "data_dir name images classes model split batch_size out report pictures".split()
-MODEL_FLAGS += ["limit", "workers", *PASS_FLAGS]
+MODEL_FLAGS += ["limit", "workers", "trust", *PASS_FLAGS]
 # Files with figures, which a split without annotations has none for.
 FIGURE_FLAGS = ("json", "csv", "report")
 
@@ -55,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `evaluate` to its parser."""
     add_data_arguments(parser)
     add_model_argument(parser)
+    add_trust_argument(parser)
     add = parser.add_argument
     add("--split", help="split to score on (default: the validation part)")
     add("--batch_size", type=int, metavar="B", help="pictures at a time; changes no figure")
@@ -90,7 +92,7 @@ def run(args: Namespace) -> int:
     config = config_from_args(args, trained)
     import_tensorflow()
     passes = Namespace(**{flag: getattr(args, flag) for flag in PASS_FLAGS})
-    task = Task(path, config, trained, passes=passes, limit=args.limit)
+    task = Task(path, config, trained, passes=passes, limit=args.limit, trust=args.trust)
     dataset = task.dataset()
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""

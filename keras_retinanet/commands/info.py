@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
 from keras_retinanet.config import DetectionConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.exporting.facts import export_kind
 
 if TYPE_CHECKING:
     from keras_retinanet.model import RetinaNet
@@ -35,9 +36,12 @@ def run(args: Namespace) -> int:
     path = find_model(args.file or args.model)
 
     import_tensorflow()
-    from keras_retinanet.exporting.exported import load_detector
+    from keras_retinanet.exporting.exported import describe_exported
+    from keras_retinanet.saving import load
 
-    for name, value in describe(load_detector(path), file=str(path)).items():
+    is_export = export_kind(path) is not None  # which would run what it holds if it were loaded
+    model = describe_exported(path) if is_export else load(path)
+    for name, value in describe(model, file=str(path)).items():
         print(f"{name:<12} {value}")
     return 0
 
@@ -46,11 +50,11 @@ def describe(model: Any, **first: str) -> dict[str, str]:
     """Return name -> text of what to know, `first` before the rest.
 
     Args:
-        model: a RetinaNet or an exported file's detector.
+        model: a RetinaNet or an `ExportedFile`.
     """
     names = ", ".join(model.class_names)
     kind = describe_export(model.facts) if hasattr(model, "facts") else describe_graph(model)
-    return {
+    facts = {
         **first,
         "classes": f"{len(model.class_names)}: {names}",
         "class ids": ", ".join(str(class_id) for class_id in model.class_ids),
@@ -63,6 +67,15 @@ def describe(model: Any, **first: str) -> dict[str, str]:
             if name not in HIDDEN
         },
     }
+    return {_printable(name): _printable(value) for name, value in facts.items()}
+
+
+def _printable(text: str) -> str:
+    """Return `text`, which a stranger may have chosen, with all that is no letter escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def describe_graph(model: "RetinaNet") -> dict[str, str]:
@@ -79,7 +92,12 @@ def describe_graph(model: "RetinaNet") -> dict[str, str]:
 def describe_export(facts: Mapping[str, Any]) -> dict[str, str]:
     """Return what an exported file says of its form, input and outputs."""
     given = facts["input"]
-    form = [facts["kind"], facts["form"], facts["precision"], f"by {facts['keras_retinanet']}"]
+    form = [
+        facts["kind"],
+        facts.get("form"),
+        facts.get("precision"),
+        f"by {facts['keras_retinanet']}",
+    ]
     taken = ["any size"]
     if given["image_size"] is not None:
         height, width = given["image_size"]

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from keras_retinanet.commands.common import (
     add_model_argument,
+    add_trust_argument,
     find_model,
     import_tensorflow,
     run_config,
@@ -46,6 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="pictures and videos")
     add_model_argument(parser)
+    add_trust_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
     add(
         "--exif",
@@ -69,7 +71,7 @@ def run(args: Namespace) -> int:
     import_tensorflow()
     from keras_retinanet.exporting.exported import load_detector
 
-    model, out = with_passes(load_detector(model_path), args), Path(args.out)
+    model, out = with_passes(load_detector(model_path, trust=args.trust), args), Path(args.out)
     targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
     videos = [path for path in paths if is_video(path)]
     pictures = [path for path in paths if not is_video(path)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from keras_retinanet.commands.common import (
     MODEL_FILES,
     add_model_argument,
+    add_trust_argument,
     find_model,
     import_tensorflow,
     run_config,
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `ui` to its parser."""
     add = parser.add_argument
     add_model_argument(parser)
+    add_trust_argument(parser)
     add("--compare", metavar="FILE", help="a second model, beside the first")
     add("--threshold", type=float, metavar="S", help="where the slider starts (.5)")
     add(
@@ -72,7 +74,7 @@ def run(args: Namespace) -> int:
         from keras_retinanet.ui.pictures import Side
 
         serve(
-            [Side(model_title(path), load_detector(path)) for path in paths],
+            [Side(model_title(path), load_detector(path, trust=args.trust)) for path in paths],
             bound=bound,
             max_upload_mb=args.max_upload_mb,
             threshold=config.predict.draw_threshold,

@@ -25,27 +25,38 @@ from keras_retinanet.preprocessing import Preprocessing
 Runner = Callable[[np.ndarray], list[np.ndarray]]
 
 
-class ExportedDetector(abc.ABC):
-    """What an exported file finds in pictures, with the public attributes of a `RetinaNet`.
-
-    `prepare`, `infer` and `finish` are the steps of `detect`: what is done outside the file, what
-    the file does, and back to pixels of the picture. Only `infer` is the file's own time.
+class ExportedFile:
+    """What an exported file says of itself, with the public attributes of a `RetinaNet`.
 
     Attributes:
         path: of the file or folder.
         facts: what it says of itself (`facts.model_facts`).
         config: the resolved `ModelConfig`, thresholds as exported.
         class_names, class_ids, metadata, preprocessing: as a `RetinaNet` has them.
-        takes_batches: whether it takes more than one picture at a time.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any], *, takes_batches: bool):
-        self.path, self.facts, self.takes_batches = path, facts, takes_batches
+    def __init__(self, path: Path, facts: dict[str, Any]):
+        self.path, self.facts = path, facts
         self.config = model_config_from_dict(facts["config"])
         self.preprocessing = Preprocessing(**vars(self.config.preprocessing))
         self.class_names = [str(name) for name in facts["class_names"]]
         self.class_ids = [int(class_id) for class_id in facts["class_ids"]]
         self.metadata = {str(name): str(text) for name, text in facts["metadata"].items()}
+
+
+class ExportedDetector(ExportedFile, abc.ABC):
+    """What an exported file finds in pictures.
+
+    `prepare`, `infer` and `finish` are the steps of `detect`: what is done outside the file, what
+    the file does, and back to pixels of the picture. Only `infer` is the file's own time.
+
+    Attributes:
+        takes_batches: whether it takes more than one picture at a time.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, Any], *, takes_batches: bool):
+        super().__init__(path, facts)
+        self.takes_batches = takes_batches
 
     @abc.abstractmethod
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

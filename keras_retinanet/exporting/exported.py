@@ -1,53 +1,93 @@
-"""A path that `keras_retinanet export` wrote -> a detector; what is damaged or foreign is named."""
+"""A path that `keras_retinanet export` wrote -> a detector; what is damaged or foreign is named.
 
-import hashlib
-import os
-import warnings
-import zipfile
+An exported file is a program. What it says of itself is read as text; it is loaded only if it is
+as it was exported and holds what exports of ours hold, or if the caller trusts it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import tensorflow as tf
+from typing import Any, NamedTuple
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.detectors import CanvasInput, ExportedDetector, WholePictures
+from keras_retinanet.exporting import onnx_check, saved_model_check, tflite_check
+from keras_retinanet.exporting.detectors import (
+    CanvasInput,
+    ExportedDetector,
+    ExportedFile,
+    WholePictures,
+)
 from keras_retinanet.exporting.facts import (
-    FACTS_FILE,
-    FACTS_KEY,
-    FLATBUFFER_DIGEST,
+    FILE_DIGESTS,
+    MODEL_DIGEST,
     export_kind,
     read_facts,
 )
+from keras_retinanet.exporting.tflite_trial import make_interpreter, try_tflite
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.saving import load
 
 # How much of a runtime's own message a line shows.
 SHOWN_REASON = 150
+# Of what no export has, how many parts a line names, and how much of each.
+SHOWN_PARTS, SHOWN_PART = 8, 60
 
 
-def _saved_model(path: Path) -> ExportedDetector:
-    facts = path / "assets" / FACTS_FILE
-    return WholePictures(
-        path, read_facts(facts.read_bytes() if facts.is_file() else b"", str(path))
-    )
+class Kind(NamedTuple):
+    """What is done with one kind of file.
+
+    Attributes:
+        facts: path -> the text of its facts, nothing run or built.
+        doubt: path, facts -> why it is not trusted; None: it is.
+        load: path, facts -> its detector.
+    """
+
+    facts: Callable[[Path], bytes]
+    doubt: Callable[[Path, dict[str, Any]], str | None]
+    load: Callable[[Path, dict[str, Any]], ExportedDetector]
 
 
-def _tflite(path: Path) -> ExportedDetector:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(FACTS_FILE)
-            end = min(entry.header_offset for entry in archive.infolist())
-    except (zipfile.BadZipFile, KeyError):
-        text, end = b"", 0
-    facts = read_facts(text, str(path))
-    # An interpreter of damaged bytes may end the process.
-    digest = hashlib.sha256(path.read_bytes()[:end]).hexdigest()
-    if facts.get(FLATBUFFER_DIGEST) != digest:
-        raise UserError(f"{path} is damaged: its bytes are not those that were exported.")
-    with warnings.catch_warnings():
-        # It advises to install ai-edge-litert; what TensorFlow brings along runs the same files.
-        warnings.simplefilter("ignore", UserWarning)
-        interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
-    interpreter.allocate_tensors()
+def _saved_model_doubt(path: Path, facts: dict[str, Any]) -> str | None:
+    if strange := saved_model_check.strange_parts(path):
+        return _holds(strange)
+    if FILE_DIGESTS not in facts:  # exported before they were kept
+        return None
+    return _is_changed(saved_model_check.changed_files(path, facts[FILE_DIGESTS]))
+
+
+def _tflite_doubt(path: Path, facts: dict[str, Any]) -> str | None:
+    if tflite_check.is_changed(path, facts):
+        return _is_changed(["it"])
+    strange = tflite_check.custom_operators(path)
+    return _holds([f"the operator {name}" for name in strange]) if strange else None
+
+
+def _onnx_doubt(path: Path, facts: dict[str, Any]) -> str | None:
+    if strange := onnx_check.strange_parts(path):
+        return _holds(strange)
+    if MODEL_DIGEST not in facts:  # exported before it was kept
+        return None
+    same = facts[MODEL_DIGEST] == onnx_check.model_digest(path.read_bytes())
+    return None if same else _is_changed(["it"])
+
+
+def _holds(parts: list[str]) -> str:
+    shown = [ascii(part)[1:-1][:SHOWN_PART] for part in parts[:SHOWN_PARTS]]
+    more = [f"{len(parts) - SHOWN_PARTS} more"] if len(parts) > SHOWN_PARTS else []
+    return f"which holds what no export has: {', '.join([*shown, *more])}"
+
+
+def _is_changed(files: list[str]) -> str | None:
+    if not files:
+        return None
+    shown = "" if files == ["it"] else f" ({ascii(files[0])[1:-1][:SHOWN_PART]})"
+    return f"which is damaged or was changed: its bytes{shown} are not those that were exported"
+
+
+def _load_tflite(path: Path, facts: dict[str, Any]) -> ExportedDetector:
+    content = path.read_bytes()
+    try_tflite(path, content)
+    interpreter = make_interpreter(content)
     source = interpreter.get_input_details()[0]["index"]
     targets = [details["index"] for details in interpreter.get_output_details()]
 
@@ -59,7 +99,7 @@ def _tflite(path: Path) -> ExportedDetector:
     return CanvasInput(path, facts, run, takes_batches=False)
 
 
-def _onnx(path: Path) -> ExportedDetector:
+def _load_onnx(path: Path, facts: dict[str, Any]) -> ExportedDetector:
     try:
         import onnxruntime
     except ImportError as error:
@@ -72,43 +112,86 @@ def _onnx(path: Path) -> ExportedDetector:
     session = onnxruntime.InferenceSession(
         str(path), options, providers=onnxruntime.get_available_providers()
     )
-    stored = session.get_modelmeta().custom_metadata_map.get(FACTS_KEY, "")
     source = session.get_inputs()[0]
     return CanvasInput(
         path,
-        read_facts(stored, str(path)),
+        facts,
         lambda inputs: session.run(None, {source.name: inputs}),
         takes_batches=not isinstance(source.shape[0], int),
     )
 
 
-_LOADERS = {"saved_model": _saved_model, "tflite": _tflite, "onnx": _onnx}
+_KINDS = {
+    "saved_model": Kind(saved_model_check.saved_model_facts, _saved_model_doubt, WholePictures),
+    "tflite": Kind(tflite_check.tflite_facts, _tflite_doubt, _load_tflite),
+    "onnx": Kind(onnx_check.onnx_facts, _onnx_doubt, _load_onnx),
+}
 
 
-def load_exported(path: str | Path) -> ExportedDetector:
+def describe_exported(path: str | Path) -> ExportedFile:
+    """Read what an exported file says of itself. Nothing of it is loaded or run.
+
+    Raises:
+        UserError: as `load_exported`, but for what loading alone can find.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    with _named_faults(path):
+        return ExportedFile(path, read_facts(kind.facts(path), str(path)))
+
+
+def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
     """Read a file that `keras_retinanet export` wrote.
 
     Args:
         path: a SavedModel's folder, a .tflite or an .onnx file.
+        trust: run it even if it was changed since its export, or holds what exports of ours never
+            do, such as operators that read and write files.
 
     Raises:
-        UserError: it is not there, damaged, not of this package, or of a newer one.
+        UserError: it is not there, damaged, not of this package, of a newer one, or not trusted.
     """
-    path, kind = Path(path), export_kind(path)
-    if kind is None or not path.exists():
+    path = Path(path)
+    kind = _kind(path)
+    with _named_faults(path):
+        facts = read_facts(kind.facts(path), str(path))
+        doubt = None if trust else kind.doubt(path, facts)
+        if doubt is not None:
+            raise UserError(
+                f"Expected a file as keras_retinanet exports it. Received: {path}, {doubt}. Such a "
+                "file is a program that runs with your rights: export it again, or, if you trust "
+                "who made it, give --trust (in Python trust=True)."
+            )
+        return kind.load(path, facts)
+
+
+def _kind(path: Path) -> Kind:
+    kind = export_kind(path)
+    if kind is None or not path.exists() or (kind != "saved_model" and not path.is_file()):
         raise UserError(
             "Expected a SavedModel's folder, a .tflite or an .onnx file. "
-            f"Received: {path}{'' if path.exists() else ', not there'}."
+            f"Received: {path}{', no file' if path.exists() else ', not there'}."
         )
+    return _KINDS[kind]
+
+
+@contextmanager
+def _named_faults(path: Path) -> Iterator[None]:
+    """Turn whatever a parser or a runtime raises into a UserError that names the file."""
     try:
-        return _LOADERS[kind](path)
+        yield
     except UserError:
         raise
-    except Exception as error:  # Each runtime raises whatever its parser raised.
+    except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:SHOWN_REASON] or type(error).__name__
         raise UserError(f"{path} is damaged or not of this package: {reason}") from error
 
 
-def load_detector(path: str | Path) -> RetinaNet | ExportedDetector:
-    """Return what detects with the model file `path`: a `.keras` file or an exported one."""
-    return load(path) if export_kind(path) is None else load_exported(path)
+def load_detector(path: str | Path, *, trust: bool = False) -> RetinaNet | ExportedDetector:
+    """Return what detects with the model file `path`: a `.keras` file or an exported one.
+
+    Args:
+        path: of the file, or a SavedModel's folder.
+        trust: as `load_exported` takes it; a `.keras` file runs nothing.
+    """
+    return load(path) if export_kind(path) is None else load_exported(path, trust=trust)

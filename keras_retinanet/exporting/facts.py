@@ -21,8 +21,13 @@ if TYPE_CHECKING:  # commands ask `export_kind` before they pay for TensorFlow
 EXPORT_FORMAT = 1
 FACTS_FILE = "model.json"
 LABELS_FILE = "labels.txt"
-# Among the facts of a .tflite file: SHA-256 of all before its archive.
+# Of real ones; the names of thousands of classes have some 100 KB.
+MAX_FACTS = 16 << 20
+# Among the facts, SHA-256 of what is loaded. Of a .tflite file: all before its archive; of an .onnx
+# file: all but its properties; of a SavedModel: file -> digest, of its graph and variables.
 FLATBUFFER_DIGEST = "flatbuffer_sha256"
+MODEL_DIGEST = "model_sha256"
+FILE_DIGESTS = "files_sha256"
 # Key of an ONNX file's metadata properties.
 FACTS_KEY = "keras_retinanet"
 # What a reader needs: key -> its type in JSON.
@@ -36,6 +41,8 @@ NEEDED = {
     "input": dict,
     "outputs": list,
 }
+INPUT_TYPES = ("uint8", "float32")
+LETTERBOXES = ("top_left", "stretch", None)
 SAVED_MODEL_FILE = "saved_model.pb"
 # Suffix of a file -> kind of export.
 FILE_KINDS = {".tflite": "tflite", ".onnx": "onnx"}
@@ -121,10 +128,33 @@ def read_facts(text: str | bytes, origin: str) -> dict[str, Any]:
             f"{origin} has export format {version}; this version reads up to {EXPORT_FORMAT}. "
             "Install a newer keras_retinanet."
         )
-    is_ours = all(isinstance(facts.get(key), kind) for key, kind in NEEDED.items())
-    if not is_ours or len(facts["class_names"]) != len(facts["class_ids"]):
+    if not _is_ours(facts):
         raise UserError(f"{origin} has no valid {FACTS_FILE} of `keras_retinanet export` inside.")
     return facts
+
+
+def _is_ours(facts: Mapping[str, Any]) -> bool:
+    """Return whether all that readers use is there."""
+    if not all(isinstance(facts.get(key), kind) for key, kind in NEEDED.items()):
+        return False
+    given, size = facts["input"], facts["input"].get("image_size")
+    return (
+        len(facts["class_names"]) == len(facts["class_ids"])
+        and all(isinstance(name, str) for name in facts["class_names"])
+        and all(isinstance(facts.get(key) or "", str) for key in ("form", "precision"))
+        and isinstance(facts.get("keras_retinanet"), str)
+        and given.get("dtype") in INPUT_TYPES
+        and given.get("letterbox", "") in LETTERBOXES
+        and (
+            size is None or (isinstance(size, list) and [type(side) for side in size] == [int] * 2)
+        )
+        and all(_is_output(output) for output in facts["outputs"])
+    )
+
+
+def _is_output(output: Any) -> bool:
+    texts = (output.get("name"), output.get("meaning")) if isinstance(output, dict) else (None,)
+    return all(isinstance(text, str) for text in texts)
 
 
 def labels_text(class_names: list[str]) -> str:

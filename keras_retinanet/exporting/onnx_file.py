@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from keras_retinanet.detections import Detector
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.facts import FACTS_KEY, facts_json, model_facts
+from keras_retinanet.exporting.facts import FACTS_KEY, MODEL_DIGEST, facts_json, model_facts
 from keras_retinanet.exporting.folding import folded
+from keras_retinanet.exporting.onnx_check import model_digest
 from keras_retinanet.exporting.plain_detections import PlainDetector
 from keras_retinanet.files import atomic_path
 from keras_retinanet.model import RetinaNet, spatial_shape
@@ -157,8 +158,9 @@ def _describe(
         letterbox="top_left",
         outputs={name: meaning for name, (_, meaning) in OUTPUTS[form].items()},
     )
-    onnx.helper.set_model_props(file, {FACTS_KEY: facts_json(facts)})
     file.producer_name, file.producer_version = "keras_retinanet", __version__
+    facts[MODEL_DIGEST] = model_digest(file.SerializeToString())
+    onnx.helper.set_model_props(file, {FACTS_KEY: facts_json(facts)})
 
 
 def _name_dimensions(value: Any, names: tuple[str | int, ...]) -> None:

@@ -11,11 +11,13 @@ from keras_retinanet.config_files import to_plain
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import (
     FACTS_FILE,
+    FILE_DIGESTS,
     LABELS_FILE,
     facts_json,
     labels_text,
     model_facts,
 )
+from keras_retinanet.exporting.saved_model_check import digests
 from keras_retinanet.exporting.serving import OUTPUTS, Serving
 from keras_retinanet.exporting.staging import staged
 from keras_retinanet.exporting.warmup import write_warmup
@@ -82,7 +84,7 @@ def export_saved_model(
     say("tracing and writing the signatures " + ", ".join(serving.signatures()))
     with staged(Path(out)) as folder:
         tf.saved_model.save(serving, str(folder), serving.signatures())
-        _write_assets(model, facts, folder / "assets")
+        _write_assets(model, {**facts, FILE_DIGESTS: digests(folder)}, folder / "assets")
         if warmup:
             say("writing warm-up requests")
             write_warmup(folder, _warmup_requests(model, xla=xla))

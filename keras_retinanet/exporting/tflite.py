@@ -1,5 +1,6 @@
 """A model as one TensorFlow Lite file of fixed size, in three forms."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.quantization import int8_flatbuffer
 from keras_retinanet.exporting.tflite_graph import detection_function, network_function
 from keras_retinanet.exporting.tflite_metadata import METADATA_NAME, metadata, with_files
+from keras_retinanet.exporting.tflite_trial import remember
 from keras_retinanet.files import atomic_write
 from keras_retinanet.model import RetinaNet
 
@@ -103,8 +105,10 @@ def export_tflite(
     )
     tflite_file.add_metadata(file, METADATA_NAME, metadata(facts, model.name))
     say("writing")
+    content = with_files(tflite_file.write(file), facts)
     with atomic_write(out, "wb") as stream:
-        stream.write(with_files(tflite_file.write(file), facts))
+        stream.write(content)
+    remember(hashlib.sha256(content).hexdigest())
 
 
 def _check(form, precision, input_type, image_size) -> None:
