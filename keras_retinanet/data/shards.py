@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import atomic_path
+from keras_retinanet.files import atomic_path, open_regular
 
 # A record: length (uint64), checksum of it (uint32), the bytes, checksum of them (uint32).
 _HEADER = struct.Struct("<QI")
@@ -74,10 +74,10 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
         UserError: the shard is cut off, or damaged where it says how long the next record is.
         OSError: it cannot be opened.
     """
-    size = os.path.getsize(path)
-    start = 0
+    size, sound, start = os.path.getsize(path), _sound_end(path), 0
     try:
-        for content in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        records = tf.data.TFRecordDataset(path).as_numpy_iterator()
+        while start < sound and (content := next(records, None)) is not None:
             yield start + _HEADER.size, content
             start += _HEADER.size + len(content) + _FOOTER.size
     except tf.errors.DataLossError:
@@ -88,10 +88,25 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
         yield from _after_damage(path, start, size, problems)
 
 
+def _sound_end(path: str) -> int:
+    """Returns where the records end whose lengths the file can hold.
+
+    TensorFlow reserves what a length says before it reads, and ends the process if it cannot.
+    """
+    with open_regular(path) as stream:
+        size, start = os.fstat(stream.fileno()).st_size, 0
+        while len(header := stream.read(_HEADER.size)) == _HEADER.size:
+            end = start + _HEADER.size + _HEADER.unpack(header)[0] + _FOOTER.size
+            if end > size:
+                break
+            start = stream.seek(end)
+    return start
+
+
 def _after_damage(
     path: str, start: int, size: int, problems: Problems
 ) -> Iterator[tuple[int, bytes]]:
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         stream.seek(start)
         while header := stream.read(_HEADER.size):
             if len(header) < _HEADER.size:
