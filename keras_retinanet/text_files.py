@@ -6,8 +6,8 @@ what it lies in) or for an integer that takes hours to read. Nobody's configurat
 
 import json
 import math
+import os
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -87,7 +87,7 @@ def parse_yaml(text: str, origin: str, *, loader: type = TypedLoader) -> Any:
         ) from error
 
 
-def read_yaml_text(path: str | Path) -> str:
+def read_yaml_text(path: str | os.PathLike[str]) -> str:
     """Return the text of a YAML file in UTF-8.
 
     Raises:
@@ -95,11 +95,16 @@ def read_yaml_text(path: str | Path) -> str:
     """
     try:
         return read_regular(path, max_bytes=MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        why = f"line {line}: not UTF-8 text"
+        raise UserError(f"Expected a readable YAML file. Received: {path}, {why}.") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"Expected a readable YAML file. Received: {path} ({error}).") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"Expected a readable YAML file. Received: {path} ({why}).") from error
 
 
-def read_json(path: str | Path, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
+def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Return the value that a JSON file holds.
 
     Raises:
