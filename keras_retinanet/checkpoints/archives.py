@@ -6,7 +6,6 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import open_regular
@@ -14,7 +13,9 @@ from keras_retinanet.files import open_regular
 SUFFIX = ".tar.gz"
 # Weights hardly compress: more than so many times the archive is a bomb.
 MAX_RATIO = 20
-MAX_MEMBERS = 1000
+MAX_MEMBERS = 100
+# Headers and padding of small archives shrink more.
+ROOM = 1 << 20
 
 
 def unpacked(path: Path) -> Path:
@@ -49,7 +50,7 @@ class _Unpacked:
     """The bytes of a `.gz` from its start, at most `limit`: a header that claims more, or data
     that are passed over, are counted too."""
 
-    def __init__(self, stream: IO[bytes], limit: int):
+    def __init__(self, stream: gzip.GzipFile, limit: int):
         self._stream, self._left = stream, limit
 
     def read(self, size: int) -> bytes:
@@ -64,7 +65,7 @@ class _Unpacked:
 
 def _extract(path: Path, folder: Path) -> None:
     with open_regular(path) as packed, gzip.open(packed) as stream:
-        limit = MAX_RATIO * path.stat().st_size + tarfile.RECORDSIZE
+        limit = MAX_RATIO * path.stat().st_size + ROOM
         with tarfile.open(fileobj=_Unpacked(stream, limit), mode="r|") as archive:  # type: ignore[call-overload]
             for count, member in enumerate(archive, 1):
                 limit -= member.size  # a sparse file is larger than its bytes here

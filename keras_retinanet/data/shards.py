@@ -74,10 +74,10 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
         UserError: the shard is cut off, or damaged where it says how long the next record is.
         OSError: it cannot be opened.
     """
-    size, sound, start = os.path.getsize(path), _sound_end(path), 0
+    count, size = _sound_records(path)
+    start = 0
     try:
-        records = tf.data.TFRecordDataset(path).as_numpy_iterator()
-        while start < sound and (content := next(records, None)) is not None:
+        for content in tf.data.TFRecordDataset(path).take(count).as_numpy_iterator():
             yield start + _HEADER.size, content
             start += _HEADER.size + len(content) + _FOOTER.size
     except tf.errors.DataLossError:
@@ -88,19 +88,20 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
         yield from _after_damage(path, start, size, problems)
 
 
-def _sound_end(path: str) -> int:
-    """Returns where the records end whose lengths the file can hold.
+def _sound_records(path: str) -> tuple[int, int]:
+    """Returns how many records there are whose lengths the file can hold, and the file's size.
 
     TensorFlow reserves what a length says before it reads, and ends the process if it cannot.
     """
     with open_regular(path) as stream:
-        size, start = os.fstat(stream.fileno()).st_size, 0
+        size, start, count = os.fstat(stream.fileno()).st_size, 0, 0
         while len(header := stream.read(_HEADER.size)) == _HEADER.size:
             end = start + _HEADER.size + _HEADER.unpack(header)[0] + _FOOTER.size
             if end > size:
                 break
             start = stream.seek(end)
-    return start
+            count += 1
+    return count, size
 
 
 def _after_damage(
