@@ -13,14 +13,18 @@ from keras_retinanet.model_config import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,
+    Count,
     DetectionConfig,
     FPNConfig,
     Fraction,
     HeadConfig,
     ModelConfig,
+    NaturalFloat,
+    NaturalInt,
     PositiveFloat,
     PositiveInt,
     PreprocessingConfig,
+    Side,
 )
 
 __all__ = [
@@ -58,7 +62,7 @@ class AugmentConfig:
     # Probability of a turn by 90, 180 or 270 degrees.
     rotate90: Fraction = 0.0
     # Multi-scale: the short side is drawn from these (empty: preprocessing.short_side always).
-    short_sides: tuple[PositiveInt, ...] = ()
+    short_sides: tuple[Side, ...] = ()
     # Scale jitter: the resized picture is scaled again by a factor from this range, then
     # cropped to, or padded in, the same canvas. Large-scale jitter (Ghiasi et al. 2021): .1, 2.
     scale: Annotated[tuple[PositiveFloat, PositiveFloat], Field()] = (1.0, 1.0)
@@ -104,7 +108,7 @@ class DataConfig:
     # VOC boxes start at 1 in a VOCdevkit and at 0 elsewhere; None: decided by the folder.
     one_based: bool | None = None
     # Ground truth per picture is padded to this; more than it holds are dropped and counted.
-    max_boxes: PositiveInt = 100
+    max_boxes: Count = 100
     # The first problem of the data is an error, instead of being repaired or skipped and counted.
     strict: bool = False
     # Read pictures that annotations place outside the data folder (absolute names, "..").
@@ -123,7 +127,7 @@ class DataConfig:
     # `shapes` only: how many to validate on, and as many again to test on.
     shapes_val: PositiveInt = 60
     # `shapes` only: side of a scene in pixels.
-    shapes_size: PositiveInt = 256
+    shapes_size: Side = 256
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -137,13 +141,13 @@ class LossConfig:
     # Weight of the foreground, 1 - alpha that of the background; or one number a class.
     alpha: Fraction | tuple[Fraction, ...] = 0.25
     # How much less a place weighs that is right already; 0: cross-entropy.
-    gamma: Annotated[float, Field(ge=0)] = 2.0
+    gamma: NaturalFloat = 2.0
     # On the deltas ("smooth_l1", "l1"), or on the decoded boxes ("giou").
     box: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
     # The paper does not state smooth-L1's transition; its authors' Detectron release has .11.
     beta: PositiveFloat = 0.11
     # Factor of the box loss.
-    box_weight: Annotated[float, Field(ge=0)] = 1.0
+    box_weight: NaturalFloat = 1.0
     # 0: this batch's positives. .9: detectron2's moving average, which starts at 100.
     normalizer_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -171,11 +175,11 @@ class OptimizerConfig:
     # Of SGD.
     momentum: Fraction = 0.9
     # On kernels alone. SGD couples it (gradient + decay * w); AdamW decouples it.
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: NaturalFloat = 1e-4
     # The trunk learns this much slower than the rest.
     backbone_multiplier: PositiveFloat = 1.0
     # Clip gradients to this global norm; 0: off.
-    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: NaturalFloat = 0.0
     # Exponential moving average of the weights, used for evaluation and the saved model; 0: off.
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -189,30 +193,30 @@ class ScheduleConfig:
     # "step": divided by 10 at these fractions of the run (60k and 80k of 90k).
     drops: tuple[Fraction, ...] = (2 / 3, 8 / 9)
     # Linear from a thousandth, over this many steps (at most a tenth of the run).
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    warmup_steps: NaturalInt = 500
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     # Pictures per step over all replicas.
-    batch_size: PositiveInt = 16
+    batch_size: Count = 16
     # In steps of 16 pictures, scaled by 16 / batch_size: 90k is detectron's 1x.
     steps: PositiveInt = 90_000
     # "2x" and "3x" of the field are 2 and 3 here.
     schedule_length: PositiveFloat = 1.0
     # Stop after this many minutes, with the schedule fitted to them; 0: no limit.
-    minutes: Annotated[float, Field(ge=0)] = 0.0
+    minutes: NaturalFloat = 0.0
     # Evaluate every so many steps; 0: after each pass over the data.
-    eval_every: Annotated[int, Field(ge=0)] = 0
+    eval_every: NaturalInt = 0
     # Stop after this many evaluations in a row without a better AP (without a validation part: a
     # lower loss); 0: never.
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: NaturalInt = 0
     # Save the resumable state every so many steps; 0: at each evaluation.
-    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: NaturalInt = 0
     # A file of this package whose trunk, FPN and towers to start from.
     weights: str | None = None
     # Of weights, order of the pictures and random changes.
-    seed: int = 0
+    seed: NaturalInt = 0
     # What layers compute in; weights, loss and boxes stay float32.
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     loss: LossConfig = field(default_factory=LossConfig)
@@ -226,7 +230,7 @@ class EvaluateConfig:
     # The part to score on; None: the one that training selects on.
     split: str | None = None
     # Pictures at once.
-    batch_size: PositiveInt = 8
+    batch_size: Count = 8
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,7 @@ class PredictConfig:
     # For drawing alone; scores in the JSON and CSV start at model.detections.score_threshold.
     draw_threshold: Fraction = 0.5
     # Pictures at once.
-    batch_size: PositiveInt = 8
+    batch_size: Count = 8
 
 
 @dataclass(frozen=True)

@@ -17,34 +17,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from keras_retinanet.config import Config, ModelConfig
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
-
-# ------------------------------------------------------------------------------------------- YAML
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe types, with floats as in YAML 1.2: `1e-4` is a number, not a text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_yaml(text: str, origin: str) -> Any:
-    """Return the value that `text` holds; `origin` names it in the UserError for bad YAML."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # PyYAML's messages span lines; the problem and its place fit on one.
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{origin}{place}: expected valid YAML. Received: {problem}.") from error
-
+from keras_retinanet.text_files import parse_yaml, read_yaml_text
 
 # ------------------------------------------------------------------------------- dict <-> Config
 
@@ -115,12 +90,27 @@ def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str])
         )
     checked = {}
     for name, value in values.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{str(name)[:MAX_SHOWN]}"
         if name not in entries:
             raise UserError(f"Unknown key {key}. The nearest valid key is {_nearest(key, keys)}.")
         section = _section(entries[name])
-        checked[name] = _checked_sections(section, value, f"{key}.", keys) if section else value
+        if section:
+            checked[name] = _checked_sections(section, value, f"{key}.", keys)
+        else:
+            checked[name] = _plain(value, key)
     return checked
+
+
+def _plain(value: Any, key: str) -> Any:
+    """Return `value`, which JSON and UTF-8 can hold, and a path of the operating system."""
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError, MemoryError):
+        text = "\\u0000"
+    if "\\u0000" in text:
+        raise UserError(f"{key}: expected a plain value. Received: {_shown(value)}.")
+    return value
 
 
 def _nearest(key: str, keys: Sequence[str]) -> str:
@@ -158,7 +148,7 @@ def _key_of(location: tuple[int | str, ...], keys: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return f"{shown(value)} ({type(value).__name__})"
 
 
 # -------------------------------------------------------------------------------------- overrides
@@ -189,7 +179,7 @@ def _parsed_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise UserError(
-            f"An override should read key=value. Received: {text!r}. "
+            f"An override should read key=value. Received: {shown(text)}. "
             "Write for example train.batch_size=8."
         )
     return key.strip(), parse_yaml(value, f"--set {key}")
@@ -258,10 +248,7 @@ def _read_recipe(path: Path, above: tuple[Path, ...]) -> Any:
     if path in above:
         chain = " -> ".join(step.name for step in (*above, path))
         raise UserError(f"A recipe cannot be its own base. Received: {chain}.")
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Expected a readable YAML file. Received: {path} ({error}).") from error
+    values = parse_yaml(read_yaml_text(path), str(path))
     if not isinstance(values, Mapping) or values.get("base") is None:
         return values
     values = dict(values)

@@ -1,8 +1,41 @@
-"""The one exception that means: the user can mend this."""
+"""The one exception that means: the user can mend this; and how its message shows a value."""
+
+import reprlib
+
+# A message that says more than this hides what it says.
+MAX_MESSAGE = 2000
+MAX_SHOWN = 120
+
+_SHORT = reprlib.Repr()
+# Nested values multiply: four of four of four, each cut, are what a line can take.
+_SHORT.maxlevel = 3
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = 4
+_SHORT.maxstring = _SHORT.maxother = 80
+_CUT = " ... "
 
 
 class UserError(ValueError):
     """Bad data, file or option. The command line prints its one line and exits with 2.
 
-    The message says what was expected, what was received and what to do.
+    The message says what was expected, what was received and what to do. A longer one than
+    `MAX_MESSAGE` loses its middle.
     """
+
+    def __init__(self, message: str):
+        half = (MAX_MESSAGE - len(_CUT)) // 2
+        if len(message) > MAX_MESSAGE:
+            message = message[:half] + _CUT + message[-half:]
+        super().__init__(message)
+
+
+def shown(value: object) -> str:
+    """Return `value` for a message: at most `MAX_SHOWN` characters, whatever its size and depth.
+
+    No longer text is made on the way, as `repr` makes one: a value of a few bytes can stand for
+    gigabytes of text.
+    """
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits.
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "a value"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -1,13 +1,14 @@
 """A run's learning curves as one picture: losses, figures on the validation part, learning rate."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import atomic_write
+from keras_retinanet.files import atomic_write, open_regular
 
 LOSSES = ("loss", "class_loss", "box_loss")
 FIGURES = ("AP50", "AP75", "AP")
@@ -23,6 +24,8 @@ LINEAR_RANGE = 10
 SMOOTHED_POINTS = 60
 SMOOTHED_SHARE = 0.04
 # Points are marked as long as they can be told apart.
+# Of a history: a row has a hundred.
+MAX_BYTES = 256 << 20
 MARKED_POINTS = 40
 
 
@@ -125,7 +128,10 @@ def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
 def _read_series(path: Path) -> dict[str, Series]:
     """Reads a CSV with a `step` column: of each column with a filled cell those cells."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with (
+            open_regular(path, max_bytes=MAX_BYTES) as stream,
+            io.TextIOWrapper(stream, encoding="utf-8", newline="") as file,
+        ):
             reader = csv.DictReader(file)
             names = [name for name in reader.fieldnames or () if name in COLORS]
             points: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
@@ -138,7 +144,7 @@ def _read_series(path: Path) -> dict[str, Series]:
                 raise KeyError("step")
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
             f"A history must be a CSV of numbers with a `step` column. Received: {path} with "
             f"{type(error).__name__}: {error}. Give the metrics.csv of a run folder."

@@ -8,10 +8,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-PositiveInt = Annotated[int, Field(gt=0)]
+# What 32 bits hold, and floats that stay so when they multiply: no real choice is near these.
+MAX_INT, MAX_FLOAT = 2**31 - 1, 1e6
+PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT)]
+NaturalInt = Annotated[int, Field(ge=0, le=MAX_INT)]
+# In pixels, and in pictures or boxes: what is reserved at once grows with them.
+Side = Annotated[int, Field(gt=0, le=1 << 14)]
+Count = Annotated[int, Field(gt=0, le=1 << 16)]
 # Bounded, as is the heads' depth: a model file from anywhere must not reserve all memory.
 Channels = Annotated[int, Field(gt=0, le=4096)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, le=MAX_FLOAT)]
+NaturalFloat = Annotated[float, Field(ge=0, le=MAX_FLOAT)]
+Finite = Annotated[float, Field(ge=-MAX_FLOAT, le=MAX_FLOAT)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Padding = Literal["symmetric", "same"]
 Norm = Literal["none", "group_norm", "batch_norm"]
@@ -34,7 +42,7 @@ class BackboneConfig:
     # Of the max pooling behind it; None: as `padding`.
     pool_padding: Padding | None = None
     # torchvision's COCO_V1 weights are used with 0.
-    bn_epsilon: Annotated[float, Field(ge=0)] | None = None
+    bn_epsilon: NaturalFloat | None = None
     # Batch norms keep statistics and factors. Only in a trunk that starts from loaded weights, for
     # frozen random statistics are noise.
     freeze_bn: bool = True
@@ -110,7 +118,7 @@ class AnchorConfig:
     # Which of the two is the slow index among the anchors of a cell.
     order: Literal["ratio_outer", "scale_outer"] = "ratio_outer"
     # Centre of the first cell, in strides: .5 is the middle of the cell, 0 its corner.
-    offset: float = 0.5
+    offset: Finite = 0.5
     # torchvision truncates the scaled sizes and rounds the half extents to whole pixels.
     rounded: bool = False
     # Sides of the ratios are whole at the stride, a quarter of the size: the width is rounded,
@@ -149,15 +157,15 @@ class PreprocessingConfig:
     """Picture -> network input. Stored in the model file and used by every command and export."""
 
     # The short side is scaled to `short_side` unless the long one would then pass `long_side`.
-    short_side: PositiveInt = 800
+    short_side: Side = 800
     # At most so many pixels for the long side.
-    long_side: PositiveInt = 1333
+    long_side: Side = 1333
     # "buckets": few shapes, so that nothing retraces; "exact": each picture padded to `multiple`;
     # "exact_beyond": to the next multiple above, even from a multiple (yhenon); "square": always
     # `long_side` both ways, rounded up to `multiple`.
     canvas: Literal["buckets", "exact", "exact_beyond", "square"] = "buckets"
     # Sides of the canvas are multiples of this.
-    multiple: PositiveInt = 32
+    multiple: Side = 32
     # Side * scale becomes whole by rounding, half to "even"; by its "floor" (torchvision); or by
     # rounding "half_up", the short side exact (detectron2, mmdet).
     rounding: Literal["even", "floor", "half_up"] = "even"
@@ -176,7 +184,7 @@ class PreprocessingConfig:
     # In which the network takes its channels; pictures are RGB everywhere else.
     color_order: Literal["rgb", "bgr"] = "rgb"
     # In the colour order above, for pixels 0..255 (ImageNet's, as torchvision and most).
-    mean: Annotated[tuple[float, ...], Field(min_length=3, max_length=3)] = (
+    mean: Annotated[tuple[Finite, ...], Field(min_length=3, max_length=3)] = (
         123.675,
         116.28,
         103.53,
@@ -205,14 +213,14 @@ class DetectionConfig:
     # Of two boxes that overlap by more the better stays.
     nms_iou: Fraction = 0.5
     # So many of a picture, the best.
-    max_detections: PositiveInt = 100
+    max_detections: Count = 100
     # Boxes are cut at the picture's border before the suppression (torchvision) or only after it
     # (detectron2), which can keep another box.
     clip_before_nms: bool = True
     # Where that border is: the picture's, the whole network input's, padding included, or nowhere.
     clip_to: Literal["picture", "canvas", "none"] = "picture"
     # The border lies so many pixels further in (keras-retinanet: 1).
-    clip_margin: Annotated[float, Field(ge=0)] = 0.0
+    clip_margin: NaturalFloat = 0.0
     # Drop boxes that are empty once cut (detectron2; mmdet, which cuts before the suppression).
     drop_empty: bool = False
     # Output 0 stands for background and is never a detection (TensorFlow Model Garden).

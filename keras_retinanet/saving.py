@@ -3,28 +3,37 @@
 import warnings
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
-from keras_retinanet.checkpoints.keras_config import MAX_CONFIG, parse_config
-from keras_retinanet.errors import UserError
+from keras_retinanet.checkpoints.h5_file import KERAS_WEIGHTS
+from keras_retinanet.checkpoints.h5_trial import check_h5
+from keras_retinanet.checkpoints.keras_config import KERAS_CONFIG, config_text, parse_config
+from keras_retinanet.checkpoints.mapped_file import map_file, zip_member, zip_members
+from keras_retinanet.config_files import model_config_from_dict
+from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import atomic_path
 from keras_retinanet.model import FORMAT, RetinaNet
 
 # What Keras, h5py and zipfile raise for a file that is damaged or holds another graph.
-NO_CONFIG = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,  # an encrypted member, and RecursionError
+BAD_WEIGHTS = (
+    Damaged,
+    AttributeError,
+    IndexError,
     KeyError,
+    OSError,
+    RuntimeError,  # h5py, of a damaged tree of names
     TypeError,
     ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
-BAD_WEIGHTS = (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error)
+# How much of another's message, and how many keys, a line shows.
+SHOWN_REASON = 150
+MAX_KEYS = 12
 
 # What `RetinaNet.get_config` gives.
 CONFIG = {
@@ -53,15 +62,21 @@ def load(path: str | Path) -> RetinaNet:
     """Read a model that this package wrote.
 
     The graph is rebuilt from the file's own configuration by this package's builders; no code or
-    class named in the file is looked up or run.
+    class named in the file is looked up or run. The weights are read by another process first,
+    while the graph is built: HDF5's library can crash on them.
 
     Raises:
         UserError: if there is no such file, it is no model of this package, its format is newer, or
-            it asks for code to be run.
+            it asks for code to be run; if its weights are damaged or not the graph's.
     """
     config = read_config(path)
     try:
-        model = RetinaNet.from_config(config)
+        weights = _weights(path)
+        _check_size(config, len(weights))
+        with ThreadPoolExecutor(1) as pool:
+            trial = pool.submit(check_h5, weights)
+            model = RetinaNet.from_config(config)
+            trial.result()
         with warnings.catch_warnings():
             # Keras only warns of layers that it finds no weights for.
             warnings.simplefilter("error", UserWarning)
@@ -69,9 +84,35 @@ def load(path: str | Path) -> RetinaNet:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (*BAD_WEIGHTS, UserWarning) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:SHOWN_REASON]
         raise UserError(f"{path}: the weights do not fit the graph: {reason}") from error
     return model
+
+
+def _weights(path: str | Path) -> memoryview:
+    """Return the bytes of the HDF5 file in a `.keras` file, whose checksum is right."""
+    view = map_file(path)
+    members = zip_members(view)
+    if KERAS_WEIGHTS not in members:
+        raise Damaged(f"no {KERAS_WEIGHTS} in it")
+    return zip_member(view, members[KERAS_WEIGHTS])
+
+
+def _check_size(config: dict, size: int) -> None:
+    """Refuse a graph of more weights than `size` bytes can hold before room is made for it.
+
+    Counted are the largest of the kernels outside of the backbone, which are there in any case.
+    """
+    model = model_config_from_dict(config["model"])
+    head, fpn, anchors = model.head, model.fpn, model.anchors
+    per_cell = len(anchors.scales) * len(anchors.ratios)
+    head_kernel = head.channels**2 * (1 if head.separable else 9)
+    fpn_kernel = fpn.channels**2 * (1 if fpn.separable else 9)
+    # A tower's first convolution takes the pyramid's channels, and so does the last, without one.
+    final_kernel = min(head.channels, fpn.channels) * per_cell * len(config["class_names"])
+    least = 2 * max(head.depth - 1, 0) * head_kernel + 3 * fpn_kernel + final_kernel
+    if 4 * least > size:
+        raise Damaged(f"{4 * least:,} bytes of weights are needed, {size:,} are there")
 
 
 def read_config(path: str | Path) -> dict:
@@ -80,21 +121,21 @@ def read_config(path: str | Path) -> dict:
     if not path.is_file():
         raise UserError(f"Expected a .keras file. Received: {path}, which is not a file.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > MAX_CONFIG:
-                raise Damaged("a configuration larger than any model's")
-            stored = parse_config(archive.read("config.json"))
+        view = map_file(path)
+        stored = parse_config(config_text(view, zip_members(view)[KERAS_CONFIG]))
         registered, config = stored["registered_name"], stored["config"]
         version = int(config["format"])
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except (*NO_CONFIG, Damaged) as error:
+        message = str(error)
+        raise UserError(message if str(path) in message else f"{path}: {message}") from error
+    except Exception as error:  # Whatever a damaged zip, or JSON of another form, leads to.
+        reason = error if isinstance(error, Damaged) else type(error).__name__
         raise UserError(
-            f"{path} is not a model file of keras_retinanet: {type(error).__name__}. Of another "
+            f"{path} is not a model file of keras_retinanet: {reason}. Of another "
             "system's file, `keras_retinanet import` makes one."
         ) from error
     if registered != keras.saving.get_registered_name(RetinaNet):
-        raise UserError(f"{path} is not a model of keras_retinanet: it holds {registered!r}.")
+        raise UserError(f"{path} is not a model of keras_retinanet: it holds {shown(registered)}.")
     if version > FORMAT:
         raise UserError(
             f"{path} has format {version}; this version reads up to {FORMAT}. "
@@ -104,7 +145,7 @@ def read_config(path: str | Path) -> dict:
         raise UserError(
             f"{path} is not as keras_retinanet writes its models: expected the keys "
             f"{', '.join(CONFIG)}, of plain texts and numbers. Received: "
-            f"{', '.join(str(key)[:40] for key in config)}."
+            f"{', '.join(str(key)[:40] for key in list(config)[:MAX_KEYS])}."
         )
     return config
 

@@ -41,8 +41,11 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
         headers["Content-Length"] = str(len(body))
         cut = server.cuts.pop(0) if server.cuts else len(body)
-        self._answer(status, headers, body[:cut])
-        self.close_connection = cut < len(body)
+        if server.claims is not None:
+            del headers["Content-Length"]
+            headers |= server.claims
+        self._answer(status, headers, body[:cut] + server.more)
+        self.close_connection = cut < len(body) or server.claims is not None
 
     def _answer(self, status, headers, body):
         self.send_response(status)
@@ -60,7 +63,7 @@ def server(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served.requests, served.cuts, served.codes, served.redirect = [], [], [], ""
-    served.ranges = True
+    served.ranges, served.claims, served.more = True, None, b""
     thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield served
@@ -154,6 +157,30 @@ def test_a_wrong_file_is_removed(server, entry, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         fetch(wrong, cache=tmp_path, progress=False)
     assert files_of(tmp_path) == []
+
+
+def test_more_than_was_published_is_not_received(server, entry, tmp_path):
+    """Without a length the server decides when it ends; with one it may lie."""
+    server.claims, server.more = {}, bytes(5_000_000)
+    with pytest.raises(UserError, match=r"Expected 3,000,000 bytes in .*Received: .* or more"):
+        fetch(entry, cache=tmp_path, progress=False)
+    assert files_of(tmp_path) == []
+    server.claims = {"Content-Length": str(10**15)}
+    with pytest.raises(UserError, match=r"Received: 1,000,000,000,000,000 or more"):
+        fetch(entry, cache=tmp_path, progress=False)
+    unknown = dataclasses.replace(entry, bytes=None)
+    with pytest.raises(UserError, match=r"Expected 2,147,483,648 bytes in .*, at most"):
+        fetch(unknown, cache=tmp_path, progress=False)
+    assert files_of(tmp_path) == []
+    server.claims, server.more = {"Content-Length": "9" * 5000}, b""
+    assert fetch(unknown, cache=tmp_path, progress=False).read_bytes() == CONTENT
+
+
+def test_a_server_that_drips_has_an_end(server, entry, tmp_path):
+    server.cuts = [1] * 50
+    with pytest.raises(UserError, match=r"ended after \d of 3,000,000 bytes"):
+        fetch(entry, cache=tmp_path, progress=False)
+    assert len(server.requests) == 3
 
 
 def test_offline_the_error_says_where_to_put_the_file(server, entry, tmp_path):

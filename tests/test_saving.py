@@ -1,8 +1,11 @@
 """One self-contained file: what goes in comes out, and what is not ours is refused in one line."""
 
+import io
 import json
+import random
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -130,3 +133,111 @@ def test_a_file_cut_in_half_is_refused(trained, tmp_path):
     (tmp_path / "half.keras").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="is not a model file"):
         load(tmp_path / "half.keras")
+
+
+# ------------------------------------------------------------------------------------ damaged HDF5
+
+
+def repacked(source, target, change):
+    """Write `source` with other weights, whose checksum in the zip is right."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, change(content) if name.endswith(".h5") else content)
+    return target
+
+
+def outside_of_the_numbers(content):
+    """Return the places of an HDF5 file that belong to its own structures."""
+    taken = []
+
+    def visit(_, item):
+        if isinstance(item, h5py.Dataset) and item.id.get_offset():
+            taken.append((item.id.get_offset(), item.id.get_storage_size()))
+
+    with h5py.File(io.BytesIO(content)) as file:
+        file.visititems(visit)
+    places, start = [], 0
+    for offset, size in [*sorted(taken), (len(content), 0)]:
+        places += range(start, offset)
+        start = offset + size
+    return places
+
+
+def outcome_of(path):
+    try:
+        return load(path)
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("seed", [7, 8, 10, 33, 36])
+def test_damaged_hdf5_is_one_line_or_the_same_model(trained, tmp_path, seed):
+    """Of seed 8 h5py raises a RuntimeError; others have ended the process."""
+    save_model(trained, tmp_path / "model.keras")
+    rng = random.Random(seed)
+
+    def damage(content):
+        places, changed = outside_of_the_numbers(content), bytearray(content)
+        for _ in range(rng.randrange(5, 40)):
+            changed[rng.choice(places)] = rng.choice([rng.randrange(256), 0, 255])
+        return bytes(changed)
+
+    path = repacked(tmp_path / "model.keras", tmp_path / "damaged.keras", damage)
+    outcome = outcome_of(path)
+    if isinstance(outcome, str):
+        assert str(path) in outcome
+        assert "\n" not in outcome
+    else:
+        assert_same(trained, outcome)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("wrong B-tree signature"), AttributeError("no"), IndexError()]
+)
+def test_whatever_h5py_raises_is_one_line(trained, tmp_path, monkeypatch, error):
+    save_model(trained, tmp_path / "model.keras")
+
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(RetinaNet, "load_weights", broken)
+    with pytest.raises(UserError, match="the weights do not fit the graph"):
+        load(tmp_path / "model.keras")
+
+
+def test_weights_that_end_the_process_end_another_one(trained, tmp_path):
+    """Data sets that claim what the file does not hold are found before Keras reads them."""
+
+    def claim(_):
+        stream = io.BytesIO()
+        with h5py.File(stream, "w") as file:
+            file.create_dataset("kernel", (10**6, 10**6), "f4", chunks=(1000, 1000))
+            file["padding"] = np.zeros(1_000_000, "f4")
+        return stream.getvalue()
+
+    save_model(trained, tmp_path / "model.keras")
+    path = repacked(tmp_path / "model.keras", tmp_path / "claims.keras", claim)
+    with pytest.raises(UserError, match="larger than the file holds"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: config["model"]["head"].update(channels=4096, depth=32),
+        lambda config: config["model"]["fpn"].update(channels=4096),
+        lambda config: config.update(class_names=["a"] * 10**6, class_ids=[1] * 10**6),
+        lambda config: config["model"]["anchors"].update(ratios=[1.0] * 10**6),
+    ],
+)
+def test_a_graph_of_more_weights_than_the_file_has_is_not_built(
+    trained, tmp_path, monkeypatch, change
+):
+    save_model(trained, tmp_path / "model.keras")
+    monkeypatch.setattr(RetinaNet, "from_config", lambda _: pytest.fail("built"))
+    large = rewritten(
+        tmp_path / "model.keras", tmp_path / "large.keras", lambda stored: change(stored["config"])
+    )
+    with pytest.raises(UserError, match=r"bytes of weights are needed, 45,\d+,\d+ are there"):
+        load(large)

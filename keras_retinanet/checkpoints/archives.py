@@ -1,16 +1,20 @@
 """A `.tar.gz` of one checkpoint -> a folder with its files, and nothing written elsewhere."""
 
+import gzip
 import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from keras_retinanet.errors import UserError
-from keras_retinanet.files import temporary_folder
+from keras_retinanet.errors import UserError, shown
+from keras_retinanet.files import open_regular, temporary_folder
 
 SUFFIX = ".tar.gz"
 # Weights hardly compress: more than so many times the archive is a bomb.
 MAX_RATIO = 20
+MAX_MEMBERS = 100
+# Headers and padding of small archives shrink more.
+ROOM = 1 << 20
 
 
 def unpacked(path: Path) -> Path:
@@ -38,19 +42,48 @@ def unpacked(path: Path) -> Path:
     return folder
 
 
+class _Unpacked:
+    """The bytes of a `.gz` from its start, at most `limit`: a header that claims more, or data
+    that are passed over, are counted too."""
+
+    def __init__(self, stream: gzip.GzipFile, limit: int):
+        self._stream, self._left = stream, limit
+
+    def read(self, size: int) -> bytes:
+        if size > self._left:
+            size = self._left + 1
+        found = self._stream.read(size)
+        self._left -= len(found)
+        if self._left < 0:
+            raise tarfile.ReadError(f"more than {MAX_RATIO} times as large when unpacked")
+        return found
+
+
 def _extract(path: Path, folder: Path) -> None:
-    left = MAX_RATIO * path.stat().st_size
-    with tarfile.open(path, "r:gz") as archive:
-        for member in archive:
-            if not member.isfile():
-                continue
-            left -= member.size
-            target = folder / PurePosixPath(member.name).name
-            if left < 0 or target.exists() or target.name in ("", ".."):
-                raise UserError(
-                    f"Expected one checkpoint in {path}. Received: {member.name!r}, which is too "
-                    "large or there twice. Unpack it yourself and give the .index file."
-                )
-            stream = archive.extractfile(member)
-            with open(target, "wb") as written:
-                shutil.copyfileobj(stream, written)  # type: ignore[arg-type]
+    with open_regular(path) as packed, gzip.open(packed) as stream:
+        limit = MAX_RATIO * path.stat().st_size + ROOM
+        with tarfile.open(fileobj=_Unpacked(stream, limit), mode="r|") as archive:  # type: ignore[call-overload]
+            for count, member in enumerate(archive, 1):
+                limit -= member.size  # a sparse file is larger than its bytes here
+                if count > MAX_MEMBERS or limit < 0:
+                    raise _not_one(path, member)
+                if member.isfile():
+                    _extract_file(path, archive, member, folder)
+
+
+def _extract_file(
+    path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
+) -> None:
+    target = folder / PurePosixPath(member.name).name
+    if target.exists() or target.name in ("", ".."):
+        raise _not_one(path, member)
+    stream = archive.extractfile(member)
+    with open(target, "wb") as written:
+        shutil.copyfileobj(stream, written)  # type: ignore[arg-type]
+
+
+def _not_one(path: Path, member: tarfile.TarInfo) -> UserError:
+    return UserError(
+        f"Expected one checkpoint in {path}. Received: {shown(member.name)}, which is too large, "
+        "one file of too many or there twice. Unpack it yourself and give the .index file."
+    )

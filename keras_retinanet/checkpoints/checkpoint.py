@@ -15,12 +15,36 @@ PARALLEL_PREFIX = "module."
 MAX_NODES = 1_000_000
 MAX_TENSORS = 100_000
 MAX_DEPTH = 64
-MAX_NAME = 1_000
+MAX_RANK = 32
+MAX_SIZE = 1 << 63
+MAX_NAME = 400
 MAX_TEXT = 1_000_000
 
 
 class Damaged(Exception):
     """The bytes are not what the format says; `read_checkpoint` adds the path and the advice."""
+
+
+def natural(value: object) -> int:
+    """Returns `value` if it is a whole number from 0 up that 63 bits hold.
+
+    Raises:
+        Damaged: it is not.
+    """
+    if type(value) is not int or not 0 <= value < MAX_SIZE:
+        raise Damaged("a size that is no whole number, or larger than any file")
+    return value
+
+
+def checked_shape(sides: Any) -> tuple[int, ...]:
+    """Returns `sides` as a shape; nothing is multiplied yet, which can take minutes.
+
+    Raises:
+        Damaged: they are no sizes, or more than an array can have.
+    """
+    if not isinstance(sides, (list, tuple)) or len(sides) > MAX_RANK:
+        raise Damaged("a shape that no array can have")
+    return tuple(natural(side) for side in sides)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ TIMEOUT = 30.0
 # Seconds before each further attempt; one that brought bytes starts them anew.
 WAITS = (1.0, 3.0, 9.0)
 CHUNK = 1 << 20
+MAX_DIGITS = 19
+# Bytes for which an attempt has not been in vain.
+LEAST = 1 << 16
+# A file whose size is not published; the largest that are have a third of a gigabyte.
+MAX_BYTES = 2 << 30
 # Servers that are busy or broken for a while.
 PASSING_CODES = {408, 425, 429, 500, 502, 503, 504}
 
@@ -121,7 +126,8 @@ def _download(entry: Entry, part: Path, path: Path, *, progress: bool) -> None:
             try:
                 return _receive(entry, part, bar)
             except _Passing as failure:
-                waits = iter(WAITS) if _size(part) > before else waits
+                # A server that gives a few bytes and breaks, again and again, has an end too.
+                waits = iter(WAITS) if _size(part) >= before + LEAST else waits
                 wait = next(waits, None)
                 if wait is None:
                     raise _unreachable(entry, path, str(failure)) from failure
@@ -145,12 +151,15 @@ def _receive(entry: Entry, part: Path, bar: tqdm) -> None:
             total, start = _extent(response)
             if start not in (0, have):
                 raise _Passing("the server answered another range")
+            _check_size(entry, part, total or 0)
             _check_room(part, total, start)
             bar.total, bar.n = total, start
             with open(part, "r+b" if start else "wb") as stream:
                 stream.seek(start)
                 stream.truncate()
-                while chunk := response.read(CHUNK):
+                # As the bytes come in: a server that is slow on purpose would seem to stand still.
+                while chunk := response.read1(CHUNK):
+                    _check_size(entry, part, stream.tell() + len(chunk))
                     stream.write(chunk)
                     bar.update(len(chunk))
     except urllib.error.HTTPError as error:
@@ -174,12 +183,16 @@ def _extent(response: http.client.HTTPResponse) -> tuple[int | None, int]:
     """Return the size of the whole file, if told, and where this answer begins."""
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         unit_range, _, total = response.headers.get("Content-Range", "").partition("/")
-        start = unit_range.removeprefix("bytes ").partition("-")[0]
-        if not start.isdigit():
+        start = _whole(unit_range.removeprefix("bytes ").partition("-")[0])
+        if start is None:
             raise _Passing("the server named no range")
-        return (int(total) if total.isdigit() else None), int(start)
-    length = response.headers.get("Content-Length", "")
-    return (int(length) if length.isdigit() else None), 0
+        return _whole(total), start
+    return _whole(response.headers.get("Content-Length", "")), 0
+
+
+def _whole(text: str) -> int | None:
+    """Return the whole number that `text` writes, as far as a size can go; else None."""
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
@@ -198,6 +211,19 @@ def _opener() -> urllib.request.OpenerDirector:
 def _check_scheme(address: str) -> None:
     if urllib.parse.urlsplit(address).scheme not in SCHEMES:
         raise UserError(f"Expected an https address. Received: {address}. It is not fetched.")
+
+
+def _check_size(entry: Entry, part: Path, size: int) -> None:
+    """Refuse a file of more bytes than were published, or than any weight file has."""
+    most, words = entry.bytes, "as published"
+    if most is None:
+        most, words = MAX_BYTES, "at most"
+    if size > most:
+        part.unlink(missing_ok=True)
+        raise UserError(
+            f"Expected {most:,} bytes in {part}, {words}. Received: {size:,} or more from "
+            f"{entry.address}. It was removed; try again."
+        )
 
 
 def _check_room(part: Path, total: int | None, start: int) -> None:

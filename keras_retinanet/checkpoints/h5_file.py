@@ -4,9 +4,7 @@ Only data sets are read, and attributes of text. A full model's configuration is
 plain JSON (`keras_config`); no layer is built from it.
 """
 
-import contextlib
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,24 @@ from keras_retinanet.checkpoints.checkpoint import (
     Damaged,
 )
 from keras_retinanet.checkpoints.h5_trial import check_h5, limit_memory
-from keras_retinanet.checkpoints.keras_config import MAX_CONFIG, parse_config
-from keras_retinanet.checkpoints.mapped_file import MAX_RATIO, ViewFile, map_file, zip_member
+from keras_retinanet.checkpoints.keras_config import (
+    KERAS_CONFIG,
+    MAX_CONFIG,
+    config_text,
+    parse_config,
+)
+from keras_retinanet.checkpoints.mapped_file import (
+    MAX_RATIO,
+    ViewFile,
+    map_file,
+    zip_member,
+    zip_members,
+)
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import read_regular
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-KERAS_CONFIG, KERAS_WEIGHTS, KERAS_METADATA = "config.json", "model.weights.h5", "metadata.json"
+KERAS_WEIGHTS, KERAS_METADATA = "model.weights.h5", "metadata.json"
 # gzip, shuffle, checksum: HDF5's own. Others are libraries that it would go and load.
 KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 # Momenta and the like, as large as the weights.
@@ -51,13 +61,21 @@ def read_h5(view: memoryview, kind: str = "h5") -> Checkpoint:
     return Checkpoint(tensors, metadata, kind)
 
 
-def try_h5() -> None:
-    """Reads standard input as `read_h5` reads a file: of the trial's process (`h5_trial`)."""
+def try_h5() -> str:
+    """Reads standard input as `read_h5` reads a file: of the trial's process (`h5_trial`).
+
+    Returns:
+        What is wrong with it; "" if nothing is, or what the caller will find and tell by itself.
+    """
     view = memoryview(sys.stdin.buffer.read())
     limit_memory(len(view))
-    # What this process can report, the caller will find and tell by itself.
-    with contextlib.suppress(UserError, Damaged, ValueError, TypeError, KeyError, OSError):
+    try:
         _read(view)
+    except UserError:
+        return ""
+    except Exception as error:
+        return f"{error or type(error).__name__}"
+    return ""
 
 
 def _read(view: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -65,7 +83,11 @@ def _read(view: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         metadata = _texts(file) | _layer_names(file)
         if "model_config" in metadata:
             parse_config(metadata["model_config"])
-        return {name: _values(dataset, name) for name, dataset in _datasets(file)}, metadata
+        datasets = _datasets(file)
+        # One place in the file may have many names, and be read as often.
+        if sum(_stored(dataset, name) for name, dataset in datasets) > len(view):
+            raise Damaged("data larger than the file holds")
+        return {name: _values(dataset) for name, dataset in datasets}, metadata
 
 
 def read_keras(view: memoryview) -> Checkpoint:
@@ -74,14 +96,11 @@ def read_keras(view: memoryview) -> Checkpoint:
     Raises:
         UserError, Damaged or another Exception, as `read_h5`.
     """
-    with zipfile.ZipFile(ViewFile(view)) as archive:
-        members = {info.filename: info for info in archive.infolist()}
+    members = zip_members(view)
     metadata = {}
     for name in (KERAS_CONFIG, KERAS_METADATA):
         if name in members:
-            if members[name].file_size > MAX_CONFIG:
-                raise Damaged("a configuration larger than any model's")
-            metadata[name] = bytes(zip_member(view, members[name])).decode()
+            metadata[name] = config_text(view, members[name])
             parse_config(metadata[name])
     if KERAS_WEIGHTS not in members:
         raise Damaged(f"no {KERAS_WEIGHTS} in it")
@@ -101,9 +120,7 @@ def read_preset(folder: Path) -> Checkpoint | None:
         return None
     metadata = {}
     for file in sorted(folder.glob("*.json")):
-        if file.stat().st_size > MAX_CONFIG:
-            raise Damaged("a configuration larger than any model's")
-        metadata[file.name] = file.read_text(encoding="utf-8")
+        metadata[file.name] = read_regular(file, max_bytes=MAX_CONFIG).decode()
         parse_config(metadata[file.name])
     tensors = {
         f"{file.name}/{name}": values
@@ -166,13 +183,18 @@ def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
     return found
 
 
-def _values(dataset: h5py.Dataset, name: str) -> np.ndarray:
-    """The numbers of a data set, once the file proves to hold them."""
+def _is_brain(dataset: h5py.Dataset) -> bool:
+    """Whether Keras wrote it as bfloat16, which HDF5 has no type for."""
+    named = "dtype" in dataset.attrs and dataset.attrs["dtype"] == "bfloat16"
+    return named and dataset.dtype.itemsize == 2
+
+
+def _stored(dataset: h5py.Dataset, name: str) -> float:
+    """The bytes that a data set of numbers takes of the file, at least."""
     if dataset.is_virtual or dataset.external:
         raise Damaged(f"data that lie in another file ({name})")
     dtype: Any = dataset.dtype
-    brain = "dtype" in dataset.attrs and dataset.attrs["dtype"] == "bfloat16"
-    if dtype.kind not in "fiub" and not (brain and dtype.itemsize == 2):
+    if dtype.kind not in "fiub" and not _is_brain(dataset):
         raise Damaged(f"values that are no numbers ({name})")
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
@@ -180,11 +202,18 @@ def _values(dataset: h5py.Dataset, name: str) -> np.ndarray:
         raise Damaged(f"a compression that is not read here ({name})")
     # What was never written reads as zeros, of any claimed size.
     stored = dataset.id.get_storage_size()
-    if dataset.nbytes > stored * (MAX_RATIO if filters else 1):
+    ratio = MAX_RATIO if filters else 1
+    if dataset.nbytes > stored * ratio:
         raise Damaged(f"data {dataset.shape} larger than the file holds ({name})")
+    return dataset.nbytes / ratio
+
+
+def _values(dataset: h5py.Dataset) -> np.ndarray:
+    """The numbers of a data set of which `_stored` has found no fault."""
+    dtype: Any = dataset.dtype
     values = np.empty(dataset.shape, dtype)
     if values.size:
         dataset.read_direct(values)
-    values = values.view(ml_dtypes.bfloat16) if brain and dtype.itemsize == 2 else values
+    values = values.view(ml_dtypes.bfloat16) if _is_brain(dataset) else values
     values.flags.writeable = False
     return values

@@ -2,7 +2,7 @@
 
 HDF5's library checks less than it should: one flipped byte in the heap where long texts lie ends
 the process, and a list of texts can claim any size. What this process survives, the caller can
-read; its standard input is the file.
+read; its standard input is the file, its standard output what is wrong with it.
 """
 
 import resource
@@ -17,17 +17,25 @@ from keras_retinanet.checkpoints.checkpoint import Damaged
 PROGRAM = (
     "import signal, sys; signal.alarm(int(sys.argv[2])); "
     "sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
-    "from keras_retinanet.checkpoints.h5_file import try_h5; try_h5()"
+    "from keras_retinanet.checkpoints.h5_file import try_h5; print(try_h5())"
 )
-# Of address space, most of it never used: Python and NumPy with a thread a core.
-ROOM = 4 << 30
+# Of address space, beyond what Python, NumPy and HDF5 have taken when they are loaded.
+ROOM = 512 << 20
+# The same where the system does not tell what is taken: most of it is never used.
+ROOM_FOR_ALL = 4 << 30
+SHOWN_REASON = 200
 SECONDS = 300
 
 
 def limit_memory(size: int) -> None:
     """Ends this process's growth at what reading `size` bytes can need."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = ROOM + 4 * size
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        room = pages * resource.getpagesize() + ROOM
+    except (OSError, ValueError):
+        room = ROOM_FOR_ALL
+    limit = room + 4 * size
     resource.setrlimit(
         resource.RLIMIT_AS,
         (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard),
@@ -38,14 +46,14 @@ def check_h5(view: memoryview) -> None:
     """Reads a file of these bytes elsewhere.
 
     Raises:
-        Damaged: the reading process did not come to its end.
+        Damaged: the reading process found a fault, or did not come to its end.
     """
     root = str(Path(__file__).parents[2])
     try:
         trial = subprocess.run(
             [sys.executable, "-c", PROGRAM, root, str(SECONDS)],
             input=view,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=SECONDS,
         )
@@ -53,3 +61,6 @@ def check_h5(view: memoryview) -> None:
         raise Damaged("HDF5 does not come to an end with it") from error
     if trial.returncode != 0:
         raise Damaged("HDF5's library fails on it")
+    reason = (trial.stdout or b"").decode("utf-8", "replace").strip()
+    if reason:
+        raise Damaged(" ".join(reason[:SHOWN_REASON].split()))

@@ -6,11 +6,15 @@ configuration that asks for code is refused, so that nobody passes the file on t
 """
 
 import json
+import zipfile
 from typing import Any
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
+from keras_retinanet.checkpoints.mapped_file import zip_member
 from keras_retinanet.errors import UserError
 
+# In a `.keras` file.
+KERAS_CONFIG = "config.json"
 # Real ones have some 100 KB.
 MAX_CONFIG = 16 << 20
 # Packages whose objects the families here are made of.
@@ -18,6 +22,17 @@ KNOWN_PACKAGES = ("keras", "tf_keras", "keras_hub", "keras_cv", "keras_nlp", "ke
 # Of Keras, what its files never name: functions that fetch, read and write, and those that
 # switch its safe mode off.
 CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "__lambda__", "get_file")
+
+
+def config_text(view: memoryview, info: zipfile.ZipInfo) -> str:
+    """Returns the text of a configuration in a zip, whose size is looked at before it is unpacked.
+
+    Raises:
+        Damaged, UnicodeDecodeError: it is too large, damaged or no text.
+    """
+    if info.file_size > MAX_CONFIG:
+        raise Damaged("a configuration larger than any model's")
+    return bytes(zip_member(view, info)).decode()
 
 
 def parse_config(text: bytes | str) -> Any:

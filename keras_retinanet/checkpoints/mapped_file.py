@@ -9,12 +9,15 @@ from typing import Any
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import open_regular
 
 # A local header: 26 bytes, then the lengths of the name and of the extra field behind it.
 ZIP_LOCAL_HEADER = 30
 # Trained weights shrink by a tenth; a thousandfold is a bomb.
 MAX_RATIO = 20
 CHUNK = 1 << 20
+# Of a zip's list of its members: some 60 bytes each, and a model has a few hundred.
+MAX_DIRECTORY = 4 << 20
 
 
 def map_file(path: str | Path) -> memoryview:
@@ -24,7 +27,7 @@ def map_file(path: str | Path) -> memoryview:
         UserError: the file cannot be read, or is empty.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "an empty file"
@@ -97,6 +100,25 @@ class ViewFile(io.RawIOBase):
             length *= 8
         self._place += len(line) + len(newline)
         return line + newline
+
+
+class _Directory(ViewFile):
+    """A zip of which its list of members alone is read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise Damaged("a zip of more members than any model's")
+        return super().read(size)
+
+
+def zip_members(view: memoryview) -> dict[str, zipfile.ZipInfo]:
+    """The members of a zip by name.
+
+    Raises:
+        Damaged, or any other Exception: it is no whole zip, or has far more than a model's.
+    """
+    with zipfile.ZipFile(_Directory(view)) as archive:
+        return {info.filename: info for info in archive.infolist()}
 
 
 def zip_member(view: memoryview, info: zipfile.ZipInfo) -> memoryview:

@@ -6,7 +6,6 @@ of its bytes.
 
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 
 from keras_retinanet.checkpoints.archives import unpacked
@@ -18,6 +17,8 @@ from keras_retinanet.checkpoints.catalogue import (
     provenance,
 )
 from keras_retinanet.checkpoints.downloads import cache_folder, fetch, locked, verify
+from keras_retinanet.checkpoints.keras_config import KERAS_CONFIG, config_text
+from keras_retinanet.checkpoints.mapped_file import map_file, zip_members
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 
@@ -61,10 +62,10 @@ def _is_own(path: Path) -> bool:
     if path.suffix != OWN_SUFFIX:
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
-            stored = json.loads(archive.read("config.json"))
-        return str(stored["registered_name"]).startswith("keras_retinanet>")
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError):
+        view = map_file(path)
+        stored = json.loads(config_text(view, zip_members(view)[KERAS_CONFIG]))
+        return str(stored["registered_name"])[:40].startswith("keras_retinanet>")
+    except Exception:  # Whatever is wrong with it.
         return True
 
 

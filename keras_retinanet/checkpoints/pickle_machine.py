@@ -10,7 +10,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from keras_retinanet.checkpoints.checkpoint import Damaged
+from keras_retinanet.checkpoints.checkpoint import MAX_NAME, Damaged
 from keras_retinanet.checkpoints.mapped_file import CHUNK, ViewFile
 from keras_retinanet.checkpoints.pickle_names import (
     INERT,
@@ -190,6 +190,8 @@ class PickleMachine:
     def _named(self, module: Any, name: Any) -> Any:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Damaged("a name that is no text")
+        if len(module) + len(name) > MAX_NAME:
+            raise Damaged("a name longer than any class has")
         found = self._builders.get((module, name))
         return meaning(module, name) if found is None else found
 

@@ -7,6 +7,7 @@ A pickle names classes and functions to call. Nothing that a file names is impor
   every other name, all functions among them, is refused.
 """
 
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Damaged
+from keras_retinanet.checkpoints.checkpoint import MAX_NAME, MAX_SIZE, Damaged, checked_shape
 from keras_retinanet.errors import UserError
 
 
@@ -67,26 +68,13 @@ class NumpyArray:
         self.value = _array(raw, dtype, shape, "F" if fortran else "C")
 
 
-def natural(value: object) -> int:
-    """Returns `value` if it is a whole number from 0 up.
-
-    Raises:
-        Damaged: it is not.
-    """
-    if type(value) is not int or value < 0:
-        raise Damaged("a size that is no whole number")
-    return value
-
-
 def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray | None:
     if not isinstance(dtype, NumpyType) or dtype.dtype is None:
         return None
-    sides = [natural(side) for side in shape]
+    sides = checked_shape(shape)
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
     # Python's integers: a product of sides does not wrap around.
-    count = 1
-    for side in sides:
-        count *= side
+    count = math.prod(sides)
     plain = isinstance(raw, (bytes, bytearray, memoryview))
     if not plain or len(raw) != count * dtype.dtype.itemsize:
         raise Damaged("an array whose bytes do not fill its shape")
@@ -112,11 +100,16 @@ def _dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def set_item(target: dict[Any, Any], key: Any, value: Any) -> None:
-    """target[key] = value, for keys of plain types alone: hashing nested ones can be made to end
-    the process."""
-    if isinstance(key, bytes):
+    """target[key] = value, for short keys of plain types alone: hashing nested ones can be made to
+    end the process, and long ones, a million times, to take hours."""
+    if isinstance(key, (str, bytes)):
+        simple = len(key) <= MAX_NAME
+    elif isinstance(key, int):
+        simple = key < MAX_SIZE and -key < MAX_SIZE
+    else:
+        simple = key is None or isinstance(key, float)
+    if simple and isinstance(key, bytes):
         key = key.decode("latin1")
-    simple = key is None or isinstance(key, (str, int, float))
     target[key if simple else f"key{len(target)}"] = value
 
 

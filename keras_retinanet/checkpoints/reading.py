@@ -1,6 +1,5 @@
 """One function that reads every weight file, told apart by its first bytes, not by its name."""
 
-import zipfile
 from pathlib import Path
 
 from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged
@@ -11,7 +10,7 @@ from keras_retinanet.checkpoints.h5_file import (
     read_keras,
     read_preset,
 )
-from keras_retinanet.checkpoints.mapped_file import ViewFile, map_file, zip_member
+from keras_retinanet.checkpoints.mapped_file import map_file, zip_member, zip_members
 from keras_retinanet.checkpoints.safetensors_file import is_safetensors, read_safetensors
 from keras_retinanet.checkpoints.tf_file import checkpoint_prefix, read_tf_checkpoint
 from keras_retinanet.checkpoints.torch_file import LEGACY_MAGIC, read_pickle, read_torch
@@ -100,8 +99,7 @@ def _read_folder(folder: Path) -> Checkpoint:
 
 def _read_zip(view: memoryview) -> Checkpoint:
     """A zip is a file of torch.save or of Keras, or has one weight file packed into it."""
-    with zipfile.ZipFile(ViewFile(view)) as archive:
-        members = {info.filename: info for info in archive.infolist()}
+    members = zip_members(view)
     if KERAS_CONFIG in members:
         return read_keras(view)
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in members):

@@ -6,13 +6,19 @@ Source: the format's description in the README of huggingface/safetensors.
 """
 
 import json
+import math
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged, collect
-from keras_retinanet.checkpoints.pickle_names import natural
+from keras_retinanet.checkpoints.checkpoint import (
+    Checkpoint,
+    Damaged,
+    checked_shape,
+    collect,
+    natural,
+)
 
 DTYPES = {
     "F64": np.dtype("<f8"),
@@ -29,8 +35,8 @@ DTYPES = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-# The format's own limit.
-MAX_HEADER = 100_000_000
+# Some 130 bytes a tensor; the format's own limit of 100 MB would take gigabytes of Python objects.
+MAX_HEADER = 16 << 20
 
 
 def is_safetensors(view: memoryview) -> bool:
@@ -59,11 +65,9 @@ def _tensor(data: memoryview, entry: dict[str, Any]) -> np.ndarray:
     if entry["dtype"] not in DTYPES:
         raise Damaged("a tensor of a kind that is not read")
     dtype = DTYPES[entry["dtype"]]
-    shape = [natural(side) for side in entry["shape"]]
+    shape = checked_shape(entry["shape"])
     begin, end = (natural(place) for place in entry["data_offsets"])
-    size = dtype.itemsize
-    for side in shape:
-        size *= side
+    size = dtype.itemsize * math.prod(shape)
     if end > len(data) or end - begin != size:
         raise Damaged(f"a tensor of shape {shape[:8]} that its bytes do not fill")
     return np.frombuffer(data[begin:end], dtype).reshape(shape)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged
+from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged, checked_shape
 from keras_retinanet.errors import UserError
 
 INDEX = ".index"
@@ -62,7 +62,8 @@ def read_tf_checkpoint(prefix: Path) -> Checkpoint:
     dtypes = reader.get_variable_to_dtype_map()
     shapes = {
         name: shape
-        for name, shape in sorted(reader.get_variable_to_shape_map().items())
+        for name, sides in sorted(reader.get_variable_to_shape_map().items())
+        for shape in (checked_shape(sides),)
         if (SLOTS not in name or name.endswith(AVERAGES))
         and (dtypes[name].is_floating or dtypes[name].is_integer)
     }

@@ -8,6 +8,7 @@ numbered storages, and lays the storages' raw bytes beside it, in one of two for
 A bare pickle (`.pkl` of detectron2, Detectron) has NumPy arrays for tensors.
 """
 
+import math
 import zipfile
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,16 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged, collect
-from keras_retinanet.checkpoints.mapped_file import ViewFile, release_pages, zip_member
+from keras_retinanet.checkpoints.checkpoint import (
+    Checkpoint,
+    Damaged,
+    checked_shape,
+    collect,
+    natural,
+)
+from keras_retinanet.checkpoints.mapped_file import ViewFile, release_pages, zip_member, zip_members
 from keras_retinanet.checkpoints.pickle_machine import PickleMachine
-from keras_retinanet.checkpoints.pickle_names import Builder, NumpyArray, natural
+from keras_retinanet.checkpoints.pickle_names import Builder, NumpyArray
 from keras_retinanet.errors import UserError
 
 STORAGE_DTYPES = {
@@ -152,8 +159,7 @@ def _read_legacy(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
 
 def _read_zip(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
     """The structure and its storages (views of the file) from the zip form."""
-    with zipfile.ZipFile(ViewFile(view)) as archive:
-        members = {info.filename: info for info in archive.infolist()}
+    members = zip_members(view)
     pickled = next(name for name in members if name == "data.pkl" or name.endswith("/data.pkl"))
     folder = pickled.removesuffix("data.pkl")
     # Uncompressed as torch writes them: a storage is a slice of the file, and there are no bombs.
@@ -179,11 +185,8 @@ def _view(tensor: _Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:
     if not isinstance(tensor.storage, _Storage):
         raise Damaged("a tensor without a storage")
     storage = arrays[tensor.storage.key]
-    shape = tuple(natural(side) for side in tensor.shape)
-    strides = tuple(natural(stride) for stride in tensor.strides)
-    first, count = natural(tensor.offset), 1
-    for side in shape:
-        count *= side
+    shape, strides = checked_shape(tensor.shape), checked_shape(tensor.strides)
+    first, count = natural(tensor.offset), math.prod(shape)
     last = first + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
     # A stride of 0 lets a few bytes pose as terabytes: not more elements than the storage has.
     if count and (last >= storage.size or count > storage.size):

@@ -8,7 +8,6 @@ Examples:
 """
 
 import argparse
-import json
 import math
 import os
 from argparse import ArgumentParser, Namespace
@@ -31,6 +30,7 @@ from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, chec
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.text_files import read_json
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
@@ -161,10 +161,7 @@ def _score_file(args: Namespace) -> int:
 
     print(format_metrics(score_files(args.annotations, args.detections)))
     if args.json or args.csv:
-        contents = [
-            json.loads(Path(file).read_text(encoding="utf-8"))
-            for file in (args.annotations, args.detections)
-        ]
+        contents = [read_json(file) for file in (args.annotations, args.detections)]
         pictures = set_from_annotations(contents[0])
         analysis = analyse(pictures, found_from_results(contents[1], pictures), engine=args.engine)
         write_tables(args, analysis.summary, analysis=analysis)

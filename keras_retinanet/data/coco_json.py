@@ -4,22 +4,21 @@ The whole file is a `UserError` naming the line if it is no JSON of that form; o
 one entry malformed, which the caller counts.
 """
 
+import io
 import json
 import math
 import os
 import re
-import reprlib
 from typing import Any
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, shown
+from keras_retinanet.files import open_regular
+from keras_retinanet.text_files import MAX_JSON_BYTES
 
 LISTS = ("images", "categories", "annotations")
 # COCO's own files nest 5 deep (segmentations); Python's parser gives up at about a thousand.
 _MAX_DEPTH = 900
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
-# What a message shows of a value, of whatever depth and length.
-_SHOWN = reprlib.Repr()
-_SHOWN.maxstring = _SHOWN.maxother = 60
 
 
 class TextNumberError(ValueError):
@@ -35,10 +34,7 @@ def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
         UserError: not there, cut off, nested too deep, not of that form; names file and line.
     """
     try:
-        with open(path, "rb") as stream:
-            encoding = json.detect_encoding(stream.read(4))
-        with open(path, encoding=encoding) as stream:
-            content = _parse(stream.read(), path)
+        content = _parse(_text(path), path)
     except FileNotFoundError as error:
         raise UserError(
             f"Expected an annotation file. Received: {path}, which is not there."
@@ -59,11 +55,6 @@ def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"Received: {path}, which has another one. See https://cocodataset.org, Data format."
         )
     return content
-
-
-def shown(value: object) -> str:
-    """Returns `value` for a message: short, whatever it is."""
-    return _SHOWN.repr(value)
 
 
 def as_id(value: object) -> int | str | None:
@@ -90,6 +81,13 @@ def as_number(value: object) -> tuple[float, bool]:
         return float(value), True
     except ValueError as error:
         raise TextNumberError(shown(value)) from error
+
+
+def _text(path: str | os.PathLike[str]) -> str:
+    with open_regular(path, max_bytes=MAX_JSON_BYTES) as stream:
+        encoding = json.detect_encoding(stream.read(4))
+        stream.seek(0)
+        return io.TextIOWrapper(stream, encoding=encoding).read()
 
 
 def _parse(text: str, path: str | os.PathLike[str], **options: Any) -> Any:

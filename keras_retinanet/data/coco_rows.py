@@ -6,11 +6,11 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.data.coco_json import TextNumberError, as_id, as_number, shown
+from keras_retinanet.data.coco_json import TextNumberError, as_id, as_number
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.headers import MAX_PIXELS
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, shown
 
 _FLOAT32_MAX = 3.4e38
 

@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.data.source_files import csv_rows, excerpt
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, shown
+from keras_retinanet.files import read_regular
+
+# That of the 600 classes has 90 kB.
+MAX_HIERARCHY_BYTES = 16 << 20
 
 
 def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
@@ -36,7 +40,7 @@ def read_hierarchy(file: Path) -> dict[str, list[str]]:
         UserError: it is cut off, nested too deep or of another form.
     """
     try:
-        root = json.loads(file.read_text(encoding="utf-8"))
+        root = json.loads(read_regular(file, max_bytes=MAX_HIERARCHY_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"Expected a whole JSON file. Received: {file} ({error}).") from error
     above: dict[str, list[str]] = {}
@@ -47,7 +51,7 @@ def read_hierarchy(file: Path) -> dict[str, list[str]]:
         if not isinstance(children, list) or not isinstance(node.get("LabelName"), str):
             raise UserError(
                 f"Expected nodes of LabelName and Subcategory. Received: {file}, with "
-                f"{excerpt(str(node))}. Download it anew."
+                f"{shown(node)}. Download it anew."
             )
         label = node["LabelName"]
         if node is not root:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import read_regular
 
 # What each source is told by, below the folder. Its first pattern is what a message shows.
 PATTERNS = {
@@ -49,6 +50,7 @@ CONTAINED = {"tfds": "tfrecord"}
 SUFFIXES = {".json": "coco", ".csv": "csv", ".yaml": "yolo", ".yml": "yolo"}
 SHOWN_NAMES = 3
 TFDS_INFO = "dataset_info.json"
+MAX_INFO_BYTES = 16 << 20
 
 # Keys of DataConfig -> values, and one line for the user.
 Recognised = tuple[dict[str, str], str]
@@ -155,7 +157,7 @@ def _tfds_keys(info: Path) -> dict[str, str]:
     """Returns `name` and `data_dir` for a file <data_dir>/<name>[/<config>]/<version>/<info>."""
     parts = info.resolve().parent.parts
     try:
-        name = json.loads(info.read_text(encoding="utf-8"))["name"]
+        name = json.loads(read_regular(info, max_bytes=MAX_INFO_BYTES))["name"]
         start = len(parts) - 1 - parts[::-1].index(name)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(

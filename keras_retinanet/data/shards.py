@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import atomic_path
+from keras_retinanet.files import atomic_path, open_regular
 
 # A record: length (uint64), checksum of it (uint32), the bytes, checksum of them (uint32).
 _HEADER = struct.Struct("<QI")
@@ -74,10 +74,10 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
         UserError: the shard is cut off, or damaged where it says how long the next record is.
         OSError: it cannot be opened.
     """
-    size = os.path.getsize(path)
+    count, size = _sound_records(path)
     start = 0
     try:
-        for content in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        for content in tf.data.TFRecordDataset(path).take(count).as_numpy_iterator():
             yield start + _HEADER.size, content
             start += _HEADER.size + len(content) + _FOOTER.size
     except tf.errors.DataLossError:
@@ -88,10 +88,26 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
         yield from _after_damage(path, start, size, problems)
 
 
+def _sound_records(path: str) -> tuple[int, int]:
+    """Returns how many records there are whose lengths the file can hold, and the file's size.
+
+    TensorFlow reserves what a length says before it reads, and ends the process if it cannot.
+    """
+    with open_regular(path) as stream:
+        size, start, count = os.fstat(stream.fileno()).st_size, 0, 0
+        while len(header := stream.read(_HEADER.size)) == _HEADER.size:
+            end = start + _HEADER.size + _HEADER.unpack(header)[0] + _FOOTER.size
+            if end > size:
+                break
+            start = stream.seek(end)
+            count += 1
+    return count, size
+
+
 def _after_damage(
     path: str, start: int, size: int, problems: Problems
 ) -> Iterator[tuple[int, bytes]]:
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         stream.seek(start)
         while header := stream.read(_HEADER.size):
             if len(header) < _HEADER.size:

@@ -13,6 +13,7 @@ from keras_retinanet.data.images import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import open_regular
 
 # What the decoders read; anything else in a picture folder is no picture.
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
@@ -58,7 +59,7 @@ def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
         ValueError: a line is not UTF-8 or is endless; names the line.
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         count = 0
         while line := stream.readline(MAX_LINE_BYTES + 1):
             count += 1

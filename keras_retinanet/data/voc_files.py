@@ -13,11 +13,15 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import read_regular
 
 DEFAULT_DIR = "data/VOCdevkit"
 LAYOUT = "Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 # What the second word of a line in a list says: whether the list's class is in the picture.
+# A million names have 20 MB.
+MAX_LIST_BYTES = 64 << 20
+LINE_END = re.compile("\r\n|\r|\n")
 PRESENCE = ("-1", "0", "1")
 
 
@@ -175,7 +179,7 @@ def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
     if not path.is_file():  # a year of a devkit need not have every split
         return []
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        text = read_regular(path, max_bytes=MAX_LIST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         at = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(
@@ -183,7 +187,7 @@ def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
             "Save it as UTF-8."
         ) from error
     ids = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(LINE_END.split(text), 1):
         image_id = line.strip()
         words = image_id.split()
         if len(words) > 1 and words[-1] in PRESENCE and image_id not in known:

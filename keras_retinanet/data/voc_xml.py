@@ -9,9 +9,13 @@ import re
 from typing import NamedTuple
 from xml.parsers import expat
 
+from keras_retinanet.files import read_regular
+
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 # annotation/object/part/bndbox/xmin is the deepest that VOC writes; tools add a few.
 MAX_DEPTH = 32
+# Those of the largest pictures, with thousands of objects, have a megabyte.
+MAX_BYTES = 16 << 20
 # Of an <object>: the paths to its fields. Its <part>s have names and boxes of their own.
 _FIELDS: dict[tuple[str, ...], str] = {("name",): "name", ("difficult",): "difficult"}
 for _side in SIDES:
@@ -44,8 +48,7 @@ def read_objects(path: str | os.PathLike[str]) -> list[VocObject]:
         VocFileError: it cannot be read, is cut off, or has what VOC's files do not have.
     """
     try:
-        with open(path, "rb") as stream:
-            return parse_objects(stream.read())
+        return parse_objects(read_regular(path, max_bytes=MAX_BYTES))
     except OSError as error:
         raise VocFileError(error.strerror or str(error)) from error
 

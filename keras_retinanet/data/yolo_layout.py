@@ -1,15 +1,15 @@
 """Where the parts of a YOLO data set lie: its data.yaml read safely, its places found."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.source_files import excerpt, is_picture, numbered_lines
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, shown
+from keras_retinanet.text_files import TextLoader, parse_yaml, read_yaml_text
 
 DEFAULT_DIR = "data/yolo"
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -17,10 +17,9 @@ CLASS_FILE = "classes.txt"
 SPLITS = ("train", "val", "valid", "test")
 # Exports name a test part even where there is none.
 OPTIONAL_SPLIT = "test"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 NOTHING = ("", "null", "~")
 LAYOUT = f"data.yaml with train, val and names; or {CLASS_FILE}, images/*.jpg and labels/*.txt"
-# The 1,203 names of LVIS take 30 kB.
-MAX_YAML_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,6 @@ class Layout:
     places: dict[str, list[str]] = field(default_factory=dict)
     has_keypoints: bool = False
     allow_outside: bool = False
-
-
-class _Loader(yaml.BaseLoader):
-    """Texts, lists and mappings alone (so `no` is a name), and no aliases, which can be bombs."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=mark)
-        return super().compose_node(parent, index)
 
 
 def find_layout(config: DataConfig) -> Layout:
@@ -152,21 +141,14 @@ def _from_yaml(file: Path, folder: Path, config: DataConfig) -> Layout:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > MAX_YAML_BYTES:
-            raise ValueError(f"more than {MAX_YAML_BYTES} bytes")
-        text = "".join(line for _, line in numbered_lines(file))
-        content = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise _no_yaml(
-            file, f"line {line}: {excerpt(str(error.problem or error.context))}"
-        ) from error
-    except (yaml.YAMLError, OSError, ValueError) as error:
-        raise _no_yaml(file, excerpt(str(error))) from error
-    except RecursionError as error:
-        raise _no_yaml(file, "nested too deep") from error
+        content = parse_yaml(read_yaml_text(file), str(file), loader=TextLoader)
+    except UserError as error:
+        raise UserError(f"{error} Mend it.") from error
     if not isinstance(content, dict):
-        raise _no_yaml(file, "line 1: no mapping")
+        raise UserError(
+            "Expected YAML with train, val and names. "
+            f"Received: {file}, line 1: no mapping. Mend it."
+        )
     return content
 
 
@@ -188,22 +170,20 @@ def _class_names(content: dict[str, Any], file: Path) -> dict[int, str]:
         numbered = {int(key): name for key, name in pairs}
     except ValueError:
         numbered = {}
-    if not numbered or not all(isinstance(name, str) and name for name in numbered.values()):
+    if not numbered or not all(map(_is_name, numbered.values())):
         raise _wrong(file, "names", names)
     if "nc" in content and content["nc"] != str(len(numbered)):
         raise _wrong(file, f"nc: {len(numbered)}, as many as names", content["nc"])
     return dict(sorted(numbered.items()))
 
 
+def _is_name(name: Any) -> bool:
+    """Whether `name` is a text that UTF-8 can write: YAML's escapes can also make other ones."""
+    return isinstance(name, str) and bool(name) and not _SURROGATE.search(name)
+
+
 def _wrong(file: Path, key: str, value: Any) -> UserError:
     return UserError(
         "Expected train, val, test: a folder, a list of pictures, or several; names: the class "
-        f"names, by number; nc: how many. Received: {file}, {key}: {excerpt(str(value))}. Mend it."
-    )
-
-
-def _no_yaml(file: Path, why: str) -> UserError:
-    return UserError(
-        f"Expected YAML of at most {MAX_YAML_BYTES >> 20} MiB, without aliases. "
-        f"Received: {file}, {why}. Mend it."
+        f"names, by number; nc: how many. Received: {file}, {key}: {shown(value)}. Mend it."
     )

@@ -3,12 +3,10 @@
 Boxes are xywh in pixels of the original picture (https://cocodataset.org, "Data format").
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.coco_figures import (
     FIGURES,
     CocoFigures,
@@ -23,6 +21,7 @@ from keras_retinanet.evaluation.tables import (
     image_ids,
     set_from_annotations,
 )
+from keras_retinanet.text_files import read_json
 
 # Whoever scores finds all it needs here.
 __all__ = [
@@ -131,14 +130,4 @@ def score_files(annotations_path: str | Path, detections_path: str | Path) -> di
 
     Returns and Raises: as `coco_metrics`; UserError too when a file cannot be read as JSON.
     """
-    return coco_metrics(_read_json(annotations_path), _read_json(detections_path))
-
-
-def _read_json(path: str | Path) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} must be a JSON file. Received: {error}.") from error
+    return coco_metrics(read_json(annotations_path), read_json(detections_path))

@@ -1,10 +1,9 @@
 """Evaluations read back from the files that `evaluate` wrote."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +12,7 @@ from keras_retinanet.evaluation.charts import LINE_COLORS
 from keras_retinanet.evaluation.coco_figures import FIGURES, RECALLS
 from keras_retinanet.evaluation.report import analyse
 from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
+from keras_retinanet.text_files import read_json
 
 # What a run folder holds for `report`.
 EVALUATION_FILE = "evaluation.json"
@@ -123,14 +123,14 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
             f"Expected a folder with {EVALUATION_FILE}, or a JSON file. Received: {path}. "
             "Evaluate the run first, and write its figures there."
         )
-    content = _json(file)
+    content = read_json(file)
     if isinstance(content, list):
         if annotations is None:
             raise UserError(
                 "Expected --annotations, for a list of detections has no figures yet. "
                 f"Received: {file} alone. Name the annotation file of its pictures."
             )
-        pictures = set_from_annotations(_json(Path(annotations)))
+        pictures = set_from_annotations(read_json(annotations))
         content = analyse(pictures, found_from_results(content, pictures)).to_plain()
     try:
         evaluation = Evaluation.model_validate(content)
@@ -149,11 +149,3 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
             f"without {', '.join(missing) or 'such curves'}. Evaluate anew."
         )
     return evaluation
-
-
-def _json(path: Path) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} must be a JSON file. Received: {error}.") from error
