@@ -17,8 +17,8 @@ ORDER = """
     backbones fpn heads
     anchors labeling losses
     detections optimizers model transfer saving
-    data.problems data.folders data.records data.splits
-    data.headers data.images data.exif
+    data.problems data.regular_files data.folders data.records data.splits
+    data.headers data.images data.exif data.vanished
     data.source_files data.label_map data.shards
     data.tfds data.tfrecord data.coco_json data.coco_rows data.coco
     data.voc_xml data.voc_files data.voc data.shapes data.csv data.kitti

@@ -13,6 +13,7 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import matching
 from keras_retinanet.data.source_files import (
     PICTURE_SUFFIXES,
     Object,
@@ -105,7 +106,7 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
     folder = Path(_folder(config))
     found = {name: folder / f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").is_file()}
     if not found:
-        found = {path.parent.name: path for path in sorted(folder.glob(f"*/{ROBOFLOW_FILE}"))}
+        found = {path.parent.name: path for path in matching(folder, f"*/{ROBOFLOW_FILE}")}
     if not found and (folder / SINGLE_FILE).is_file():
         found = {ONE_SET: folder / SINGLE_FILE}
     if not found:

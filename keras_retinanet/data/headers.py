@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from keras_retinanet.data.regular_files import open_regular
 from keras_retinanet.errors import UserError
 
 # Twice Pillow's own limit, at which it refuses too: what promises more is a decompression bomb.
@@ -79,7 +80,7 @@ def read_header(source: str | os.PathLike[str] | bytes) -> Header:
     """
     shown = f"{len(source)} bytes" if isinstance(source, bytes) else f"file {source}"
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream:
             header = _read(stream)
     except Image.DecompressionBombError as error:
         raise _huge(shown, error) from error

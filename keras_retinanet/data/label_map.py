@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
+from keras_retinanet.data.regular_files import MAX_TEXT_BYTES, read_whole
 from keras_retinanet.errors import UserError
 
 LABEL_MAP_SUFFIX = ".pbtxt"
@@ -38,7 +39,7 @@ def read_label_map(path: Path) -> LabelMap:
         UserError: the file cannot be parsed, has no class, or a name or id twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_whole(path, MAX_TEXT_BYTES).decode("utf-8-sig")
         if path.suffix == LABEL_MAP_SUFFIX:
             message = text_format.Parse(text, _message(), allow_unknown_field=True)
             items = [(item.id, item.display_name or item.name, item.name) for item in message.item]
@@ -46,7 +47,7 @@ def read_label_map(path: Path) -> LabelMap:
         else:
             lines = [line.strip() for line in text.splitlines()]
             items = [(number, line, line) for number, line in enumerate(lines, 1) if line]
-    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+    except (text_format.ParseError, OSError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"Expected a label map. Received: {path} ({error}). Mend it.") from error
     ids = [class_id for class_id, *_ in items]
     names = [shown for _, shown, _ in items]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.data.regular_files import MAX_TEXT_BYTES, read_whole
 from keras_retinanet.data.source_files import csv_rows, excerpt
 from keras_retinanet.errors import UserError
 
@@ -36,7 +37,7 @@ def read_hierarchy(file: Path) -> dict[str, list[str]]:
         UserError: it is cut off, nested too deep or of another form.
     """
     try:
-        root = json.loads(file.read_text(encoding="utf-8"))
+        root = json.loads(read_whole(file, MAX_TEXT_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"Expected a whole JSON file. Received: {file} ({error}).") from error
     above: dict[str, list[str]] = {}

@@ -4,6 +4,7 @@
 """
 
 import threading
+from typing import NoReturn
 
 from keras_retinanet.errors import UserError
 
@@ -58,7 +59,8 @@ class Problems(dict[str, list[str]]):
 
     Attributes:
         strict: whether the first problem is an error.
-        error: that error. A reader in a thread of tf.data cannot raise it through the graph.
+        error: what stopped the reading: that error, or that no image can be read any more. A
+            reader in a thread of tf.data cannot raise it through the graph.
     """
 
     def __init__(self, *, strict: bool = False):
@@ -81,13 +83,19 @@ class Problems(dict[str, list[str]]):
         done = KINDS[kind]
         what = _printable(what)
         if self.strict:
-            self.error = self.error or UserError(
+            error = UserError(
                 f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "
                 f"leave --strict out ({done})."
             )
-            raise self.error
+            self.stop(error)
         with self._lock:
             self.setdefault(kind, []).append(what)
+
+    def stop(self, error: UserError) -> NoReturn:
+        """Keep and raise `error`, or the one that was kept before it."""
+        with self._lock:
+            self.error = self.error or error
+        raise self.error
 
     def lines(self) -> list[str]:
         """Returns one line for each kind: how many, what was done, and the first few names."""

@@ -6,6 +6,7 @@ Only names are looked at, but for the name in a dataset_info.json: reading is th
 import json
 from pathlib import Path
 
+from keras_retinanet.data.regular_files import MAX_TEXT_BYTES, matching, read_whole
 from keras_retinanet.errors import UserError
 
 # What each source is told by, below the folder. Its first pattern is what a message shows.
@@ -99,7 +100,7 @@ def recognise(place: str | Path) -> Recognised:
 def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     """Returns what the first pattern that finds something finds, sorted."""
     for pattern in patterns:
-        found = sorted(folder.glob(pattern))
+        found = matching(folder, pattern)
         if found:
             return found
     return []
@@ -116,7 +117,7 @@ def _sentence(place: Path, source: str, names: list[str]) -> str:
 
 
 def _recognise_lone_json(folder: Path) -> Recognised:
-    files = sorted(folder.glob("*.json"))
+    files = matching(folder, "*.json")
     if len(files) != 1:
         forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
         raise UserError(
@@ -155,7 +156,7 @@ def _tfds_keys(info: Path) -> dict[str, str]:
     """Returns `name` and `data_dir` for a file <data_dir>/<name>[/<config>]/<version>/<info>."""
     parts = info.resolve().parent.parts
     try:
-        name = json.loads(info.read_text(encoding="utf-8"))["name"]
+        name = json.loads(read_whole(info, MAX_TEXT_BYTES))["name"]
         start = len(parts) - 1 - parts[::-1].index(name)
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(

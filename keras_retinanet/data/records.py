@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.regular_files import open_regular, read_whole
 from keras_retinanet.errors import UserError
 
 # Boxes often pass the border by a rounded pixel; more is counted.
@@ -58,7 +59,9 @@ class Record:
 
 def read_slice(image: ImageRef) -> bytes:
     """Returns the bytes that `image` names. Raises OSError if they cannot be read."""
-    with open(image.path, "rb") as stream:
+    if image.offset == 0 and image.length == -1:
+        return read_whole(image.path)
+    with open_regular(image.path) as stream:
         stream.seek(image.offset)
         return stream.read(image.length)
 

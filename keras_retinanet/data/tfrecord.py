@@ -28,6 +28,7 @@ from keras_retinanet.data.records import (
     read_slice,
     select_classes,
 )
+from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.shards import index_shards
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
@@ -109,9 +110,9 @@ def _files(config: DataConfig) -> dict[str, list[Path]]:
     """Returns split -> its shards in order."""
     folder = Path(config.data_dir or ".")
     groups: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*record*")):
+    for path in matching(folder, "*record*"):
         match = _FILE.fullmatch(path.name)
-        if match and path.is_file():
+        if match and is_regular(path):
             groups.setdefault(match["stem"], []).append(path)
     if not groups:
         raise UserError(
@@ -142,7 +143,7 @@ def _missing_shards(paths: Sequence[Path]) -> list[str]:
 
 def _label_map(folder: Path) -> LabelMap | None:
     for pattern in _LABEL_FILES:
-        for path in sorted(folder.glob(pattern)):
+        for path in filter(is_regular, matching(folder, pattern)):
             return read_label_map(path)
     return None
 

@@ -9,6 +9,8 @@ import re
 from typing import NamedTuple
 from xml.parsers import expat
 
+from keras_retinanet.data.regular_files import MAX_TEXT_BYTES, read_whole
+
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 # annotation/object/part/bndbox/xmin is the deepest that VOC writes; tools add a few.
 MAX_DEPTH = 32
@@ -44,8 +46,7 @@ def read_objects(path: str | os.PathLike[str]) -> list[VocObject]:
         VocFileError: it cannot be read, is cut off, or has what VOC's files do not have.
     """
     try:
-        with open(path, "rb") as stream:
-            return parse_objects(stream.read())
+        return parse_objects(read_whole(path, MAX_TEXT_BYTES))
     except OSError as error:
         raise VocFileError(error.strerror or str(error)) from error
 
