@@ -13,6 +13,7 @@ from absl.flags import argparse_flags
 
 from keras_retinanet.commands import COMMANDS
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable, safe_output
 from keras_retinanet.version import __version__
 
 PROGRAM = "keras_retinanet"
@@ -55,7 +56,8 @@ def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line, `sys.argv` unless `argv` (without the program's name), and exit."""
     words = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
-    app.run(run, argv=words, flags_parser=_parse)
+    with safe_output():
+        app.run(run, argv=words, flags_parser=_parse)
 
 
 def _parse(words: Sequence[str]) -> Namespace:
@@ -68,12 +70,13 @@ def run(args: Namespace) -> int:
     try:
         return args.run(args)
     except UserError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {printable(str(error))}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
         if error.filename is None:  # not about a file that the user named
             raise
-        print(f"{PROGRAM}: error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        shown = printable(f"{error.filename}: {error.strerror}")
+        print(f"{PROGRAM}: error: {shown}.", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)

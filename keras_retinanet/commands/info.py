@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
 from keras_retinanet.config import DetectionConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
     from keras_retinanet.model import RetinaNet
@@ -38,7 +39,7 @@ def run(args: Namespace) -> int:
     from keras_retinanet.exporting.exported import load_detector
 
     for name, value in describe(load_detector(path), file=str(path)).items():
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {printable(value)}")
     return 0
 
 

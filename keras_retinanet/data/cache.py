@@ -134,7 +134,10 @@ def _fingerprint(dataset: Dataset, sizes: list[tuple[int, int]]) -> str:
     digest = hashlib.sha256()
     for record, size in zip(dataset.records, sizes, strict=True):
         place = record.image
-        changed = os.stat(place.path).st_mtime_ns if os.path.exists(place.path) else 0
+        try:
+            changed = os.stat(place.path).st_mtime_ns
+        except (OSError, ValueError):  # drawn, or gone since it was listed
+            changed = 0
         row = [place.path, place.offset, place.length, changed, record.orientation, *size]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]

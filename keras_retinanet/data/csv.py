@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_retinanet.config import DataConfig
+from keras_retinanet.csv_cells import unquoted
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
@@ -162,7 +163,7 @@ def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
 
 def _row(cells: list[str], where: str) -> _Row | None:
     file_name, *sides, class_name = cells
-    class_name = class_name.strip()
+    class_name = unquoted(class_name.strip())
     if file_name and not class_name and not any(side.strip() for side in sides):
         return _Row(where, file_name, (), "")
     try:
@@ -217,7 +218,7 @@ def _read_class_file(path: Path) -> tuple[list[str], list[int]]:
     ids: dict[str, int] = {}
     used: set[int] = set()
     for line, cells in csv_rows(path):
-        name = cells[0].strip()
+        name = unquoted(cells[0].strip())
         try:
             class_id = int(cells[1]) if len(cells) > 1 else len(ids) + 1
         except ValueError:

@@ -49,6 +49,11 @@ _END_OR_SCAN = (0xD9, 0xDA)
 _APP1 = 0xE1
 # Decoders look past rubbish between two markers; this much of it is a damaged file.
 _MAX_RUBBISH = 4096
+# Segments or chunks before the pixels: text and profiles make dozens, a file of nothing else takes
+# minutes to pass over.
+_MAX_PARTS = 10_000
+# JPEG's segments hold no more; a longer block in a PNG is none that a camera wrote.
+_MAX_EXIF = 1 << 16
 
 
 class PictureError(UserError):
@@ -129,7 +134,7 @@ def _read(stream: BinaryIO) -> Header:
 def _read_jpeg(stream: BinaryIO) -> Header:
     exif = b""
     stream.seek(2)
-    while True:
+    for _ in range(_MAX_PARTS):
         marker = _next_marker(stream)
         if marker in _WITHOUT_LENGTH:
             continue
@@ -142,17 +147,16 @@ def _read_jpeg(stream: BinaryIO) -> Header:
         content = stream.read(max(length - 2, 0))
         if marker == _APP1 and content.startswith(b"Exif\0\0") and not exif:
             exif = content[6:]
+    raise ValueError(f"more than {_MAX_PARTS} segments before its frame")
 
 
 def _next_marker(stream: BinaryIO) -> int:
+    before = b""
     for _ in range(_MAX_RUBBISH):
-        if stream.read(1) != b"\xff":
-            continue
         byte = stream.read(1)
-        while byte == b"\xff":  # fill bytes
-            byte = stream.read(1)
-        if byte not in (b"\0", b""):
+        if before == b"\xff" and byte not in (b"\0", b"\xff", b""):  # \xff: a fill byte
             return byte[0]
+        before = byte
     raise ValueError("cut off before its frame")
 
 
@@ -163,12 +167,17 @@ def _read_png(stream: BinaryIO) -> Header:
         raise ValueError("no IHDR at its start")
     exif = b""
     stream.seek(8 + 8 + length + 4)
-    while len(chunk := stream.read(8)) == 8:
+    for _ in range(_MAX_PARTS):
+        chunk = stream.read(8)
+        if len(chunk) < 8:
+            break
         length, name = struct.unpack(">I4s", chunk)
         if name in (b"IDAT", b"IEND"):
             break
         if name == b"eXIf":
-            exif = stream.read(length)
+            exif = stream.read(min(length, _MAX_EXIF))
             break
         stream.seek(length + 4, os.SEEK_CUR)
+    else:
+        raise ValueError(f"more than {_MAX_PARTS} chunks before its pixels")
     return Header("PNG", height, width, exif)

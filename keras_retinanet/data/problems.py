@@ -7,6 +7,7 @@ import threading
 from typing import NoReturn
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 # How many names a summary line shows of each kind of problem.
 SHOWN_PROBLEMS = 3
@@ -44,16 +45,6 @@ KINDS = {
 }
 
 
-def _printable(text: str) -> str:
-    """Returns `text` with all that no file or terminal should get written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
 class Problems(dict[str, list[str]]):
     """Kind of problem -> the files, pictures or boxes that had it, in the order they were met.
 
@@ -81,7 +72,7 @@ class Problems(dict[str, list[str]]):
             KeyError: `kind` is not among `KINDS`.
         """
         done = KINDS[kind]
-        what = _printable(what)
+        what = printable(what)
         if self.strict:
             error = UserError(
                 f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "

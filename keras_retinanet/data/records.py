@@ -14,6 +14,7 @@ from keras_retinanet.errors import UserError
 
 # Boxes often pass the border by a rounded pixel; more is counted.
 BORDER_TOLERANCE = 1.0
+FLOAT32_MAX = 3.4e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,9 @@ def make_record(
     for box, class_index, ignore, area in objects:
         sound = sound_box(box, size, problems, where=file_name)
         if sound is not None:
+            if area is not None and not 0 <= area <= FLOAT32_MAX:  # also of NaN
+                problems.note("area not sound", f"{file_name}: area {area}")
+                area = None
             x1, y1, x2, y2 = sound
             kept.append(
                 (sound, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area)

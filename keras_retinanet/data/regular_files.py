@@ -12,8 +12,8 @@ from typing import BinaryIO
 # An annotation file of one image, a list of names, a label map: ten thousand outline points take
 # 200 kB.
 MAX_TEXT_BYTES = 16 << 20
-# Of one image file: `headers.MAX_PIXELS` without compression, in 8 bits and RGB, take half of it.
-MAX_PICTURE_BYTES = 1 << 30
+# Of one image file: `headers.MAX_PIXELS` of RGB take this much without any compression.
+MAX_PICTURE_BYTES = 512 << 20
 
 
 @contextlib.contextmanager

@@ -25,11 +25,10 @@ from keras_retinanet.data.records import (
     ImageRef,
     Record,
     make_record,
-    read_slice,
     select_classes,
 )
 from keras_retinanet.data.regular_files import is_regular, matching
-from keras_retinanet.data.shards import index_shards
+from keras_retinanet.data.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 
@@ -102,8 +101,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 def read_picture(image: ImageRef) -> bytes:
     """Returns the encoded picture of the example that `image` points at."""
-    features = tf.train.Example.FromString(read_slice(image)).features.feature
-    return features[PICTURE_KEY].bytes_list.value[0]
+    return picture_of(image, PICTURE_KEY)
 
 
 def _files(config: DataConfig) -> dict[str, list[Path]]:

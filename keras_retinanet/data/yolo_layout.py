@@ -1,6 +1,7 @@
 """Where the parts of a YOLO data set lie: its data.yaml read safely, its places found."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ SPLITS = ("train", "val", "valid", "test")
 OPTIONAL_SPLIT = "test"
 NOTHING = ("", "null", "~")
 LAYOUT = f"data.yaml with train, val and names; or {CLASS_FILE}, images/*.jpg and labels/*.txt"
+_HALVES = re.compile("[\ud800-\udfff]")
 # The 1,203 names of LVIS take 30 kB.
 MAX_YAML_BYTES = 1 << 20
 
@@ -190,11 +192,16 @@ def _class_names(content: dict[str, Any], file: Path) -> dict[int, str]:
         numbered = {int(key): name for key, name in pairs}
     except ValueError:
         numbered = {}
-    if not numbered or not all(isinstance(name, str) and name for name in numbered.values()):
+    if not numbered or not all(map(_is_name, numbered.values())):
         raise _wrong(file, "names", names)
     if "nc" in content and content["nc"] != str(len(numbered)):
         raise _wrong(file, f"nc: {len(numbered)}, as many as names", content["nc"])
     return dict(sorted(numbered.items()))
+
+
+def _is_name(name: Any) -> bool:
+    # YAML's escapes can write half a pair of UTF-16, which no file could hold.
+    return isinstance(name, str) and name != "" and not _HALVES.search(name)
 
 
 def _wrong(file: Path, key: str, value: Any) -> UserError:
