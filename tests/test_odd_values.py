@@ -1,4 +1,4 @@
-"""Values that files can write and no file should get: halves of UTF-16, areas that are no number."""
+"""Values that no file should be given: halves of UTF-16, areas that are no number."""
 
 import json
 import math

@@ -1,5 +1,6 @@
 """Folders of strangers: a bad entry is one entry, and nothing is read that waits or never ends."""
 
+import io
 import os
 import struct
 import subprocess
@@ -9,6 +10,7 @@ import zlib
 import pytest
 from faults.alarm import alarm
 from faults.small_sets import SETS, config_of
+from PIL import Image
 
 from keras_retinanet.batching import BATCH_PIXELS, bounded_batches
 from keras_retinanet.config import DataConfig
@@ -257,3 +259,28 @@ def test_predict_goes_on_after_bad_entries(tmp_path, small_model):
         assert b"skipped " + name in done.stderr
     assert b"\x1b" not in done.stdout + done.stderr and b"\xff" not in done.stdout + done.stderr
     assert len(list((tmp_path / "out").glob("*.jpg"))) == 3
+
+
+def test_tiles_larger_than_any_image_are_refused():
+    # Width, length, bits, compression, kind of pixels, samples, tiles: their sides, place and size.
+    tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 30_000, 323: 30_000}
+    fields = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    places = struct.pack("<HHIIHHII", 324, 4, 1, 8, 325, 4, 1, 100)
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags) + 2) + fields + places + bytes(100)
+    with pytest.raises(PictureError, match="tiles of 30000 x 30000") as caught:
+        read_header(content)
+    assert caught.value.kind == "huge picture"
+
+
+def test_a_jpeg_of_endless_scans_is_refused():
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    assert decode_image(content).shape == (64, 64, 3)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    # Its header promises more pixels than it has: the count alone is looked at.
+    frame = content.index(b"\xff\xc2") + 5
+    content = content[:frame] + struct.pack(">HH", 10_000, 10_000) + content[frame + 4 :]
+    with pytest.raises(PictureError, match=r"\d+ scans of 10000 x 10000") as caught:
+        decode_image(content[:-2] + last * 40 + b"\xff\xd9")
+    assert caught.value.kind == "huge picture"

@@ -52,6 +52,12 @@ _MAX_RUBBISH = 4096
 # Segments or chunks before the pixels: text and profiles make dozens, a file of nothing else takes
 # minutes to pass over.
 _MAX_PARTS = 10_000
+# Pixels that all scans of a JPEG may pass over: a progressive one has about ten, and a hundred
+# bytes make one more.
+_MAX_SCANNED = 20 * MAX_PIXELS
+_SCAN = b"\xff\xda"
+# Width and length of a TIFF's tiles (TIFF 6.0, section 15).
+_TILE_TAGS = (322, 323)
 # JPEG's segments hold no more; a longer block in a PNG is none that a camera wrote.
 _MAX_EXIF = 1 << 16
 
@@ -98,6 +104,19 @@ def read_header(source: str | os.PathLike[str] | bytes) -> Header:
     return header
 
 
+def require_few_scans(encoded: bytes, header: Header) -> None:
+    """Check that a JPEG's decoder will not be kept for minutes by scans of nothing.
+
+    Raises:
+        PictureError: it has too many for its size. Within a scan no two bytes look like another.
+    """
+    scans = encoded.count(_SCAN) if header.kind == "JPEG" else 0
+    if scans * header.width * header.height > _MAX_SCANNED:
+        raise _huge(
+            f"{len(encoded)} bytes", f"{scans} scans of {header.width} x {header.height} pixels"
+        )
+
+
 def unreadable(shown: str, why: object) -> PictureError:
     """Returns the error of a picture, called `shown`, that cannot be decoded to its end."""
     return PictureError(
@@ -126,9 +145,18 @@ def _read(stream: BinaryIO) -> Header:
     stream.seek(0)
     with READERS[kind](stream) as image:
         width, height = image.size
+        if kind == "TIFF":
+            _check_tiles(image)
         # Pillow turns a TIFF by itself, its size with it: what is left to turn is nothing.
         exif = image.info.get("exif", b"") if kind == "WEBP" else b""
     return Header(kind, height, width, exif.removeprefix(b"Exif\0\0"))
+
+
+def _check_tiles(image: ImageFile.ImageFile) -> None:
+    """Raise an error for a TIFF with tiles, which are unpacked whole, larger than any image."""
+    tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in _TILE_TAGS)  # type: ignore[attr-defined]
+    if tile_width * tile_height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"tiles of {tile_width} x {tile_height} pixels")
 
 
 def _read_jpeg(stream: BinaryIO) -> Header:
