@@ -2,6 +2,8 @@
 
 import re
 
+from keras_retinanet.terminal import encodable
+
 # What Excel, LibreOffice and Google Sheets take for the beginning of a formula, as OWASP lists it.
 _FORMULA = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 # An apostrophe in front makes a cell text. Text that begins so already gets one more, so that
@@ -12,7 +14,7 @@ _IS_QUOTED = re.compile(f"'+[{_FORMULA}]")
 
 def quoted(text: str) -> str:
     """Return `text` as a cell; what UTF-8 cannot hold becomes an escape."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = encodable(text)
     return f"'{text}" if _MUST_QUOTE.match(text) else text
 
 

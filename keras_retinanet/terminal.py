@@ -20,6 +20,11 @@ def printable(text: str) -> str:
     return _IN_NAMES.sub(_escape, text)
 
 
+def encodable(text: str) -> str:
+    """Return `text` with halves of UTF-16, which names that are not UTF-8 have, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 

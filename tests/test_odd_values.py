@@ -2,13 +2,16 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 
 import pytest
 import tensorflow as tf
-from faults.small_sets import SETS, example, write_shard
+from faults.small_sets import SETS, config_of, example, write_shard
 
+from keras_retinanet import cli
+from keras_retinanet.data import load_dataset
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, make_record
 
@@ -57,3 +60,17 @@ def test_yolo_names_are_text(names, tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "error: Expected" in line and r"\ud" in line
+
+
+def test_file_names_that_are_not_utf8_are_shown_as_escapes(tmp_path):
+    SETS["yolo"](tmp_path / "set")
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        folder = tmp_path / "set" / kind / "train"
+        os.rename(folder / f"a.{suffix}", os.fsencode(folder) + b"/\xff." + suffix.encode())
+    dataset = load_dataset(config_of("yolo", tmp_path / "set"), "train")
+    (index,) = (i for i, record in enumerate(dataset.records) if "udcff" in record.file_name)
+    assert dataset.records[index].file_name == r"images/train/\udcff.png"
+    assert len(dataset.records[index].boxes) == 2 and dataset.read_bytes(index)
+    words = ["dataset", "doctor", "--data_dir", tmp_path / "set", "--out", tmp_path / "a.html"]
+    assert cli.run(cli.build_parser().parse_args([str(word) for word in words])) == 0
+    assert "udcff.png" in (tmp_path / "a.html").read_text(encoding="utf-8")

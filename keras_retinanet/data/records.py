@@ -11,6 +11,7 @@ import numpy as np
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import open_regular, read_whole
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import encodable
 
 # Boxes often pass the border by a rounded pixel; more is counted.
 BORDER_TOLERANCE = 1.0
@@ -165,7 +166,7 @@ def make_record(
         classes=np.array([class_index for _, class_index, *_ in kept], np.int32),
         ignore=np.array([ignore for *_, ignore, _ in kept], bool),
         areas=np.array([area for *_, area in kept], np.float32),
-        file_name=file_name,
+        file_name=encodable(file_name),
     )
 
 
