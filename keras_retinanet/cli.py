@@ -16,6 +16,7 @@ from keras_retinanet import signals
 from keras_retinanet.commands import COMMANDS
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
+from keras_retinanet.terminal import printable, safe_output
 from keras_retinanet.version import __version__
 
 PROGRAM = "keras_retinanet"
@@ -57,7 +58,8 @@ def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line, `sys.argv` unless `argv` (without the program's name), and exit."""
     words = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
-    app.run(run, argv=words, flags_parser=_parse)
+    with safe_output():
+        app.run(run, argv=words, flags_parser=_parse)
 
 
 def _parse(words: Sequence[str]) -> Namespace:
@@ -71,13 +73,14 @@ def run(args: Namespace) -> int:
         with signals.raised():
             return args.run(args)
     except UserError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {printable(str(error))}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
         if error.filename is None and not is_disk_full(error):  # not about a file of the user's
             raise
         place = f"{error.filename}: " if error.filename is not None else ""
-        print(f"{PROGRAM}: error: {place}{error.strerror}.", file=sys.stderr)
+        shown = printable(f"{place}{error.strerror}")
+        print(f"{PROGRAM}: error: {shown}.", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as error:
         print(f"{PROGRAM}: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)

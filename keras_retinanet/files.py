@@ -105,9 +105,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file for `path`, which replaces it when the block succeeds.
 
-    Text is UTF-8 with the newlines as written.
+    Text is UTF-8 with the newlines as written; what names have that it cannot hold is escaped.
     """
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
     with atomic_path(path) as temporary, open(temporary, mode, **text) as stream:  # type: ignore[call-overload]
         yield stream
 

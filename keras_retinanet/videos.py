@@ -16,10 +16,14 @@ from typing import IO, Any
 import numpy as np
 from tqdm import tqdm
 
+from keras_retinanet.batching import bounded_batches
+from keras_retinanet.csv_cells import quoted
+from keras_retinanet.data.headers import MAX_PIXELS
 from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.results import coco_results
-from keras_retinanet.files import atomic_path, atomic_write
+from keras_retinanet.files import atomic_path, atomic_write, open_regular
+from keras_retinanet.terminal import printable
 from keras_retinanet.visualization import draw_detections, readable
 
 # MPEG-4 part 2: OpenCV's wheels, unlike H.264's encoders, have it everywhere.
@@ -75,13 +79,24 @@ class Video:
     def __init__(self, path: str | Path):
         self._cv2 = _opencv()
         self._path = path
-        # A file that is not there is an OSError, as for pictures.
-        with open(path, "rb"):
+        # A file that is not there, or none that ends, is an OSError, as for pictures.
+        with open_regular(path):
             self._capture = self._cv2.VideoCapture(str(path))
         rate = self._capture.get(self._cv2.CAP_PROP_FPS)
         known = math.isfinite(rate) and rate > 0
         self.frames_per_second = float(rate) if known else FRAMES_PER_SECOND
-        self.stated = max(0, int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)))
+        stated = self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)
+        self.stated = max(0, int(stated)) if math.isfinite(stated) else 0
+        sides = [
+            self._capture.get(side)
+            for side in (self._cv2.CAP_PROP_FRAME_WIDTH, self._cv2.CAP_PROP_FRAME_HEIGHT)
+        ]
+        if not math.prod(sides) <= MAX_PIXELS:
+            self.close()
+            raise UserError(
+                f"Expected frames of at most {MAX_PIXELS} pixels. Received: {path}, "
+                f"{sides[0]:g}x{sides[1]:g}. Make the video smaller."
+            )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Give each frame as uint8 RGB (H, W, 3), turned as the file says."""
@@ -141,7 +156,7 @@ class _Rows:
             json.dump(row | place, self._json)
             corners = [f"{corner:.2f}" for corner in box]
             name = found.class_names[int(class_index)]
-            self._csv.writerow([*place.values(), *corners, name, f"{row['score']:.5f}"])
+            self._csv.writerow([*place.values(), *corners, quoted(name), f"{row['score']:.5f}"])
             self.count += 1
 
     def close(self) -> None:
@@ -187,14 +202,14 @@ def annotate_video(
         bar = stack.enter_context(
             tqdm(
                 total=video.stated or None,
-                desc=Path(path).name,
+                desc=printable(Path(path).name),
                 unit="frame",
                 disable=not progress,
                 dynamic_ncols=True,
             )
         )
         number = 0
-        for frames in _batches(iter(video), batch_size):
+        for frames in bounded_batches(iter(video), batch_size, lambda frame: frame.size // 3):
             for frame, found in zip(
                 frames, model.detect(frames, batch_size=batch_size), strict=True
             ):
@@ -203,14 +218,3 @@ def annotate_video(
                 number += 1
             bar.update(len(frames))
     return VideoFigures(number, video.stated, rows.count)
-
-
-def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 # Reading order. A name stands for a module or for all of a subpackage; the first match from a
 # module's full name upwards counts.
 ORDER = """
-    version errors owners files signals child_processes interruption model_config config pages config_files
+    version errors terminal csv_cells batching owners files text_files signals child_processes
+    interruption model_config config pages config_files
     resizing boxes preprocessing
     checkpoints.checkpoint checkpoints.mapped_file checkpoints.h5_trial checkpoints.keras_config
     checkpoints.pickle_names checkpoints.pickle_machine checkpoints.torch_file
@@ -17,8 +18,8 @@ ORDER = """
     backbones fpn heads
     anchors labeling losses
     detections optimizers model transfer saving
-    data.problems data.folders data.records data.splits
-    data.headers data.images data.exif
+    data.problems data.regular_files data.folders data.records data.splits
+    data.headers data.images data.exif data.vanished
     data.source_files data.label_map data.shards
     data.tfds data.tfrecord data.coco_json data.coco_rows data.coco
     data.voc_xml data.voc_files data.voc data.shapes data.csv data.kitti

@@ -9,7 +9,7 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data import csv, kitti, openimages, yolo
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.source_files import (
-    MAX_LABEL_BYTES,
+    MAX_TEXT_BYTES,
     csv_rows,
     label_lines,
     number,
@@ -30,7 +30,7 @@ def test_lines_have_numbers_and_no_byte_order_mark(tmp_path):
 def test_endless_label_files_are_not_read(tmp_path):
     file = tmp_path / "a.txt"
     with open(file, "wb") as stream:
-        stream.truncate(MAX_LABEL_BYTES + 1)
+        stream.truncate(MAX_TEXT_BYTES + 1)
     problems = Problems()
     assert label_lines(str(file), problems) is None
     assert label_lines(str(tmp_path / "absent.txt"), problems) is None

@@ -30,6 +30,7 @@ from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, chec
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 from keras_retinanet.text_files import read_json
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def run(args: Namespace) -> int:
         task, dataset, journal=journal, shared=shared, workers=args.workers or 1
     ) as found:
         if found.unreadable:
-            print(f"{len(found.unreadable)} could not be read: {', '.join(found.unreadable)}")
+            names = printable(", ".join(found.unreadable))
+            print(f"{len(found.unreadable)} could not be read: {names}")
         _write_detections(args.out, dataset, found)
         if dataset.has_annotations:
             write_figures(args, task, dataset, found)

@@ -33,6 +33,7 @@ from keras_retinanet.commands.export_flags import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.exporting.staging import check_place, staged
+from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
@@ -150,7 +151,7 @@ def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> in
                 _verify(model, made, scored, args.max_ap_drop)
             megabytes = _bytes(made) / 1e6
     except ExportFailed as error:
-        print(f"keras_retinanet: error: {error} Nothing was kept.", file=sys.stderr)
+        print(f"keras_retinanet: error: {printable(str(error))} Nothing was kept.", file=sys.stderr)
         return DISAGREES
     say(f"done: {out}, {megabytes:.1f} MB")
     return 0

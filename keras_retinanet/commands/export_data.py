@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_retinanet.commands.common import flag_overrides, with_source
@@ -11,6 +10,7 @@ from keras_retinanet.commands.export_flags import CALIBRATION_PICTURES
 from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,15 +74,16 @@ def check_pictures(
     """Return pictures to check on: those named, else of the data set, else generated ones."""
     from keras_retinanet.data import load_dataset
     from keras_retinanet.data.images import decode_image
+    from keras_retinanet.data.regular_files import read_picture
     from keras_retinanet.exporting.sample import Sample
 
     if files:
-        return [decode_image(Path(file).read_bytes()) for file in files]
+        return [decode_image(read_picture(file)) for file in files]
     if scored is None and config is not None:
         try:
             scored = load_dataset(config.data, config.evaluate.split, seed=config.train.seed)
         except UserError as error:
-            print(f"The check takes generated pictures: {error}")
+            print(f"The check takes generated pictures: {printable(str(error))}")
     if scored is None:
         scored = load_dataset(DataConfig(source="shapes", shapes_val=CHECK_PICTURES), "val")
     return Sample(scored, CHECK_PICTURES)

@@ -15,6 +15,7 @@ from keras_retinanet.commands.common import image_size, import_tensorflow
 from keras_retinanet.commands.info import describe
 from keras_retinanet.config import ModelConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 COCO80 = "coco80"
 
@@ -66,7 +67,7 @@ def run(args: Namespace) -> int:
         model.metadata |= provenance(entry)
     save_model(model, out)
     for name, value in report(model, chosen_by=_chosen_by(args.family, entry)).items():
-        print(f"{name:<14} {value}")
+        print(f"{name:<14} {printable(value)}")
     print(f"{'written':<14} {out}")
     return 0
 

@@ -13,6 +13,7 @@ from keras_retinanet.commands.common import add_model_argument, find_model, impo
 from keras_retinanet.config import DetectionConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
     from keras_retinanet.model import RetinaNet
@@ -42,7 +43,7 @@ def run(args: Namespace) -> int:
     is_export = export_kind(path) is not None  # which would run what it holds if it were loaded
     model = describe_exported(path) if is_export else load(path)
     for name, value in describe(model, file=str(path)).items():
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {printable(value)}")
     return 0
 
 

@@ -9,6 +9,7 @@ Examples:
 """
 
 import glob
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from keras_retinanet.batching import bounded_batches
 from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
@@ -29,6 +31,7 @@ from keras_retinanet.commands.passes import add_pass_arguments, check_passes, wi
 from keras_retinanet.config import Config, PredictConfig
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
     from keras_retinanet.detections import Detections
@@ -109,13 +112,18 @@ def _predict_pictures(
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
     with tqdm(total=len(paths), desc="predict", unit="picture", disable=not paths) as bar:
-        for batch in _batches(_readable(paths, args.exif), config.batch_size):
+        readable_files = _readable(paths, args.exif)
+        for batch in bounded_batches(
+            readable_files, config.batch_size, lambda item: item[1].size // 3
+        ):
             results = model.detect([image for _, image in batch], batch_size=config.batch_size)
-            for (number, image), detections in zip(batch, results, strict=True):
+            for place, detections in enumerate(results):
+                number = batch[place][0]
                 drawn = draw_detections(
-                    *readable(image, detections), threshold=config.draw_threshold
+                    *readable(batch[place][1], detections), threshold=config.draw_threshold
                 )
                 save_picture(drawn, targets[paths[number]])
+                del drawn
                 category_ids = np.take(model.class_ids, detections.classes)
                 for row in coco_results(
                     detections.boxes,
@@ -125,7 +133,7 @@ def _predict_pictures(
                 ):
                     rows.append({**row, "file_name": str(paths[number])})
                 found.append((paths[number], detections))
-            bar.update(batch[-1][0] + 1 - bar.n)
+            bar.update(number + 1 - bar.n)
     if found:
         folder = next(iter(targets.values())).parent
         write_coco_json(rows, folder / ROWS[0])
@@ -150,7 +158,7 @@ def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) 
 
 
 def _say(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)  # above a bar, not across it
+    tqdm.write(printable(line), file=sys.stderr)  # above a bar, not across it
 
 
 def is_video(path: Path) -> bool:
@@ -193,15 +201,16 @@ def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
     Taken are the files themselves too: predicting into their own folder overwrites none. A video's
     rows go by its drawn copy's name, so these must be free as well.
     """
-    taken = {path.resolve() for path in paths} | {(out / name).resolve() for name in ROWS}
+    # Unlike Path.resolve, it takes a link to itself, of which the reading says that it is none.
+    taken = {os.path.realpath(path) for path in (*paths, *(out / name for name in ROWS))}
     targets = []
     for path in paths:
         suffixes, count = ((".mp4", ".json", ".csv") if is_video(path) else (".jpg",)), 1
         files = [out / f"{path.stem}{suffix}" for suffix in suffixes]
-        while taken & {file.resolve() for file in files}:
+        while taken & {os.path.realpath(file) for file in files}:
             count += 1
             files = [out / f"{path.stem}_{count}{suffix}" for suffix in suffixes]
-        taken |= {file.resolve() for file in files}
+        taken |= {os.path.realpath(file) for file in files}
         targets.append(files[0])
     return targets
 
@@ -215,10 +224,11 @@ def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarra
     """
     from keras_retinanet.data.exif import orientation, turn_image
     from keras_retinanet.data.images import decode_image
+    from keras_retinanet.data.regular_files import read_picture
 
     for number, path in enumerate(paths):
         try:
-            encoded = path.read_bytes()
+            encoded = read_picture(path)
             image, turned = decode_image(encoded), orientation(encoded)
         except (UserError, OSError) as error:
             _say(f"skipped {path}: {error}")
@@ -228,15 +238,6 @@ def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarra
                 f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "
                 "stored. --exif apply turns it."
             )
+        del encoded
         yield number, turn_image(image, turned) if exif == "apply" else image
-
-
-def _batches(items: Iterator, size: int) -> Iterator[list]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        del image  # before the next one is decoded

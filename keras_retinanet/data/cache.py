@@ -23,6 +23,7 @@ from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, read_slice
 from keras_retinanet.data.shards import read_records, write_shard
+from keras_retinanet.data.vanished import require_readable
 from keras_retinanet.preprocessing import Preprocessing
 
 MEMORY = "memory"
@@ -66,6 +67,9 @@ def cached(
 
     Args:
         where: "memory", or a folder for a TFRecord file.
+
+    Raises:
+        UserError: no picture can be read (see `require_readable`).
     """
     sizes = [_needed_size(record, preprocessing, augment) for record in dataset.records]
     if where == MEMORY:
@@ -106,6 +110,7 @@ def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
             encoded = dataset.read_bytes(index)
             image = turn_image(decode_image(encoded), record.orientation)
         except (PictureError, OSError):
+            require_readable(dataset, index)
             return b""
         if image.shape[:2] != (record.height, record.width):
             return b""
@@ -129,7 +134,10 @@ def _fingerprint(dataset: Dataset, sizes: list[tuple[int, int]]) -> str:
     digest = hashlib.sha256()
     for record, size in zip(dataset.records, sizes, strict=True):
         place = record.image
-        changed = os.stat(place.path).st_mtime_ns if os.path.exists(place.path) else 0
+        try:
+            changed = os.stat(place.path).st_mtime_ns
+        except (OSError, ValueError):  # drawn, or gone since it was listed
+            changed = 0
         row = [place.path, place.offset, place.length, changed, record.orientation, *size]
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()[:16]

@@ -15,6 +15,7 @@ from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.images import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
+from keras_retinanet.data.regular_files import matching
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 
@@ -94,7 +95,7 @@ def _find_files(folder: Path) -> dict[str, _Files]:
     """Returns split -> files, for the two layouts that have splits."""
     found: dict[str, _Files] = {}
     for prefix in ("instances_", INFO_PREFIX):
-        for path in sorted((folder / "annotations").glob(f"{prefix}*.json")):
+        for path in matching(folder / "annotations", f"{prefix}*.json"):
             name = path.stem.removeprefix(prefix)
             # test-dev2017 is a part of the pictures of test2017.
             pictures = name.replace("-dev", "") if prefix == INFO_PREFIX else name
@@ -102,7 +103,7 @@ def _find_files(folder: Path) -> dict[str, _Files]:
             images = next((choice for choice in choices if choice.is_dir()), choices[0])
             found.setdefault(name, _Files(path, images))
     if not found:
-        for path in sorted(folder.glob(f"*/{ROBOFLOW_FILE}")):
+        for path in matching(folder, f"*/{ROBOFLOW_FILE}"):
             found[path.parent.name] = _Files(path, path.parent)
     return found
 

@@ -10,9 +10,8 @@ from keras_retinanet.data.coco_json import TextNumberError, as_id, as_number
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.headers import MAX_PIXELS
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import FLOAT32_MAX
 from keras_retinanet.errors import UserError, shown
-
-_FLOAT32_MAX = 3.4e38
 
 
 def read_classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[int | str, int]]:
@@ -169,7 +168,7 @@ class RowReader:
             number, is_text = as_number(0 if value is None else value)
         except TextNumberError:
             number, is_text = math.nan, False
-        if not 0 <= number <= _FLOAT32_MAX:  # also of NaN
+        if not 0 <= number <= FLOAT32_MAX:  # also of NaN
             self._problems.note("area not sound", f"{where}: area {shown(value)}")
             return None
         if is_text:

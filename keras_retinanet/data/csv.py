@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_retinanet.config import DataConfig
+from keras_retinanet.csv_cells import unquoted
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import matching
 from keras_retinanet.data.source_files import (
     PICTURE_SUFFIXES,
     Object,
@@ -105,7 +107,7 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
     folder = Path(_folder(config))
     found = {name: folder / f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").is_file()}
     if not found:
-        found = {path.parent.name: path for path in sorted(folder.glob(f"*/{ROBOFLOW_FILE}"))}
+        found = {path.parent.name: path for path in matching(folder, f"*/{ROBOFLOW_FILE}")}
     if not found and (folder / SINGLE_FILE).is_file():
         found = {ONE_SET: folder / SINGLE_FILE}
     if not found:
@@ -161,7 +163,7 @@ def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
 
 def _row(cells: list[str], where: str) -> _Row | None:
     file_name, *sides, class_name = cells
-    class_name = class_name.strip()
+    class_name = unquoted(class_name.strip())
     if file_name and not class_name and not any(side.strip() for side in sides):
         return _Row(where, file_name, (), "")
     try:
@@ -216,7 +218,7 @@ def _read_class_file(path: Path) -> tuple[list[str], list[int]]:
     ids: dict[str, int] = {}
     used: set[int] = set()
     for line, cells in csv_rows(path):
-        name = cells[0].strip()
+        name = unquoted(cells[0].strip())
         try:
             class_id = int(cells[1]) if len(cells) > 1 else len(ids) + 1
         except ValueError:

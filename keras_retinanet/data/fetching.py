@@ -16,7 +16,9 @@ from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.transforms import View
+from keras_retinanet.data.vanished import require_readable
 from keras_retinanet.data.windows import Window, decode_window
+from keras_retinanet.errors import UserError
 
 
 class Fetched(NamedTuple):
@@ -38,7 +40,7 @@ class Fetched(NamedTuple):
 
 @contextlib.contextmanager
 def strict_errors(problems: Problems) -> Iterator[None]:
-    """Raises the `UserError` of strict problems where it stopped the tf.data graph it came from."""
+    """Raises the `UserError` that problems keep where it stopped the tf.data graph it came from."""
     try:
         yield
     except tf.errors.OpError:
@@ -54,8 +56,9 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
     seen whole. Both are counted in `dataset.problems`, once a picture.
 
     Args:
-        reduced: decode no more than the view needs (training). Else the whole picture is decoded,
-            then cut, to the very pixels that `detect` sees.
+        reduced: decode no more than the view needs, and stop where no picture can be read any
+            more (training). Else the whole picture is decoded, then cut, to the very pixels that
+            `detect` sees, and whoever scores them looks whether any could be read.
     """
     types = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)
     shapes = ((None, None, 3), (None, 4), (None,), (None,), (4, 2))
@@ -73,6 +76,8 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
             found, (start, length, size), source = _decode(record, encoded, window, canvas, reduced)
         except (PictureError, OSError) as error:
             note(int(index), getattr(error, "kind", "unreadable picture"))
+            if reduced:
+                _require_readable(dataset, int(index))
             return _blank(record)
         if tuple(source) != (record.height, record.width):
             note(int(index), "picture of another size than annotated")
@@ -94,6 +99,13 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
         return Fetched(pixels, labels, view, source_size)
 
     return fetch
+
+
+def _require_readable(dataset: Dataset, index: int) -> None:
+    try:
+        require_readable(dataset, index)
+    except UserError as error:
+        dataset.problems.stop(error)
 
 
 def _decode(record: Record, encoded: bytes, window: np.ndarray, canvas: np.ndarray, reduced: bool):

@@ -4,6 +4,7 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.regular_files import is_regular
 
 
 class PictureFolder:
@@ -68,7 +69,7 @@ class PictureFolder:
         if folder not in self._listings:
             try:
                 with os.scandir(folder) as entries:
-                    names = {entry.name for entry in entries if entry.is_file()}
+                    names = {entry.name for entry in entries if is_regular(entry)}
             except (OSError, ValueError):  # not there, or no name that a file can have
                 names = set()
             self._listings[folder] = (names, {name.lower(): name for name in sorted(names)})

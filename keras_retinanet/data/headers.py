@@ -19,6 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import open_regular
 
 # Twice Pillow's own limit, at which it refuses too: what promises more is a decompression bomb.
 MAX_PIXELS = 178_956_970
@@ -48,6 +49,17 @@ _END_OR_SCAN = (0xD9, 0xDA)
 _APP1 = 0xE1
 # Decoders look past rubbish between two markers; this much of it is a damaged file.
 _MAX_RUBBISH = 4096
+# Segments or chunks before the pixels: text and profiles make dozens, a file of nothing else takes
+# minutes to pass over.
+_MAX_PARTS = 10_000
+# Pixels that all scans of a JPEG may pass over: a progressive one has about ten, and a hundred
+# bytes make one more.
+_MAX_SCANNED = 20 * MAX_PIXELS
+_SCAN = b"\xff\xda"
+# Width and length of a TIFF's tiles (TIFF 6.0, section 15).
+_TILE_TAGS = (322, 323)
+# JPEG's segments hold no more; a longer block in a PNG is none that a camera wrote.
+_MAX_EXIF = 1 << 16
 
 
 class PictureError(UserError):
@@ -79,7 +91,7 @@ def read_header(source: str | os.PathLike[str] | bytes) -> Header:
     """
     shown = f"{len(source)} bytes" if isinstance(source, bytes) else f"file {source}"
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+        with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream:
             header = _read(stream)
     except Image.DecompressionBombError as error:
         raise _huge(shown, error) from error
@@ -90,6 +102,19 @@ def read_header(source: str | os.PathLike[str] | bytes) -> Header:
     if header.width * header.height > MAX_PIXELS:
         raise _huge(shown, f"{header.width} x {header.height} pixels")
     return header
+
+
+def require_few_scans(encoded: bytes, header: Header) -> None:
+    """Check that a JPEG's decoder will not be kept for minutes by scans of nothing.
+
+    Raises:
+        PictureError: it has too many for its size. Within a scan no two bytes look like another.
+    """
+    scans = encoded.count(_SCAN) if header.kind == "JPEG" else 0
+    if scans * header.width * header.height > _MAX_SCANNED:
+        raise _huge(
+            f"{len(encoded)} bytes", f"{scans} scans of {header.width} x {header.height} pixels"
+        )
 
 
 def unreadable(shown: str, why: object) -> PictureError:
@@ -120,15 +145,24 @@ def _read(stream: BinaryIO) -> Header:
     stream.seek(0)
     with READERS[kind](stream) as image:
         width, height = image.size
+        if kind == "TIFF":
+            _check_tiles(image)
         # Pillow turns a TIFF by itself, its size with it: what is left to turn is nothing.
         exif = image.info.get("exif", b"") if kind == "WEBP" else b""
     return Header(kind, height, width, exif.removeprefix(b"Exif\0\0"))
 
 
+def _check_tiles(image: ImageFile.ImageFile) -> None:
+    """Raise an error for a TIFF with tiles, which are unpacked whole, larger than any image."""
+    tile_width, tile_height = (image.tag_v2.get(tag, 0) for tag in _TILE_TAGS)  # type: ignore[attr-defined]
+    if tile_width * tile_height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"tiles of {tile_width} x {tile_height} pixels")
+
+
 def _read_jpeg(stream: BinaryIO) -> Header:
     exif = b""
     stream.seek(2)
-    while True:
+    for _ in range(_MAX_PARTS):
         marker = _next_marker(stream)
         if marker in _WITHOUT_LENGTH:
             continue
@@ -141,17 +175,16 @@ def _read_jpeg(stream: BinaryIO) -> Header:
         content = stream.read(max(length - 2, 0))
         if marker == _APP1 and content.startswith(b"Exif\0\0") and not exif:
             exif = content[6:]
+    raise ValueError(f"more than {_MAX_PARTS} segments before its frame")
 
 
 def _next_marker(stream: BinaryIO) -> int:
+    before = b""
     for _ in range(_MAX_RUBBISH):
-        if stream.read(1) != b"\xff":
-            continue
         byte = stream.read(1)
-        while byte == b"\xff":  # fill bytes
-            byte = stream.read(1)
-        if byte not in (b"\0", b""):
+        if before == b"\xff" and byte not in (b"\0", b"\xff", b""):  # \xff: a fill byte
             return byte[0]
+        before = byte
     raise ValueError("cut off before its frame")
 
 
@@ -162,12 +195,17 @@ def _read_png(stream: BinaryIO) -> Header:
         raise ValueError("no IHDR at its start")
     exif = b""
     stream.seek(8 + 8 + length + 4)
-    while len(chunk := stream.read(8)) == 8:
+    for _ in range(_MAX_PARTS):
+        chunk = stream.read(8)
+        if len(chunk) < 8:
+            break
         length, name = struct.unpack(">I4s", chunk)
         if name in (b"IDAT", b"IEND"):
             break
         if name == b"eXIf":
-            exif = stream.read(length)
+            exif = stream.read(min(length, _MAX_EXIF))
             break
         stream.seek(length + 4, os.SEEK_CUR)
+    else:
+        raise ValueError(f"more than {_MAX_PARTS} chunks before its pixels")
     return Header("PNG", height, width, exif)

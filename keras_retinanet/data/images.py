@@ -17,6 +17,7 @@ from keras_retinanet.data.headers import (
     READERS,
     PictureError,
     read_header,
+    require_few_scans,
     unreadable,
 )
 
@@ -72,7 +73,9 @@ def decode_image(encoded: bytes) -> np.ndarray:
     Raises:
         PictureError: it cannot be decoded to the end, or has more than `MAX_PIXELS`.
     """
-    kind = read_header(encoded).kind
+    header = read_header(encoded)
+    require_few_scans(encoded, header)
+    kind = header.kind
     if kind in _TF_FORMATS:
         try:
             # Decoders run on the CPU; without this a GPU machine copies the result there and back.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.source_files import (
     Object,
     Picture,
@@ -77,7 +78,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         split = match_split(split, list(lists), str(root))
     problems = Problems(strict=config.strict)
     pictures = pictures_by_stem(root / PICTURES)
-    labels = {path.stem: path for path in (root / LABELS).glob("*.txt") if path.is_file()}
+    labels = {path.stem: path for path in matching(root / LABELS, "*.txt") if is_regular(path)}
     ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | labels.keys())
     kept, found = [], []
     # An id is only ever looked up among the files that are there: none leads out of the folder.
@@ -116,7 +117,7 @@ def _lists(root: Path) -> dict[str, Path]:
     """Returns split -> file of ids; beside training/ or in it."""
     for folder in (root / "ImageSets", root.parent / "ImageSets"):
         found = {name: folder / f"{name}.txt" for name in SPLITS}
-        found = {name: path for name, path in found.items() if path.is_file()}
+        found = {name: path for name, path in found.items() if is_regular(path)}
         if found:
             return found
     return {}

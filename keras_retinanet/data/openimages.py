@@ -15,6 +15,7 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.openimages_classes import read_classes, read_hierarchy
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.source_files import (
     Object,
     Picture,
@@ -144,7 +145,7 @@ def _folder(config: DataConfig) -> Path:
 def _first(folder: Path, pattern: str) -> Path | None:
     """Returns the first file of `pattern` in `folder` or its folders for CSV files."""
     for below in CSV_FOLDERS:
-        found = sorted(path for path in (folder / below).glob(pattern) if path.is_file())
+        found = sorted(path for path in matching(folder / below, pattern) if is_regular(path))
         if found:
             return found[0]
     return None

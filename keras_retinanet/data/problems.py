@@ -4,8 +4,10 @@
 """
 
 import threading
+from typing import NoReturn
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 # How many names a summary line shows of each kind of problem.
 SHOWN_PROBLEMS = 3
@@ -43,22 +45,13 @@ KINDS = {
 }
 
 
-def _printable(text: str) -> str:
-    """Returns `text` with all that no file or terminal should get written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
-
-
 class Problems(dict[str, list[str]]):
     """Kind of problem -> the files, pictures or boxes that had it, in the order they were met.
 
     Attributes:
         strict: whether the first problem is an error.
-        error: that error. A reader in a thread of tf.data cannot raise it through the graph.
+        error: what stopped the reading: that error, or that no image can be read any more. A
+            reader in a thread of tf.data cannot raise it through the graph.
     """
 
     def __init__(self, *, strict: bool = False):
@@ -79,15 +72,21 @@ class Problems(dict[str, list[str]]):
             KeyError: `kind` is not among `KINDS`.
         """
         done = KINDS[kind]
-        what = _printable(what)
+        what = printable(what)
         if self.strict:
-            self.error = self.error or UserError(
+            error = UserError(
                 f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "
                 f"leave --strict out ({done})."
             )
-            raise self.error
+            self.stop(error)
         with self._lock:
             self.setdefault(kind, []).append(what)
+
+    def stop(self, error: UserError) -> NoReturn:
+        """Keep and raise `error`, or the one that was kept before it."""
+        with self._lock:
+            self.error = self.error or error
+        raise self.error
 
     def lines(self) -> list[str]:
         """Returns one line for each kind: how many, what was done, and the first few names."""

@@ -6,6 +6,7 @@ Only names are looked at, but for the name in a dataset_info.json: reading is th
 import json
 from pathlib import Path
 
+from keras_retinanet.data.regular_files import matching
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 
@@ -101,7 +102,7 @@ def recognise(place: str | Path) -> Recognised:
 def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     """Returns what the first pattern that finds something finds, sorted."""
     for pattern in patterns:
-        found = sorted(folder.glob(pattern))
+        found = matching(folder, pattern)
         if found:
             return found
     return []
@@ -118,7 +119,7 @@ def _sentence(place: Path, source: str, names: list[str]) -> str:
 
 
 def _recognise_lone_json(folder: Path) -> Recognised:
-    files = sorted(folder.glob("*.json"))
+    files = matching(folder, "*.json")
     if len(files) != 1:
         forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
         raise UserError(

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import open_regular
+from keras_retinanet.terminal import encodable
 
 # Boxes often pass the border by a rounded pixel; more is counted.
 BORDER_TOLERANCE = 1.0
+FLOAT32_MAX = 3.4e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ class Record:
 
 def read_slice(image: ImageRef) -> bytes:
     """Returns the bytes that `image` names. Raises OSError if they cannot be read."""
-    with open(image.path, "rb") as stream:
+    if image.offset == 0 and image.length == -1:
+        return read_picture(image.path)
+    with open_regular(image.path) as stream:
         stream.seek(image.offset)
         return stream.read(image.length)
 
@@ -145,6 +151,9 @@ def make_record(
     for box, class_index, ignore, area in objects:
         sound = sound_box(box, size, problems, where=file_name)
         if sound is not None:
+            if area is not None and not 0 <= area <= FLOAT32_MAX:  # also of NaN
+                problems.note("area not sound", f"{file_name}: area {area}")
+                area = None
             x1, y1, x2, y2 = sound
             kept.append(
                 (sound, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area)
@@ -158,7 +167,7 @@ def make_record(
         classes=np.array([class_index for _, class_index, *_ in kept], np.int32),
         ignore=np.array([ignore for *_, ignore, _ in kept], bool),
         areas=np.array([area for *_, area in kept], np.float32),
-        file_name=file_name,
+        file_name=encodable(file_name),
     )
 
 

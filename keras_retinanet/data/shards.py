@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
+from keras_retinanet.data.headers import unreadable
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.records import ImageRef
+from keras_retinanet.data.records import ImageRef, read_slice
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path, open_regular
 
@@ -65,6 +67,20 @@ def index_shards(
                 for shown in what:
                     problems.note(kind, shown)
     return items
+
+
+def picture_of(image: ImageRef, key: str) -> bytes:
+    """Returns the encoded picture of the example that `image` points at.
+
+    Raises:
+        PictureError: no example with a picture lies there: the shard has changed since.
+        OSError: the shard cannot be read.
+    """
+    try:
+        features = tf.train.Example.FromString(read_slice(image)).features.feature
+        return features[key].bytes_list.value[0]
+    except (DecodeError, IndexError) as error:
+        raise unreadable(f"{image.path}, byte {image.offset}", error) from error
 
 
 def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:

@@ -12,14 +12,16 @@ from typing import NamedTuple
 from keras_retinanet.data.images import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
+from keras_retinanet.data.regular_files import is_regular
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
 
 # What the decoders read; anything else in a picture folder is no picture.
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
-# Ten thousand polygon points take 200 kB; more than this is no annotation but a broken file.
+# More than this is no annotation but a broken file.
 MAX_LINE_BYTES = 1 << 20
-MAX_LABEL_BYTES = 16 << 20
+# Of the annotation file of one image: ten thousand outline points take 200 kB.
+MAX_TEXT_BYTES = 16 << 20
 
 # Box xyxy, contiguous class, whether to ignore it, area (None: the box's).
 Object = tuple[Sequence[float], int, bool, float | None]
@@ -78,8 +80,8 @@ def label_lines(path: str, problems: Problems) -> list[tuple[int, list[str]]] | 
     None if it cannot be read, which is then counted.
     """
     try:
-        if os.path.getsize(path) > MAX_LABEL_BYTES:
-            raise ValueError(f"line 1: the file has more than {MAX_LABEL_BYTES} bytes")
+        if os.path.getsize(path) > MAX_TEXT_BYTES:
+            raise ValueError(f"line 1: the file has more than {MAX_TEXT_BYTES} bytes")
         rows = [(line, text.split()) for line, text in numbered_lines(path)]
     except (OSError, ValueError) as error:
         problems.note("unreadable annotation", f"{os.path.basename(path)}, {error}")
@@ -132,7 +134,7 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 def is_picture(entry: os.DirEntry[str] | Path) -> bool:
     """Returns whether `entry` is a file named as a picture; a folder so named is none."""
-    return os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES and entry.is_file()
+    return os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES and is_regular(entry)
 
 
 def read_records(

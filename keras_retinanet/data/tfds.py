@@ -20,9 +20,8 @@ from keras_retinanet.data.records import (
     ImageRef,
     Record,
     make_record,
-    read_slice,
 )
-from keras_retinanet.data.shards import index_shards
+from keras_retinanet.data.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 
@@ -30,6 +29,7 @@ from keras_retinanet.errors import UserError
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_IDS = [class_id for class_id in range(1, 91) if class_id not in _COCO_GAPS]
 _IGNORE_FIELDS = ("is_crowd", "is_difficult")
+PICTURE_KEY = "image"
 
 
 def is_prepared(name: str, data_dir: str | None = None) -> bool:
@@ -87,11 +87,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 def read_picture(image: ImageRef) -> bytes:
     """Returns the encoded picture of the example that `image` points at."""
-    return _picture(tf.train.Example.FromString(read_slice(image)).features.feature)
-
-
-def _picture(features: Any) -> bytes:
-    return features["image"].bytes_list.value[0]
+    return picture_of(image, PICTURE_KEY)
 
 
 def _builder(config: DataConfig) -> Any:
@@ -152,7 +148,7 @@ def _record(
     if features["image/filename"].bytes_list.value:
         file_name = features["image/filename"].bytes_list.value[0].decode("utf-8", "replace")
     try:
-        height, width = image_size(_picture(features))
+        height, width = image_size(features[PICTURE_KEY].bytes_list.value[0])
     except (UserError, IndexError):
         problems.note("unreadable picture", file_name)
         return None

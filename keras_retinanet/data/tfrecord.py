@@ -25,10 +25,10 @@ from keras_retinanet.data.records import (
     ImageRef,
     Record,
     make_record,
-    read_slice,
     select_classes,
 )
-from keras_retinanet.data.shards import index_shards
+from keras_retinanet.data.regular_files import is_regular, matching
+from keras_retinanet.data.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 
@@ -101,17 +101,16 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 def read_picture(image: ImageRef) -> bytes:
     """Returns the encoded picture of the example that `image` points at."""
-    features = tf.train.Example.FromString(read_slice(image)).features.feature
-    return features[PICTURE_KEY].bytes_list.value[0]
+    return picture_of(image, PICTURE_KEY)
 
 
 def _files(config: DataConfig) -> dict[str, list[Path]]:
     """Returns split -> its shards in order."""
     folder = Path(config.data_dir or ".")
     groups: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*record*")):
+    for path in matching(folder, "*record*"):
         match = _FILE.fullmatch(path.name)
-        if match and path.is_file():
+        if match and is_regular(path):
             groups.setdefault(match["stem"], []).append(path)
     if not groups:
         raise UserError(
@@ -142,7 +141,7 @@ def _missing_shards(paths: Sequence[Path]) -> list[str]:
 
 def _label_map(folder: Path) -> LabelMap | None:
     for pattern in _LABEL_FILES:
-        for path in sorted(folder.glob(pattern)):
+        for path in filter(is_regular, matching(folder, pattern)):
             return read_label_map(path)
     return None
 

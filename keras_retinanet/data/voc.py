@@ -9,6 +9,7 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.images import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
+from keras_retinanet.data.regular_files import walk
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.data.voc_files import (
     DEFAULT_DIR,
@@ -110,8 +111,8 @@ def _class_names(roots: list[Root], parsed: dict[Path, list | None]) -> list[str
         return VOC_CLASSES
     # Every split must number the classes alike, so the names of all files count.
     for root in roots:
-        for path in root.annotations.rglob("*.xml"):
-            if path not in parsed:
+        for path in walk(root.annotations):
+            if path.suffix.lower() == ".xml" and path not in parsed:
                 names |= {name for name, *_ in _parse(path, Problems()) or []}
     return sorted(names)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.regular_files import matching, walk
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 
@@ -58,7 +59,7 @@ def find_roots(config: DataConfig) -> list[Root]:
     folder = Path(config.data_dir or DEFAULT_DIR)
     if (folder / "Annotations").is_dir():
         return [_voc_root(folder)]
-    years = [root for base in (folder, folder / "VOCdevkit") for root in sorted(base.glob("VOC*"))]
+    years = [root for base in (folder, folder / "VOCdevkit") for root in matching(base, "VOC*")]
     years = [root for root in years if (root / "Annotations").is_dir()]
     if config.name is not None:
         wanted = config.name.upper().removeprefix("VOC")
@@ -84,9 +85,9 @@ def _voc_root(folder: Path) -> Root:
 
 
 def _beside_pictures(folder: Path) -> list[Root]:
-    if any(folder.glob("*.xml")):
+    if matching(folder, "*.xml"):
         return [Root(folder, folder)]
-    parts = sorted({path.parent for path in folder.glob("*/*.xml")})
+    parts = sorted({path.parent for path in matching(folder, "*/*.xml")})
     return [Root(part, part, split=part.name) for part in parts]
 
 
@@ -99,7 +100,7 @@ def is_devkit_year(root: Root) -> bool:
 def split_lists(root: Root) -> list[Path]:
     """Returns the files of `ImageSets/Main` that list the pictures of a split."""
     # Files such as aeroplane_train.txt say in which pictures of a split a class is.
-    found = root.lists.glob("*.txt") if root.lists is not None else ()
+    found = matching(root.lists, "*.txt") if root.lists is not None else []
     return [path for path in found if "_" not in path.stem]
 
 
@@ -144,8 +145,8 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
 def _by_id(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
     """Returns id -> files: an id is the path below `folder`, without the suffix."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in suffixes and path.is_file():
+    for path in sorted(walk(folder)):
+        if path.suffix.lower() in suffixes:
             found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return found
 

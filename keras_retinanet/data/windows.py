@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.headers import Header
+from keras_retinanet.data.headers import Header, require_few_scans
 from keras_retinanet.data.images import JPEG_DCT, decode_image
 
 # By which a JPEG's 8 x 8 blocks can be scaled down while they are decoded; the largest first.
@@ -47,6 +47,7 @@ def decode_window(
     whole = np.array([header.height, header.width], np.int32)
     is_cropped = bool((length < whole).any())
     if header.kind == "JPEG" and (ratio > 1 or is_cropped):
+        require_few_scans(encoded, header)
         window = _decode_jpeg(encoded, whole, start=start, length=length, ratio=ratio)
         if window is not None:
             return window

@@ -13,6 +13,7 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import walk
 from keras_retinanet.data.source_files import (
     PICTURE_SUFFIXES,
     Object,
@@ -108,7 +109,7 @@ def _classes(names: dict[int, str]) -> tuple[list[str], list[int], dict[int, int
 def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Picture]:
     """Gives the pictures of a folder and all below it, or those that a txt file lists."""
     if place.is_dir():
-        paths = [path for path in _walk(place) if path.suffix.lower() in PICTURE_SUFFIXES]
+        paths = [path for path in walk(place) if path.suffix.lower() in PICTURE_SUFFIXES]
         for path in paths:
             name = os.path.relpath(path, layout.folder)
             yield Picture(name, os.path.normpath(path), name)
@@ -134,16 +135,6 @@ def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]
             yield Picture(name, os.path.normpath(found), name)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Gives the files below `folder`, in an order that is the same on every machine."""
-    for parent, children, names in os.walk(folder):
-        children.sort()
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.is_file():
-                yield path
-
-
 def _label_name(path: str | Path, folder: Path) -> str:
     """Returns the txt of a picture: the last part `images` of its path replaced by `labels`."""
     base, path = os.path.abspath(folder), os.path.abspath(path)
@@ -167,7 +158,7 @@ def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Pr
     if os.path.abspath(labels) == os.path.abspath(place):
         return  # Beside the pictures, where other txt files may lie too.
     expected = {_label_name(path, folder) for path in pictures}
-    for path in _walk(Path(labels)):
+    for path in walk(Path(labels)):
         is_label = path.suffix == ".txt" and path.name != CLASS_FILE
         if is_label and os.path.abspath(path) not in expected:
             problems.note("missing picture", f"of {os.path.relpath(path, folder)}")

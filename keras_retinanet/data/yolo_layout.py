@@ -108,7 +108,9 @@ def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
         raise UserError(f"Expected a class name a line. Received: {file}, {error}.") from error
     images = folder / "images"
     entries = sorted(images.iterdir()) if images.is_dir() else []
-    parts = [] if any(map(is_picture, entries)) else [path for path in entries if path.is_dir()]
+    parts = (
+        [] if any(map(is_picture, entries)) else [path for path in entries if os.path.isdir(path)]
+    )
     return Layout(
         folder,
         folder,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.csv_cells import quoted
 from keras_retinanet.detections import Detections
 from keras_retinanet.files import atomic_write
 
@@ -59,7 +60,8 @@ def write_csv(pictures: Iterable[tuple[str | Path, Detections]], path: str | Pat
 
     Args:
         pictures: the picture's path and its detections. Boxes are written as pixels with two
-            decimals, the class by its name, the score with five decimals.
+            decimals, the class by its name, the score with five decimals. Names that begin as a
+            formula stand behind an apostrophe (`csv_cells`).
         path: file to make or replace, in one step.
     """
     with atomic_write(path) as file:
@@ -71,4 +73,4 @@ def write_csv(pictures: Iterable[tuple[str | Path, Detections]], path: str | Pat
             ):
                 corners = [f"{corner:.2f}" for corner in box]
                 name = detections.class_names[int(index)]
-                writer.writerow([str(picture), *corners, name, f"{score:.5f}"])
+                writer.writerow([quoted(str(picture)), *corners, quoted(name), f"{score:.5f}"])

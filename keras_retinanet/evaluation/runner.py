@@ -15,6 +15,7 @@ from tqdm import tqdm
 from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import evaluation_dataset
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.vanished import require_readable
 from keras_retinanet.detections import DetectionBatch, Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
@@ -94,7 +95,8 @@ def run_detector(
         left out.
 
     Raises:
-        UserError: the class names do not map (see `map_classes`); no picture could be read.
+        UserError: the class names do not map (see `map_classes`), or so many pictures cannot be
+            read that their figures would be of none (see `require_readable`).
     """
     class_index = map_classes(model.class_names, dataset.class_names)
     indices = range(len(dataset.records)) if indices is None else indices
@@ -115,6 +117,8 @@ def run_detector(
                 shapes.add(shape)
             done = [indices[row] for row, _ in pictures]
             for index, (_, found) in zip(done, pictures, strict=True):
+                if found is None:
+                    require_readable(dataset, index)
                 _add(columns, index, found, class_index)
             if keep is not None:
                 keep([columns.line(index) for index in done])

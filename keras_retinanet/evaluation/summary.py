@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.csv_cells import quoted
 from keras_retinanet.evaluation.calibration import calibration
 from keras_retinanet.evaluation.coco import format_metrics
 from keras_retinanet.evaluation.coco_figures import (
@@ -25,6 +26,7 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 from keras_retinanet.evaluation.thresholds import best_thresholds
 from keras_retinanet.evaluation.voc import voc_evaluation
 from keras_retinanet.files import atomic_write
+from keras_retinanet.terminal import printable
 
 # What the printed table shows of each class; the files have all.
 CLASS_COLUMNS = "boxes detections AP AP50 AP75 AP_small AP_medium AP_large AR100".split()
@@ -154,7 +156,7 @@ def format_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return NOTHING if value < 0 else f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def write_summary_json(summary: dict[str, Any], path: str | Path) -> None:
@@ -177,4 +179,5 @@ def write_summary_csv(summary: dict[str, Any], path: str | Path) -> None:
     with atomic_write(path) as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow(row | {"class": quoted(row["class"])} if "class" in row else row)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from keras_retinanet.data.exif import orientation, turn_image
 from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.overlaps import overlaps
@@ -116,7 +117,7 @@ def add_pictures(
             break
         say(number, path.name)
         try:
-            encoded = path.read_bytes()
+            encoded = read_picture(path)
             image, turned = decode_image(encoded), orientation(encoded)
             if exif == "apply":
                 image = turn_image(image, turned)

@@ -13,6 +13,7 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     recipe_config,
 )
+from keras_retinanet.terminal import printable
 
 DEFAULT_OUT = "doctor.html"
 
@@ -44,7 +45,7 @@ def run(args: Namespace) -> int:
         decode=not args.quick,
     )
     for line in lines(diagnosis):
-        print(line)
+        print(printable(line))
     write_report(diagnosis, args.out)
     print(f"\nHistograms, pictures and all names: {args.out}")
     return 0

@@ -19,6 +19,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import printable
 
 DEFAULT_COUNT = 12
 DEFAULT_OUT = "view"
@@ -62,7 +63,7 @@ def run(args: Namespace) -> int:
         path = out / f"{number:0{width}d}.png"
         save_picture(add_legend(draw_labels(picture, dataset.class_names)), path)
         missed, taught = picture.missed.sum(), (~picture.ignore).sum()
-        print(f"{path}  {picture.name}: {taught} boxes, {missed} without an anchor")
+        print(f"{path}  {printable(picture.name)}: {taught} boxes, {missed} without an anchor")
     sheet = contact_sheet(pictures, dataset.class_names)
     save_picture(add_legend(sheet), out / SHEET)
     print(f"{out / SHEET}  all of them")
@@ -84,5 +85,5 @@ def _summarize(pictures, dataset, config: Config) -> None:
     print(f"{taught} boxes, {len(missed)} without an anchor, and {ignored} ignored ones")
     if missed:
         counts = sorted({name: missed.count(name) for name in missed}.items(), key=lambda p: -p[1])
-        print("without: " + ", ".join(f"{name} {count}" for name, count in counts))
+        print("without: " + ", ".join(f"{printable(name)} {count}" for name, count in counts))
         print("`keras_retinanet anchors fit` finds anchors that reach more of them.")

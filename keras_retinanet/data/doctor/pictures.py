@@ -168,9 +168,10 @@ def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
                 listed.add(os.path.normpath(record.image.path))
     unlisted: list[str] = []
     for folder in sorted({os.path.dirname(path) for path in listed}):
-        if not os.path.isdir(folder):  # drawn pictures have no file
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:  # drawn pictures have no file
             continue
-        names = sorted(os.listdir(folder))
         paths = [os.path.join(folder, name) for name in names]
         unlisted += [
             path for path in paths if path.lower().endswith(PICTURE_SUFFIXES) and path not in listed

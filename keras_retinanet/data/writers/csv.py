@@ -1,9 +1,10 @@
 """CSV as the older keras-retinanet had it: `<split>.csv`, `classes.csv` and `images/`."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from keras_retinanet.csv_cells import quoted
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.writers.lost import (
     PictureKey,
@@ -44,6 +45,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """
     first = next(iter(splits.values()))
     check_class_names(first.class_names, "CSV")
+    cells = [quoted(name) for name in first.class_names]
     words = usual_splits(splits, SINGLE_FILE)
     names = PictureNames()
     ids: dict[PictureKey, str] = {}
@@ -55,20 +57,31 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
                 ids[record.image, record.image_id] = path
                 kept = ~record.ignore
                 for box, class_index in zip(record.boxes[kept], record.classes[kept], strict=True):
-                    writer.writerow([path, *map(decimal, box), first.class_names[class_index]])
+                    writer.writerow([path, *map(decimal, box), cells[class_index]])
                 if not kept.any():
                     writer.writerow([path, "", "", "", "", ""])
     with open(folder / CLASS_FILE, "w", encoding="utf-8", newline="") as stream:
         ids_kept = min(first.class_ids, default=0) >= 0  # a class file has none below 0
         class_ids = first.class_ids if ids_kept else range(1, len(first.class_ids) + 1)
-        rows = zip(first.class_names, class_ids, strict=True)
+        rows = zip(cells, class_ids, strict=True)
         csv.writer(stream, lineterminator="\n").writerows(rows)
     others = [word for word in words.values() if word not in (*USUAL_SPLITS, SINGLE_FILE)]
     return [
         *(f"{word}.csv is no usual split: read it with --annotations." for word in others),
+        *_quoted_names(first.class_names),
         *ignored_left_out(splits, "CSV"),
         *areas_lost(splits),
         *image_ids_lost(splits, ids),
         *([] if ids_kept else class_ids_lost(first, 1)),
         *renamed_lost([names]),
+    ]
+
+
+def _quoted_names(class_names: Sequence[str]) -> list[str]:
+    names = [name for name in class_names if quoted(name) != name]
+    if not names:
+        return []
+    return [
+        f"Class names that begin as a formula stand behind an apostrophe ({', '.join(names)}): "
+        "spreadsheets take them as text, and reading the file here takes it away."
     ]
