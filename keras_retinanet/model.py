@@ -13,7 +13,7 @@ from keras_retinanet.anchors import Anchors, feature_sizes
 from keras_retinanet.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config import BackboneConfig, ModelConfig
-from keras_retinanet.config_files import model_config_from_dict, to_plain
+from keras_retinanet.config_files import metadata_from_dict, model_config_from_dict, to_plain
 from keras_retinanet.detections import DetectionBatch, Detections, Detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.fpn import build_fpn
@@ -49,7 +49,7 @@ class RetinaNet(keras.Model):
         config: every choice of the graph, its preprocessing and its detections.
         class_names: K names; background has none.
         class_ids: the data set's own K ids (default 1..K).
-        metadata: origin, licence and the like, plain strings that travel with the file.
+        metadata: origin, license and the like, plain strings that travel with the file.
         load_weights: read `config.backbone.weights`; False when a saved file brings its own.
     """
 
@@ -90,7 +90,7 @@ class RetinaNet(keras.Model):
         self.detector = Detector(**vars(config.detections))
         self.class_names = list(class_names)
         self.class_ids = list(class_ids or range(1, len(class_names) + 1))
-        self.metadata = dict(metadata or {})
+        self.metadata = metadata_from_dict(metadata or {})
         self.backbone, self.fpn = trunk, fpn
         self.class_head, self.box_head = class_head, box_head
         self._class_loss = keras.metrics.Mean(name="class_loss")

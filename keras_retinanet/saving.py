@@ -9,6 +9,7 @@ import keras
 
 from keras_retinanet.checkpoints.checkpoint import Damaged
 from keras_retinanet.checkpoints.keras_config import MAX_CONFIG, parse_config
+from keras_retinanet.config_files import metadata_from_dict
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
 from keras_retinanet.model import FORMAT, RetinaNet
@@ -106,7 +107,7 @@ def read_config(path: str | Path) -> dict:
             f"{', '.join(CONFIG)}, of plain texts and numbers. Received: "
             f"{', '.join(str(key)[:40] for key in config)}."
         )
-    return config
+    return {**config, "metadata": metadata_from_dict(config["metadata"])}
 
 
 def _is_plain(config: dict) -> bool:

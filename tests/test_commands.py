@@ -59,7 +59,7 @@ def model_file(tmp_path_factory) -> Path:
     overrides = {"model.head.prior": 0.3, "model.detections.max_detections": 5}
     config = load_config("shapes", overrides).model
     path = tmp_path_factory.mktemp("model") / "model.keras"
-    metadata = {"licence": "Apache-2.0"}
+    metadata = {"license": "Apache-2.0"}
     save_model(RetinaNet(config, ["cat", "dog"], class_ids=[17, 18], metadata=metadata), path)
     return path
 
@@ -105,7 +105,7 @@ def test_info_says_what_the_file_holds(model_file, capsys):
     assert facts["backbone"] == "resnet18"
     assert "short side 160 px" in facts["input"]
     assert facts["thresholds"] == "score 0.05, NMS IoU 0.5, 1000 per level, 5 per picture"
-    assert facts["licence"] == "Apache-2.0"
+    assert facts["license"] == "Apache-2.0"
     assert int(facts["parameters"].replace(",", "")) > 11_000_000
 
 
