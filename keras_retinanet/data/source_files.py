@@ -13,9 +13,8 @@ from keras_retinanet.data.images import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
-# What the decoders read; anything else in a picture folder is no picture.
-PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 # Ten thousand polygon points take 200 kB; more than this is no annotation but a broken file.
 MAX_LINE_BYTES = 1 << 20
 MAX_LABEL_BYTES = 16 << 20
@@ -131,7 +130,7 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 def is_picture(entry: os.DirEntry[str] | Path) -> bool:
     """Returns whether `entry` is a file named as a picture; a folder so named is none."""
-    return os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES and entry.is_file()
+    return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file()
 
 
 def read_records(

@@ -6,6 +6,7 @@ beside `<split>/<id>.jpg`, as Roboflow and labelImg write them; or both files in
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +14,10 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 DEFAULT_DIR = "data/VOCdevkit"
 LAYOUT = "Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 # What the second word of a line in a list says: whether the list's class is in the picture.
 PRESENCE = ("-1", "0", "1")
 
@@ -105,8 +106,8 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
     Raises:
         UserError: the list of the split is not UTF-8.
     """
-    annotations = _by_id(root.annotations, (".xml",))
-    pictures = _by_id(root.pictures, SUFFIXES)
+    annotations = _by_id(root.annotations, {".xml"})
+    pictures = _by_id(root.pictures, IMAGE_SUFFIXES)
     listed = split is not None and root.lists is not None and bool(split_lists(root))
     if listed:
         known = annotations.keys() | pictures.keys()
@@ -137,7 +138,7 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
     return list(entries.values())
 
 
-def _by_id(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
     """Returns id -> files: an id is the path below `folder`, without the suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
