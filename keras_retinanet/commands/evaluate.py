@@ -152,7 +152,7 @@ def _score_file(args: Namespace) -> int:
     from keras_retinanet.evaluation.report import analyse
     from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 
-    print(format_metrics(score_files(args.annotations, args.detections)))
+    print(format_metrics(score_files(args.annotations, args.detections, engine=args.engine)))
     if args.json or args.csv:
         contents = [
             json.loads(Path(file).read_text(encoding="utf-8"))
