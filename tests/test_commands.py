@@ -114,11 +114,10 @@ def test_evaluate_of_a_model_outside_a_run_asks_for_the_data_set(model_file, cap
     assert "Expected a data set" in capsys.readouterr().err
 
 
-def test_evaluate_scores_a_results_file_without_a_model(shared_dir, capsys):
-    folder = shared_dir / "data" / "cocoapi"
+def test_evaluate_scores_a_results_file_without_a_model(coco_sample, capsys):
     words = [
-        "--annotations", folder / "instances_val2014_100.json",
-        "--detections", folder / "instances_val2014_fakebbox100_results.json",
+        "--annotations", coco_sample / "instances_val2014_100.json",
+        "--detections", coco_sample / "instances_val2014_fakebbox100_results.json",
     ]  # fmt: skip
     assert command("evaluate", "coco", *words) == 0
     lines = capsys.readouterr().out.splitlines()

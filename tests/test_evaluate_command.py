@@ -204,11 +204,10 @@ def test_an_engine_that_is_not_installed_scores_no_results_file(coco_files, monk
     assert "Expected hotcoco to be installed" in output.err and output.out == ""
 
 
-def test_figures_of_a_results_file(shared_dir, tmp_path):
-    folder = shared_dir / "data" / "cocoapi"
+def test_figures_of_a_results_file(coco_sample, tmp_path):
     words = [
-        "--annotations", folder / "instances_val2014_100.json",
-        "--detections", folder / "instances_val2014_fakebbox100_results.json",
+        "--annotations", coco_sample / "instances_val2014_100.json",
+        "--detections", coco_sample / "instances_val2014_fakebbox100_results.json",
         "--json", tmp_path / "evaluation.json", "--csv", tmp_path / "classes.csv",
     ]  # fmt: skip
     assert command("evaluate", *words) == 0
