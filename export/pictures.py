@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 # What `serve_bytes` decodes; a folder is searched for these.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp"}
 EXPORT_FORMAT = 1
 BAR_WIDTH = 30
 # Steps of this share of the hue circle never come close to an earlier one (golden ratio).

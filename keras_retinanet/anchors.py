@@ -1,6 +1,7 @@
 """Input size -> anchors (R, 4), P3..P7, in the order of the heads' outputs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ LEVELS = (3, 4, 5, 6, 7)
 STRIDES_PER_SIZE = 4
 
 
-def feature_sizes(height, width):
+def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple[Any, Any]]:
     """Return five (height, width) pairs of P3..P7 for an input of `height` x `width` pixels.
 
     Every stride-2 layer here halves and rounds up, so level l has ceil(side / 2**l) cells. Python
@@ -18,7 +19,8 @@ def feature_sizes(height, width):
     """
     # Of no negative number: ONNX's integer division rounds those the other way.
     return [
-        tuple((side + 2**level - 1) // 2**level for side in (height, width)) for level in LEVELS
+        ((height + 2**level - 1) // 2**level, (width + 2**level - 1) // 2**level)
+        for level in LEVELS
     ]
 
 
@@ -59,7 +61,7 @@ class Anchors:
         half = np.round(half) if self.rounded else half
         return (half + [0, 0, 1, 1] if self.inclusive else half).astype(np.float32)
 
-    def _ratio_sides(self, size):
+    def _ratio_sides(self, size: float) -> tuple[np.ndarray, np.ndarray]:
         """Return height and width (ratios,) of each ratio's box of area 1."""
         ratios = np.array(self.ratios, np.float32)
         root = np.sqrt(ratios)
@@ -70,7 +72,7 @@ class Anchors:
             long, short = np.round(whole * ratios) / stride, whole / stride
         return (long, short) if self.ratio_is == "h/w" else (short, long)
 
-    def __call__(self, height, width):
+    def __call__(self, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
         """Return all anchors (R, 4) float32 xyxy for an input of `height` x `width` pixels.
 
         Args:
@@ -87,7 +89,9 @@ class Anchors:
         limit = tf.cast(tf.stack([width, height, width, height]), tf.float32)
         return tf.clip_by_value(anchors, 0.0, limit)
 
-    def _level(self, level, size, rows, columns, height, width):
+    def _level(
+        self, level: int, size: float, rows: Any, columns: Any, height: Any, width: Any
+    ) -> tf.Tensor:
         y_stride = x_stride = 2**level
         if self.stride == "true":
             y_stride, x_stride = height // rows, width // columns

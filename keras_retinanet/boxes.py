@@ -13,14 +13,14 @@ import tensorflow as tf
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
 
 
-def area(boxes):
+def area(boxes: tf.Tensor) -> tf.Tensor:
     """Return the areas (...,) of boxes (..., 4); zero where a box is inverted."""
     return tf.maximum(boxes[..., 2] - boxes[..., 0], 0.0) * tf.maximum(
         boxes[..., 3] - boxes[..., 1], 0.0
     )
 
 
-def intersection(boxes, others):
+def intersection(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the common area (..., R, G) of boxes (..., R, 4) and others (..., G, 4)."""
     # One coordinate at a time: a third of the memory of (..., R, G, 2) temporaries.
     x1, y1, x2, y2 = tf.split(boxes, 4, axis=-1)  # (..., R, 1) each
@@ -30,19 +30,19 @@ def intersection(boxes, others):
     return tf.maximum(width, 0.0) * tf.maximum(height, 0.0)
 
 
-def iou(boxes, others):
+def iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the intersection over union (..., R, G) of (..., R, 4) boxes and (..., G, 4)."""
     common = intersection(boxes, others)
     union = area(boxes)[..., :, None] + area(others)[..., None, :] - common
     return tf.math.divide_no_nan(common, union)
 
 
-def coverage(boxes, others):
+def coverage(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the share (..., R, G) of each of boxes (..., R, 4) that lies in others (..., G, 4)."""
     return tf.math.divide_no_nan(intersection(boxes, others), area(boxes)[..., :, None])
 
 
-def generalized_iou(boxes, others):
+def generalized_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return GIoU (...,) of boxes (..., 4) with others (..., 4), pairwise in place.
 
     In -1..1; 1 for equal boxes (Rezatofighi et al. 2019, equation 1).
@@ -58,7 +58,7 @@ def generalized_iou(boxes, others):
     return overlap - tf.math.divide_no_nan(hull - union, hull)
 
 
-def clip(boxes, height, width):
+def clip(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Cut boxes (..., N, 4) at `height` and `width`, each of which broadcasts to (..., N)."""
     height = tf.cast(height, boxes.dtype)
     width = tf.cast(width, boxes.dtype)
@@ -91,7 +91,7 @@ class BoxCoder:
     scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     log_clip: str = "upper"
 
-    def encode(self, boxes, anchors):
+    def encode(self, boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
         """Return deltas (..., 4) of boxes (..., 4) relative to anchors (..., 4).
 
         An empty box (padding) gives finite numbers that mean nothing.
@@ -107,7 +107,7 @@ class BoxCoder:
         order = [dx, dy, dw, dh] if self.code == "xywh" else [dy, dx, dh, dw]
         return tf.stack(order, axis=-1) / self.scales
 
-    def decode(self, deltas, anchors):
+    def decode(self, deltas: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
         """Return boxes (..., 4), not clipped, of deltas (..., 4) relative to anchors (..., 4)."""
         ax, ay, aw, ah = _centres(anchors)
         deltas = deltas * self.scales
@@ -120,7 +120,7 @@ class BoxCoder:
         w, h = aw * tf.exp(self._bounded(dw)), ah * tf.exp(self._bounded(dh))
         return tf.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=-1)
 
-    def _bounded(self, log_scale):
+    def _bounded(self, log_scale: tf.Tensor) -> tf.Tensor:
         if self.log_clip == "none":
             return log_scale
         if self.log_clip == "both":
@@ -128,6 +128,6 @@ class BoxCoder:
         return tf.minimum(log_scale, MAX_LOG_SCALE)
 
 
-def _centres(boxes):
+def _centres(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1

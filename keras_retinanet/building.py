@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_retinanet.backbones import weights_licence
+from keras_retinanet.backbones import weights_license
 from keras_retinanet.config import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.labeling import AnchorLabeler
@@ -48,12 +48,12 @@ def provenance(config: Config, data: Dataset) -> dict[str, str]:
     start = config.train.weights
     if start is None:
         trunk = config.model.backbone
-        licence = weights_licence(trunk.name, trunk.weights) or "none recorded"
-        return facts | {"licence": licence}
-    # A licence stays with the weights that it came with.
+        license = weights_license(trunk.name, trunk.weights) or "none recorded"
+        return facts | {"license": license}
+    # A license stays with the weights that it came with.
     source = read_config(start)["metadata"]
     return facts | {
-        "licence": source.get("licence", "none recorded"),
+        "license": source.get("license", "none recorded"),
         "started_from": source.get("origin", start),
     }
 

@@ -1,6 +1,7 @@
 """Detectors made of another one, which see a picture several times: in tiles, mirrored, resized."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ class ComposedDetector(abc.ABC):
         self.metadata = inner.metadata
 
     @abc.abstractmethod
-    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+    def detect(
+        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
+    ) -> list[Detections]:
         """Find objects in pictures of any sizes; as `RetinaNet.detect`."""
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
@@ -44,6 +47,6 @@ class ComposedDetector(abc.ABC):
         return outputs["found"][row]
 
 
-def picture_list(images) -> list[np.ndarray]:
+def picture_list(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return one picture (H, W, 3), or several, as a list."""
-    return [images] if getattr(images, "ndim", 0) == 3 else list(images)
+    return [images] if getattr(images, "ndim", 0) == 3 else list(images)  # type: ignore[list-item]

@@ -21,6 +21,9 @@ from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
 from keras_retinanet.text_files import parse_yaml, read_yaml_text
 
+# Model files written before version 0.1.0 have the key in British spelling.
+OLD_METADATA_KEYS = {"licence": "license"}
+
 # ------------------------------------------------------------------------------- dict <-> Config
 
 
@@ -46,6 +49,11 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
 def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
     """Build the `model` section alone, as a model file stores it; raises as `config_from_dict`."""
     return _from_dict(ModelConfig, values)
+
+
+def metadata_from_dict(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's metadata as files store it, under today's keys."""
+    return {OLD_METADATA_KEYS.get(key, key): value for key, value in values.items()}
 
 
 def _from_dict(kind: type, values: Any) -> Any:

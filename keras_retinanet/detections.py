@@ -1,7 +1,8 @@
 """Logits + deltas -> boxes: one implementation for predict, evaluate and every export."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -59,7 +60,13 @@ class Detector:
     background_output: bool = False
 
     def __call__(
-        self, outputs, anchors, level_cells, sizes, coder: BoxCoder, canvas=None
+        self,
+        outputs: Mapping[str, tf.Tensor],
+        anchors: tf.Tensor,
+        level_cells: Sequence[Any],
+        sizes: tf.Tensor,
+        coder: BoxCoder,
+        canvas: Any = None,
     ) -> DetectionBatch:
         """Return the `DetectionBatch` of a batch.
 
@@ -79,7 +86,16 @@ class Detector:
         boxes = self._clip(found.boxes, sizes, canvas)
         return self._finish(found._replace(boxes=boxes))
 
-    def candidates(self, outputs, anchors, level_cells, sizes, coder: BoxCoder, *, canvas=None):
+    def candidates(
+        self,
+        outputs: Mapping[str, tf.Tensor],
+        anchors: tf.Tensor,
+        level_cells: Sequence[Any],
+        sizes: tf.Tensor,
+        coder: BoxCoder,
+        *,
+        canvas: Any = None,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """Return what the suppression chooses from; arguments as for a call.
 
         Returns:
@@ -107,7 +123,9 @@ class Detector:
                 table = tf.where(_has_area(boxes)[..., None], table, 0.0)
         return boxes, table, best
 
-    def _candidates(self, logits, level_cells):
+    def _candidates(
+        self, logits: tf.Tensor, level_cells: Sequence[Any]
+    ) -> tuple[tf.Tensor | None, tf.Tensor]:
         """Return anchor indices (B, M), or None for all, and scores (B, M, K); 0 is no candidate.
 
         With `pre_nms_top_k` per level a row is one (anchor, class) pair.
@@ -128,7 +146,7 @@ class Detector:
         # One score column per class makes the suppression per class.
         return index, tf.one_hot(classes, tf.shape(logits)[2]) * scores[..., None]
 
-    def _level_candidates(self, logits):
+    def _level_candidates(self, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return scores, anchor index and class, each (B, k), of the best of one level.
 
         Among all (anchor, class) pairs, not one class per anchor.
@@ -145,7 +163,9 @@ class Detector:
         index = tf.gather(best, flat // classes, batch_dims=1)
         return tf.sigmoid(top), index, flat % classes
 
-    def _suppress_per_class(self, boxes, table, _):
+    def _suppress_per_class(
+        self, boxes: tf.Tensor, table: tf.Tensor, _: tf.Tensor | None
+    ) -> DetectionBatch:
         result = tf.image.combined_non_max_suppression(
             boxes[:, :, None, :],
             table,
@@ -162,11 +182,13 @@ class Detector:
             result.valid_detections,
         )
 
-    def _suppress_all(self, boxes, table, classes):
+    def _suppress_all(
+        self, boxes: tf.Tensor, table: tf.Tensor, classes: tf.Tensor | None
+    ) -> DetectionBatch:
         """Return the best boxes (B, M, 4) with their `classes` (B, M), whatever their classes."""
         scores = table[..., 0]
 
-        def keep(picture):
+        def keep(picture: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             kept = tf.image.non_max_suppression(
                 *picture, self.max_detections, self.nms_iou, self.score_threshold
             )
@@ -181,14 +203,14 @@ class Detector:
             tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1),
         )
 
-    def _clip(self, boxes, sizes, canvas):
+    def _clip(self, boxes: tf.Tensor, sizes: tf.Tensor, canvas: Any) -> tf.Tensor:
         if self.clip_to == "none":
             return boxes
         limits = tf.cast([canvas] if self.clip_to == "canvas" else sizes, tf.float32)  # (B or 1, 2)
         limits -= self.clip_margin
         return box_ops.clip(boxes, limits[:, :1], limits[:, 1:])
 
-    def _finish(self, found):
+    def _finish(self, found: DetectionBatch) -> DetectionBatch:
         """Return `found` with what `drop_empty` and `background_output` ask, zeros past `num`."""
         rows = tf.range(self.max_detections)
         kept = rows < found.num[:, None]
@@ -209,6 +231,6 @@ class Detector:
         )
 
 
-def _has_area(boxes):
+def _has_area(boxes: tf.Tensor) -> tf.Tensor:
     """Return whether each of boxes (..., 4) covers anything."""
     return tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)

@@ -1,6 +1,7 @@
 """Anchors + padded ground truth -> what each anchor should say."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -37,7 +38,13 @@ class AnchorLabeler(keras.layers.Layer):
             detectron2.
     """
 
-    def __init__(self, positive_iou=0.5, negative_iou=0.4, low_quality=False, **kwargs):
+    def __init__(
+        self,
+        positive_iou: float = 0.5,
+        negative_iou: float = 0.4,
+        low_quality: bool = False,
+        **kwargs: Any,
+    ):
         if not 0 <= negative_iou <= positive_iou <= 1 or positive_iou == 0:
             raise UserError(
                 "Expected 0 <= negative_iou <= positive_iou <= 1, positive_iou > 0. Received: "
@@ -48,7 +55,7 @@ class AnchorLabeler(keras.layers.Layer):
         self.negative_iou = negative_iou
         self.low_quality = low_quality
 
-    def call(self, anchors, labels):
+    def call(self, anchors: tf.Tensor, labels: Mapping[str, tf.Tensor]) -> Targets:
         """Return the `Targets` of a batch.
 
         Args:
@@ -68,7 +75,9 @@ class AnchorLabeler(keras.layers.Layer):
             parallel_iterations=1,
         )
 
-    def _label_picture(self, anchors, boxes, classes, ignore):
+    def _label_picture(
+        self, anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, ignore: tf.Tensor
+    ) -> Targets:
         ious = box_ops.iou(anchors, boxes)  # (R, G)
         # Padding and ignored boxes lose against every real box, and against no box.
         matchable = (classes >= 0) & ~ignore  # (G,)
@@ -100,10 +109,10 @@ class AnchorLabeler(keras.layers.Layer):
             tf.gather(boxes, index),
         )
 
-    def _in_ignored(self, anchors, boxes, ignore):
+    def _in_ignored(self, anchors: tf.Tensor, boxes: tf.Tensor, ignore: tf.Tensor) -> tf.Tensor:
         """Return (R,) bool: half of the anchor lies in one box with `ignore` (G,) set."""
 
-        def compute():
+        def compute() -> tf.Tensor:
             covered = box_ops.coverage(anchors, tf.boolean_mask(boxes, ignore))
             return tf.reduce_any(covered >= IGNORE_COVERAGE, axis=1)
 
@@ -111,7 +120,7 @@ class AnchorLabeler(keras.layers.Layer):
         none = tf.zeros(tf.shape(anchors)[:1], tf.bool)
         return tf.cond(tf.reduce_any(ignore), compute, lambda: none)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "positive_iou": self.positive_iou,
             "negative_iou": self.negative_iou,

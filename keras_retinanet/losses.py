@@ -4,6 +4,9 @@ Everything is summed over anchors, classes and coordinates; the one division is 
 positive anchors. Keras's own losses average over the last axis, which moves alpha's meaning.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -12,7 +15,12 @@ from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.labeling import IGNORED, Targets
 
 
-def focal_loss(one_hot, logits, alpha=0.25, gamma=2.0):
+def focal_loss(
+    one_hot: tf.Tensor,
+    logits: tf.Tensor,
+    alpha: float | Sequence[float] = 0.25,
+    gamma: float = 2.0,
+) -> tf.Tensor:
     """Return the alpha-balanced focal loss (..., K), elementwise (paper, equation 5).
 
     Args:
@@ -21,18 +29,18 @@ def focal_loss(one_hot, logits, alpha=0.25, gamma=2.0):
         alpha: weight of the foreground, 1 - alpha of the background; a number or one per class.
         gamma: focusing parameter; 0 gives the alpha-balanced cross-entropy.
     """
-    alpha = tf.convert_to_tensor(alpha, tf.float32)
+    balance = tf.convert_to_tensor(alpha, tf.float32)
     # The logit of the *right* answer: both classes become one formula.
     right = logits * (2.0 * one_hot - 1.0)
     cross_entropy = tf.nn.softplus(-right)  # -log p_t, exact for large logits
-    weight = one_hot * alpha + (1.0 - one_hot) * (1.0 - alpha)
+    weight = one_hot * balance + (1.0 - one_hot) * (1.0 - balance)
     if gamma:
         # (1 - p_t) ** gamma through the logarithm: no power of zero, so no infinite gradient.
         weight *= tf.exp(-gamma * tf.nn.softplus(right))
     return weight * cross_entropy
 
 
-def smooth_l1(difference, beta=0.11):
+def smooth_l1(difference: tf.Tensor, beta: float = 0.11) -> tf.Tensor:
     """Return the smooth-L1 loss of `difference` (...,), elementwise (Fast R-CNN, equation 3).
 
     Quadratic up to `beta`, linear beyond, with matching slope; beta 0 is L1.
@@ -59,15 +67,15 @@ class RetinaNetLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        alpha=0.25,
-        gamma=2.0,
+        alpha: float | Sequence[float] = 0.25,
+        gamma: float = 2.0,
         *,
-        box="smooth_l1",
-        beta=0.11,
-        box_weight=1.0,
-        box_coder=None,
-        normalizer_momentum=0.0,
-        name="retinanet_loss",
+        box: str = "smooth_l1",
+        beta: float = 0.11,
+        box_weight: float = 1.0,
+        box_coder: BoxCoder | dict[str, Any] | None = None,
+        normalizer_momentum: float = 0.0,
+        name: str = "retinanet_loss",
     ):
         if box not in ("smooth_l1", "l1", "giou"):
             raise ValueError(f"Expected box to be smooth_l1, l1 or giou. Received: box={box!r}.")
@@ -83,7 +91,7 @@ class RetinaNetLoss(keras.losses.Loss):
         self.box_coder = box_coder
         self.normalizer_momentum = normalizer_momentum
 
-    def call(self, targets, outputs):
+    def call(self, targets: Mapping[str, Any], outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return the scalar loss of one batch on one device, divided by its own positives.
 
         Args:
@@ -96,19 +104,21 @@ class RetinaNetLoss(keras.losses.Loss):
         class_sum, box_sum = self.sums(targets["anchors"], matched, outputs)
         return (class_sum + box_sum) / tf.maximum(num_positives(matched), 1.0)
 
-    def sums(self, anchors, targets: Targets, outputs):
+    def sums(
+        self, anchors: tf.Tensor, targets: Targets, outputs: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return (class sum, weighted box sum), two float32 scalars, before any normaliser."""
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
         return self._class_sum(targets, logits), self._box_sum(anchors, targets, deltas)
 
-    def _class_sum(self, targets, logits):
+    def _class_sum(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
         # Class -1 and -2 give a row of zeros: background.
         one_hot = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
         loss = tf.reduce_sum(focal_loss(one_hot, logits, self.alpha, self.gamma), axis=-1)
         return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss))
 
-    def _box_sum(self, anchors, targets, deltas):
+    def _box_sum(self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor) -> tf.Tensor:
         # Positives are few: gather them first.
         positive = tf.where(targets.matches >= 0)  # (P, 2) of picture, anchor
         anchors = tf.gather(anchors, positive[:, 1])
@@ -121,7 +131,7 @@ class RetinaNetLoss(keras.losses.Loss):
             loss = smooth_l1(deltas - coder.encode(boxes, anchors), self.beta)
         return self.box_weight * tf.reduce_sum(loss)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         coder = self.box_coder
         return {
             "name": self.name,
@@ -135,6 +145,6 @@ class RetinaNetLoss(keras.losses.Loss):
         }
 
 
-def num_positives(targets: Targets):
+def num_positives(targets: Targets) -> tf.Tensor:
     """Return the number of matched anchors in the batch, a float32 scalar."""
     return tf.reduce_sum(tf.cast(targets.matches >= 0, tf.float32))

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from keras_retinanet.anchors import Anchors, feature_sizes
 from keras_retinanet.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config import BackboneConfig, ModelConfig
-from keras_retinanet.config_files import model_config_from_dict, to_plain
+from keras_retinanet.config_files import metadata_from_dict, model_config_from_dict, to_plain
 from keras_retinanet.detections import DetectionBatch, Detections, Detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.fpn import build_fpn
@@ -49,7 +50,7 @@ class RetinaNet(keras.Model):
         config: every choice of the graph, its preprocessing and its detections.
         class_names: K names; background has none.
         class_ids: the data set's own K ids (default 1..K).
-        metadata: origin, licence and the like, plain strings that travel with the file.
+        metadata: origin, license and the like, plain strings that travel with the file.
         load_weights: read `config.backbone.weights`; False when a saved file brings its own.
     """
 
@@ -61,7 +62,7 @@ class RetinaNet(keras.Model):
         class_ids: Sequence[int] | None = None,
         metadata: dict[str, str] | None = None,
         load_weights: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         preprocessing = Preprocessing(**vars(config.preprocessing))
         anchors = Anchors(**vars(config.anchors))
@@ -90,7 +91,7 @@ class RetinaNet(keras.Model):
         self.detector = Detector(**vars(config.detections))
         self.class_names = list(class_names)
         self.class_ids = list(class_ids or range(1, len(class_names) + 1))
-        self.metadata = dict(metadata or {})
+        self.metadata = metadata_from_dict(metadata or {})
         self.backbone, self.fpn = trunk, fpn
         self.class_head, self.box_head = class_head, box_head
         self._class_loss = keras.metrics.Mean(name="class_loss")
@@ -98,7 +99,15 @@ class RetinaNet(keras.Model):
 
     # ------------------------------------------------------------------------------ training
 
-    def compile(self, optimizer=None, loss=None, *, labeler=None, jit_compile=False, **kwargs):
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str | None = None,
+        loss: RetinaNetLoss | None = None,
+        *,
+        labeler: AnchorLabeler | None = None,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Set up training.
 
         Args:
@@ -121,10 +130,10 @@ class RetinaNet(keras.Model):
                 "Expected the loss to write boxes as the model does. "
                 f"Received: loss.box_coder={loss.box_coder}, model's {self.box_coder}."
             )
-        if np.ndim(loss.alpha) and len(loss.alpha) != len(self.class_names):
+        if np.ndim(loss.alpha) and np.size(loss.alpha) != len(self.class_names):
             raise UserError(
                 f"Expected one alpha, or one for each of the {len(self.class_names)} classes. "
-                f"Received: {len(loss.alpha)}."
+                f"Received: {np.size(loss.alpha)}."
             )
         self._objective = Objective(
             labeler or AnchorLabeler(),
@@ -134,10 +143,10 @@ class RetinaNet(keras.Model):
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
 
-    def _maybe_symbolic_build(self, *args, **kwargs):
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is left to build, and Keras's way of it averages bool labels over replicas."""
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
         parts = {
@@ -147,10 +156,17 @@ class RetinaNet(keras.Model):
         }
         return keras.saving.serialize_keras_object(parts)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         """Return this replica's share of the loss of the global batch, a scalar.
 
         The shares of all replicas sum to the loss, as their gradients do: no replica factor.
@@ -172,7 +188,7 @@ class RetinaNet(keras.Model):
         """The moving average of positives per batch: state of a training, not of the detector."""
         return self._objective.normalizer
 
-    def _normalizer(self, positives, training):
+    def _normalizer(self, positives: tf.Tensor, training: bool) -> tf.Tensor:
         replica = tf.distribute.get_replica_context()
         positives = replica.all_reduce(tf.distribute.ReduceOp.SUM, positives)
         momentum = self._objective.loss.normalizer_momentum
@@ -191,7 +207,7 @@ class RetinaNet(keras.Model):
             tf.TensorSpec((None, 2), tf.int32),
         ]
     )
-    def detect_batch(self, images, sizes) -> DetectionBatch:
+    def detect_batch(self, images: tf.Tensor, sizes: tf.Tensor) -> DetectionBatch:
         """Return detections in pixels of the network input.
 
         Args:
@@ -200,7 +216,13 @@ class RetinaNet(keras.Model):
         """
         return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
 
-    def detect_outputs(self, outputs, input_shape, sizes, detector=None) -> DetectionBatch:
+    def detect_outputs(
+        self,
+        outputs: dict[str, tf.Tensor],
+        input_shape: tuple[Any, Any],
+        sizes: tf.Tensor,
+        detector: Detector | None = None,
+    ) -> DetectionBatch:
         """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W).
 
         Args:
@@ -211,7 +233,9 @@ class RetinaNet(keras.Model):
         detector = detector or self.detector
         return detector(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
-    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+    def detect(
+        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
+    ) -> list[Detections]:
         """Find objects in pictures of any sizes.
 
         Args:
@@ -224,7 +248,7 @@ class RetinaNet(keras.Model):
         Raises:
             ValueError: if an array is not uint8 (H, W, 3), or is empty.
         """
-        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)
+        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)  # type: ignore[list-item]
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         sizes = []
         for index, image in enumerate(images):
@@ -241,7 +265,9 @@ class RetinaNet(keras.Model):
                     found[i] = self.to_detections(batch, row, sizes[i], images[i].shape[:2])
         return found  # type: ignore[return-value]
 
-    def to_detections(self, batch: DetectionBatch, row: int, size, original_size) -> Detections:
+    def to_detections(
+        self, batch: DetectionBatch, row: int, size: Sequence[int], original_size: Sequence[int]
+    ) -> Detections:
         """Return picture `row` of a batch, moved from its resized `size` to its own (h, w)."""
         num = int(batch.num[row])
         boxes = batch.boxes[row, :num].numpy()
@@ -254,7 +280,7 @@ class RetinaNet(keras.Model):
 
     # -------------------------------------------------------------------------------- saving
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "model": to_plain(self.config),
@@ -265,22 +291,23 @@ class RetinaNet(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "RetinaNet":
         config = dict(config)
         config.pop("format")
         model_config = model_config_from_dict(config.pop("model"))
         return cls(model_config, config.pop("class_names"), load_weights=False, **config)
 
 
-def spatial_shape(images):
+def spatial_shape(images: tf.Tensor) -> tuple[Any, Any]:
     """Return (height, width) of `images` (B, H, W, 3): Python integers where they are known."""
     dynamic = tf.shape(images)
-    return tuple(
+    height, width = (
         dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (1, 2)
     )
+    return height, width
 
 
-def check_picture(image, index):
+def check_picture(image: Any, index: int) -> None:
     """Raise a ValueError unless `image`, the `index`-th given, is uint8 (H, W, 3) and not empty."""
     shape: tuple[int, ...] = getattr(image, "shape", ())
     dtype = getattr(image, "dtype", None)

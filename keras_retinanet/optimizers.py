@@ -6,7 +6,8 @@ Both take TensorFlow's fused update: Keras's own passes over every weight a doze
 CPU costs as much as a small batch.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,14 +21,20 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
         clip_norm: bound of the norm of the gradient of the whole batch; 0 is off.
     """
 
-    def __init__(self, *args, slow_variables: Collection[str] = (), slow_multiplier=1.0,
-                 clip_norm=0.0, **kwargs):  # fmt: skip
+    def __init__(
+        self,
+        *args: Any,
+        slow_variables: Collection[str] = (),
+        slow_multiplier: float = 1.0,
+        clip_norm: float = 0.0,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         self.slow_variables = list(slow_variables)
         self.slow_multiplier = slow_multiplier
         self.clip_norm = clip_norm
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -35,7 +42,7 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
         self._multipliers = [self.slow_multiplier if v.path in slow else 1.0 for v in variables]
         self._is_kernel = [v.name.endswith("kernel") for v in variables]
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[tuple[Any, Any]]:
         # After the sum over replicas, so that two devices clip as one does.
         pairs = super()._all_reduce_sum_gradients(grads_and_vars)
         if not self.clip_norm:
@@ -44,7 +51,7 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
         clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         return list(zip(clipped, variables, strict=True))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "slow_variables": self.slow_variables,
             "slow_multiplier": self.slow_multiplier,
@@ -59,17 +66,27 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
     The defaults are the paper's (section 5) for batches of 16 pictures.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.9, *, coupled_decay=1e-4, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.9,
+        *,
+        coupled_decay: float = 1e-4,
+        **kwargs: Any,
+    ):
         super().__init__(learning_rate, momentum, **kwargs)
         self.coupled_decay = coupled_decay
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         index = self._get_variable_index(variable)
         if self._is_kernel[index]:
             gradient = gradient + self.coupled_decay * variable
         rate = tf.cast(learning_rate * self._multipliers[index], variable.dtype)
         if not self.momentum:  # there is no slot to update
-            return super().update_step(gradient, variable, rate)
+            super().update_step(gradient, variable, rate)
+            return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[index].value.handle,
@@ -79,7 +96,7 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
             use_nesterov=self.nesterov,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"coupled_decay": self.coupled_decay}
 
 
@@ -87,10 +104,12 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
 class DetectorAdamW(_DetectorOptimizer, keras.optimizers.AdamW):
     """AdamW (decoupled decay) on kernels alone; a slow trunk decays as slowly as it learns."""
 
-    def _apply_weight_decay(self, variables):
+    def _apply_weight_decay(self, variables: Any) -> None:
         """Done in `update_step`, where the variable's own rate is known."""
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         index = self._get_variable_index(variable)
         rate = learning_rate * self._multipliers[index]
         if self._is_kernel[index] and self.weight_decay:

@@ -5,8 +5,9 @@ depend on that picture's own size alone, so a batch cannot change what one pictu
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.long_side < self.short_side:
             raise UserError(
                 "Expected long_side >= short_side. "
@@ -122,19 +123,19 @@ class Preprocessing:
             sides = whole(height * scale), whole(width * scale)
         return max(1, sides[0]), max(1, sides[1])
 
-    def _whole_sides(self, height, width, short, long):
+    def _whole_sides(self, height: int, width: int, short: int, long: int) -> tuple[int, int]:
         if self.rounding == "half_up":
             return _half_up_sides(height, width, short, long)
         scale = min(short / min(height, width), long / max(height, width))
         whole = _WHOLE[self.rounding]
         return whole(height * scale), whole(width * scale)
 
-    def _sides(self, short_side):
+    def _sides(self, short_side: int | None) -> tuple[int, int]:
         if short_side is None:
             return self.short_side, self.long_side
         return short_side, round(self.long_side * short_side / self.short_side)
 
-    def resize(self, image, size):
+    def resize(self, image: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
         """Return `image` (H, W, 3), any dtype, 0..255, as float32 (h, w, 3) for `size` (h, w)."""
         if self.pad_first:
             top, left = tf.unstack(self.border(tf.shape(image)[:2]))
@@ -150,7 +151,9 @@ class Preprocessing:
         image.set_shape([None, None, 3])
         return image
 
-    def boxes_to_picture(self, boxes, size, original_size):
+    def boxes_to_picture(
+        self, boxes: np.ndarray, size: Sequence[int], original_size: Sequence[int]
+    ) -> np.ndarray:
         """Move `boxes` (..., 4) xyxy back from the network input: the inverse of the resize.
 
         Args:
@@ -169,7 +172,9 @@ class Preprocessing:
             y, x = 1.0 / self.scale(original_size, size).numpy()
         return boxes * np.array([x, y, x, y], np.float32)
 
-    def scale(self, original_size, size):
+    def scale(
+        self, original_size: Sequence[int] | tf.Tensor, size: Sequence[int] | tf.Tensor
+    ) -> tf.Tensor:
         """Return the factors (2,) float32 of height and width, before rounding where it is known.
 
         A size drawn in training has no other scale than its ratio to the picture's.
@@ -183,11 +188,16 @@ class Preprocessing:
         return tf.cast(tf.where(is_own, scale, size / sides), tf.float32)
 
     @staticmethod
-    def border(size):
+    def border(size: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Return the (top, left) rows and columns that make a picture of `size` (h, w) square."""
         return (tf.reduce_max(size) - size) // 2
 
-    def pad(self, image, canvas, offset=(0, 0)):
+    def pad(
+        self,
+        image: tf.Tensor,
+        canvas: Sequence[int] | tf.Tensor,
+        offset: Sequence[int] | tf.Tensor = (0, 0),
+    ) -> tf.Tensor:
         """Return float32 `image` (h, w, 3) on a canvas (ch, cw) of the mean colour.
 
         The mean colour is zero after normalisation, which is what every peer pads with.
@@ -202,7 +212,7 @@ class Preprocessing:
         # Rows are copied whole, once; padding with a constant per channel would take four passes.
         row = tf.tile(tf.constant(self.mean_rgb), cw[None])
 
-        def rows(count, columns):
+        def rows(count: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
             return tf.tile(row[None, : 3 * columns], [count, 1])
 
         middle = [
@@ -213,12 +223,14 @@ class Preprocessing:
         padded = [rows(top, cw), tf.concat(middle, 1), rows(ch - top - height, cw)]
         return tf.reshape(tf.concat(padded, 0), [ch, cw, 3])
 
-    def letterbox(self, image):
+    def letterbox(self, image: np.ndarray) -> tuple[tf.Tensor, tuple[int, int]]:
         """Return (input (ch, cw, 3) float32, resized size (h, w)) for a uint8 `image` (H, W, 3)."""
         size = self.resized_size(image.shape[0], image.shape[1])
         return self.pad(self.resize(image, size), self.canvas_size(*size)), size
 
-    def letterbox_into(self, image, canvas):
+    def letterbox_into(
+        self, image: np.ndarray, canvas: tuple[int, int]
+    ) -> tuple[tf.Tensor, tuple[int, int]]:
         """Return (input (ch, cw, 3) float32, resized size (h, w)) of a uint8 `image` (H, W, 3).
 
         As `letterbox`, for an input of the fixed size `canvas` (ch, cw): the picture at the top
@@ -240,28 +252,30 @@ class PixelNormalization(keras.layers.Layer):
     Always float32: bfloat16 cannot hold 255 grey levels.
     """
 
-    def __init__(self, mean, std, color_order="rgb", **kwargs):
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], color_order: str = "rgb", **kwargs: Any
+    ):
         super().__init__(**{**kwargs, "trainable": False, "dtype": "float32"})
         self.mean, self.std, self.color_order = tuple(mean), tuple(std), color_order
 
-    def call(self, images):
+    def call(self, images: tf.Tensor) -> tf.Tensor:
         if self.color_order == "bgr":
             images = images[..., ::-1]
         return (images - self.mean) / self.std
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"mean": self.mean, "std": self.std, "color_order": self.color_order}
         return super().get_config() | own
 
 
-def scale_boxes(boxes, from_size, to_size):
+def scale_boxes(boxes: tf.Tensor, from_size: tf.Tensor, to_size: tf.Tensor) -> tf.Tensor:
     """Move `boxes` (..., 4) xyxy from a picture of `from_size` (h, w) to one of `to_size`."""
     from_size, to_size = tf.cast(from_size, tf.float32), tf.cast(to_size, tf.float32)
     y, x = tf.unstack(to_size / from_size, axis=-1)
     return boxes * tf.stack([x, y, x, y], axis=-1)
 
 
-def _half_up_sides(height, width, short, long):
+def _half_up_sides(height: int, width: int, short: int, long: int) -> tuple[int, int]:
     """Detectron 2's order of rounding: the short side first, then the bound on the long one."""
     scale = short / min(height, width)
     high, wide = (short, scale * width) if height < width else (scale * height, short)

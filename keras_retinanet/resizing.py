@@ -1,12 +1,14 @@
 """Resizes of a picture that agree with other programs' beyond "bilinear"."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 # Pillow's fixed point: weights are whole multiples of 2 ** -22.
 PRECISION_BITS = 22
 
 
-def pillow_resize(image, size):
+def pillow_resize(image: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Return Pillow's `Image.resize(size, BILINEAR)` of a picture, ties in the last bit excepted.
 
     A triangle as wide as the shrinking demands, along rows and then along columns, each time in
@@ -25,7 +27,7 @@ def pillow_resize(image, size):
     return tf.cast(_resize_axis(image, height, axis=0), tf.float32)
 
 
-def scaled_resize(image, size, scale):
+def scaled_resize(image: tf.Tensor, size: Sequence[int] | tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Return a bilinear resize (h, w, 3) float32 that samples at (i + .5) / scale - .5.
 
     OpenCV's resize with fx and fy: `scale` need not be the ratio of the sides.
@@ -45,12 +47,12 @@ def scaled_resize(image, size, scale):
     )[0]
 
 
-def _resize_axis(image, length, *, axis):
+def _resize_axis(image: tf.Tensor, length: tf.Tensor, *, axis: int) -> tf.Tensor:
     source = tf.shape(image)[axis]
     first, weights = _taps(source, length)  # (length,), (length, taps)
     shape = [1, -1, 1] if axis == 1 else [-1, 1, 1]
 
-    def add_tap(tap, total):
+    def add_tap(tap: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # A tap beyond the border weighs nothing; it must only be somewhere in the picture.
         pixels = tf.gather(image, tf.minimum(first + tap, source - 1), axis=axis)
         return tap + 1, total + pixels * tf.reshape(weights[:, tap], shape)
@@ -67,7 +69,7 @@ def _resize_axis(image, length, *, axis):
     return tf.bitwise.right_shift(total, PRECISION_BITS)
 
 
-def _taps(source, length):
+def _taps(source: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the first source pixel (length,) of each new one, and its weights (length, taps)."""
     scale = tf.cast(source, tf.float64) / tf.cast(length, tf.float64)
     support = tf.maximum(scale, 1.0)

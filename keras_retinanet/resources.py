@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import psutil
 import tensorflow as tf
 
@@ -34,7 +35,7 @@ class Estimate:
         return self.flops / convolution_speed()
 
 
-def estimate_step(model, batch_size: int, canvas: tuple[int, int]) -> Estimate:
+def estimate_step(model: keras.Model, batch_size: int, canvas: tuple[int, int]) -> Estimate:
     """Return what one training step needs for `batch_size` inputs of `canvas` (h, w) pixels."""
     spec = tf.TensorSpec((batch_size, *canvas, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(spec).graph
@@ -48,7 +49,7 @@ def estimate_step(model, batch_size: int, canvas: tuple[int, int]) -> Estimate:
     return Estimate(activations + WEIGHT_COPIES * weights, TRAIN_TO_FORWARD * flops)
 
 
-def _convolution_flops(operation) -> float:
+def _convolution_flops(operation: tf.Operation) -> float:
     if operation.type not in ("Conv2D", "DepthwiseConv2dNative"):
         return 0.0
     kernel = operation.inputs[1].shape  # (h, w, input channels per group, outputs)

@@ -36,13 +36,16 @@ class OtherSize(Preprocessing):
 
     own: Preprocessing = dataclasses.field(kw_only=True)
 
-    def canvas_size(self, height, width, short_side=None):
+    def canvas_size(
+        self, height: int, width: int, short_side: int | None = None
+    ) -> tuple[int, int]:
         """Return the (height, width) that a resized picture of `height` x `width` is padded to."""
         own = self.own.canvas_size(*self.own.resized_size(height, width))
-        return tuple(
+        rows, columns = (
             side + (own_side - side) % COARSEST_STRIDE
             for side, own_side in zip((height, width), own, strict=True)
         )
+        return rows, columns
 
 
 class ResizedModel:
@@ -106,7 +109,9 @@ class TestTime(ComposedDetector):
             for scale in self._at_scale
         ]
 
-    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+    def detect(
+        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
+    ) -> list[Detections]:
         """Find objects in pictures of any sizes; as `RetinaNet.detect`."""
         images = picture_list(images)
         for index, image in enumerate(images):

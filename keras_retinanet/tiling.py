@@ -131,7 +131,9 @@ class Tiled(ComposedDetector):
         super().__init__(inner)
         self.tile, self.overlap, self.whole = tile, overlap, whole
 
-    def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
+    def detect(
+        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
+    ) -> list[Detections]:
         """Find objects in pictures of any sizes; as `RetinaNet.detect`, `batch_size` tiles at once.
 
         A picture may give more than `max_detections`, which bounds each tile.
@@ -141,7 +143,7 @@ class Tiled(ComposedDetector):
             check_picture(image, index)
         return [self._detect(image, batch_size) for image in images]
 
-    def _detect(self, image, batch_size):
+    def _detect(self, image: np.ndarray, batch_size: int) -> Detections:
         height, width = image.shape[:2]
         windows = tile_windows(height, width, tile=self.tile, overlap=self.overlap)
         crops = [image[top:bottom, left:right] for left, top, right, bottom in windows]

@@ -185,11 +185,15 @@ def test_a_minimum_is_found():
 
 @pytest.mark.parametrize(
     ("recipe", "source", "folder", "before", "after"),
-    [("bccd", "voc", "bccd", 2802 / 2804, 2803 / 2804), (None, "coco", "tiny_coco", 0.8431, 0.96)],
+    [
+        ("bccd", "voc", "whole_bccd", 2802 / 2804, 2803 / 2804),
+        (None, "coco", "tiny_coco", 0.8431, 0.96),
+    ],
+    ids=["bccd", "tiny_coco"],
 )
-def test_real_sets_are_reached_better(shared_dir, recipe, source, folder, before, after):
-    data = {"data.source": source, "data.data_dir": str(shared_dir / "data" / folder)}
-    config = load_config(recipe, data)
+def test_real_sets_are_reached_better(request, recipe, source, folder, before, after):
+    folder = request.getfixturevalue(folder)
+    config = load_config(recipe, {"data.source": source, "data.data_dir": str(folder)})
     dataset = load_dataset(config.data, "train")
     boxes, canvases = network_boxes(dataset, Preprocessing(**vars(config.model.preprocessing)))
     start = Anchors(**vars(config.model.anchors))

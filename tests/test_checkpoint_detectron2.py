@@ -45,9 +45,9 @@ def test_the_picture_is_resized_as_pillow_does(golden, model):
     np.testing.assert_array_equal(resized[..., ::-1], golden["resized_bgr"])
 
 
-def test_names_licence_and_every_tensor(golden, model):
+def test_names_license_and_every_tensor(golden, model):
     assert (model.class_names, model.class_ids) == (COCO80_NAMES, COCO80_IDS)
-    assert model.metadata["licence"] == "CC BY-SA 3.0"
+    assert model.metadata["license"] == "CC BY-SA 3.0"
     back, tensors = foreign_tensors(model, FAMILY), seeded_checkpoint(golden).tensors
     assert set(back) == set(tensors)
     for name in back:

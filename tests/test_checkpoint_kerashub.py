@@ -164,7 +164,7 @@ def test_torchvision_ports_have_coco_names(small):
     preset = kerashub.FAMILY.preset(shapes)
     assert len(preset.class_names) == 91
     assert preset.class_names[:2] == ["__background__", "person"]
-    assert "BSD-3-Clause" in preset.metadata["licence"]
+    assert "BSD-3-Clause" in preset.metadata["license"]
 
 
 def test_anchors_and_decoder_of_the_configuration(preset, small):

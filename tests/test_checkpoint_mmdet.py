@@ -176,7 +176,7 @@ def test_a_file_and_the_option_for_the_relu(tmp_path):
         [Tensor(name, x.shape, x.dtype, lambda x=x: x) for name, x in tensors.items()],
     )
     model = import_checkpoint(path, overrides=["model.fpn.relu_before_p7=true"])
-    assert model.metadata["family"] == "mmdet" and model.metadata["licence"] == "Apache-2.0"
+    assert model.metadata["family"] == "mmdet" and model.metadata["license"] == "Apache-2.0"
     peer = dataclasses.replace(independent.mmdet("pytorch"), relu_before_p7=True)
     expected = independent.TorchNet(tensors, peer)(golden["network_input"], classes=5)
     logits, deltas = outputs_of(model, golden["network_input"])

@@ -47,7 +47,7 @@ def test_every_output_is_kept(peer):
     assert model.class_names == COCO91_NAMES
     assert model.class_ids == list(range(91))
     assert model.metadata["family"] == name
-    assert model.metadata["licence"] == "BSD-3-Clause"
+    assert model.metadata["license"] == "BSD-3-Clause"
     assert ("epsilon 0" in model.metadata.get("assumptions", "")) == (name == "torchvision_v1")
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from real_sets import CROWDS, IMAGES, SPLITS
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data import coco, load_dataset, load_train_val
@@ -35,8 +36,8 @@ def load(folder, split="train"):
     return coco.load(DataConfig(data_dir=str(folder)), split)
 
 
-def test_tiny_coco(shared_dir):
-    train, val = load_train_val(DataConfig(data_dir=str(shared_dir / "data/tiny_coco")))
+def test_tiny_coco(tiny_coco):
+    train, val = load_train_val(DataConfig(data_dir=str(tiny_coco)))
     for dataset, boxes in ((train, 465), (val, 377)):
         ignore = np.concatenate([record.ignore for record in dataset.records])
         assert len(dataset.records) == 50 and not dataset.problems
@@ -47,10 +48,22 @@ def test_tiny_coco(shared_dir):
     assert train.class_ids[10:12] == [11, 13] and train.class_ids[-1] == 90
 
 
-def test_tiny_coco_against_pycocotools(shared_dir):
+def test_real_images(real_coco):
+    train, val = load_train_val(DataConfig(data_dir=str(real_coco)))
+    for dataset in (train, val):
+        assert len(dataset.records) == IMAGES and not dataset.problems
+        assert sum(record.ignore.sum() for record in dataset.records) == CROWDS
+        assert min(len(record.boxes) for record in dataset.records) == 0
+    assert (train.split, val.split) == SPLITS
+    assert train.class_names == ["Platelets", "RBC", "WBC", "never seen"]
+    assert train.class_ids == [2, 3, 13, 90]
+
+
+@pytest.mark.parametrize("name", ["real_coco", "tiny_coco"])
+def test_records_are_what_pycocotools_reads(request, name):
     from pycocotools.coco import COCO
 
-    folder = shared_dir / "data/tiny_coco"
+    folder = request.getfixturevalue(name)
     truth = COCO(str(folder / "annotations/instances_val2017.json"))
     dataset = load(folder, "val")
     for record in dataset.records:

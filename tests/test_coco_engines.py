@@ -32,13 +32,11 @@ from keras_retinanet.evaluation.tables import (
 TABLES = ("precision", "recall", "scores")
 
 
-def read(shared_dir, *parts):
-    return json.loads(shared_dir.joinpath("data", *parts).read_text())
-
-
-@pytest.fixture(scope="module")
-def tiny(shared_dir):
-    return set_from_annotations(read(shared_dir, "tiny_coco/annotations/instances_val2017.json"))
+@pytest.fixture(scope="module", params=["real_coco", "tiny_coco"])
+def real(request):
+    folder = request.getfixturevalue(request.param)
+    text = (folder / "annotations/instances_val2017.json").read_text()
+    return set_from_annotations(json.loads(text))
 
 
 def drawn(pictures, rng, *, each, classes):
@@ -63,30 +61,30 @@ def perturbed(pictures, rng, spread, *, copies=4, renamed=0.1):
     return Found(truths.image[rows], names, xywh_to_xyxy(xywh), rng.uniform(size=len(rows)))
 
 
-def cases_of_tiny_coco(tiny):
+def cases_of(real):
     rng = np.random.default_rng(0)
-    crowds = dataclasses.replace(tiny.truths, ignore=np.ones_like(tiny.truths.ignore))
-    nothing = Truths(*(column[:0] for column in dataclasses.astuple(tiny.truths)))
-    close, far = perturbed(tiny, rng, 0.05), perturbed(tiny, rng, 0.3)
+    crowds = dataclasses.replace(real.truths, ignore=np.ones_like(real.truths.ignore))
+    nothing = Truths(*(column[:0] for column in dataclasses.astuple(real.truths)))
+    close, far = perturbed(real, rng, 0.05), perturbed(real, rng, 0.3)
     steps = np.round(far.boxes / 8) * 8 + [0, 0, 8, 8]
     # Ids from 0, falling, so that equal scores are ordered against the rows.
     falling = dataclasses.replace(
-        tiny,
-        image_ids=list(range(len(tiny.image_ids)))[::-1],
-        class_ids=list(range(len(tiny.class_ids)))[::-1],
+        real,
+        image_ids=list(range(len(real.image_ids)))[::-1],
+        class_ids=list(range(len(real.class_ids)))[::-1],
     )
     return {
-        "random": (tiny, drawn(tiny, rng, each=100, classes=len(tiny.class_ids))),
-        "over 100 of a class": (tiny, drawn(tiny, rng, each=250, classes=2)),
-        "close": (tiny, close),
-        "far": (tiny, far),
-        "ties": (tiny, dataclasses.replace(close, scores=np.round(close.scores, 1))),
-        "one score": (tiny, dataclasses.replace(close, scores=np.full(len(close.scores), 0.5))),
-        "whole steps": (tiny, Found(far.image, far.classes, steps, np.round(far.scores, 2))),
+        "random": (real, drawn(real, rng, each=100, classes=len(real.class_ids))),
+        "over 100 of a class": (real, drawn(real, rng, each=250, classes=2)),
+        "close": (real, close),
+        "far": (real, far),
+        "ties": (real, dataclasses.replace(close, scores=np.round(close.scores, 1))),
+        "one score": (real, dataclasses.replace(close, scores=np.full(len(close.scores), 0.5))),
+        "whole steps": (real, Found(far.image, far.classes, steps, np.round(far.scores, 2))),
         "falling ids": (falling, dataclasses.replace(close, scores=np.round(close.scores, 1))),
-        "nothing found": (tiny, Found(*(column[:0] for column in dataclasses.astuple(far)[:4]))),
-        "nothing to find": (dataclasses.replace(tiny, truths=nothing), far),
-        "all crowds": (dataclasses.replace(tiny, truths=crowds), far),
+        "nothing found": (real, Found(*(column[:0] for column in dataclasses.astuple(far)[:4]))),
+        "nothing to find": (dataclasses.replace(real, truths=nothing), far),
+        "all crowds": (dataclasses.replace(real, truths=crowds), far),
     }
 
 
@@ -138,19 +136,20 @@ def _hotcoco():
 
 
 @pytest.mark.usefixtures("_hotcoco")
-def test_sample_of_cocos_authors(shared_dir):
-    pictures = set_from_annotations(read(shared_dir, "cocoapi/instances_val2014_100.json"))
-    rows = read(shared_dir, "cocoapi/instances_val2014_fakebbox100_results.json")
+def test_sample_of_cocos_authors(coco_sample):
+    names = "instances_val2014_100.json", "instances_val2014_fakebbox100_results.json"
+    content, rows = (json.loads((coco_sample / name).read_text()) for name in names)
+    pictures = set_from_annotations(content)
     reference = assert_equal_tables(pictures, found_from_results(rows, pictures))
     assert reference.figure("AP") == pytest.approx(0.5045806987, abs=1e-10)
 
 
 @pytest.mark.usefixtures("_hotcoco")
-def test_every_kind_of_case_on_tiny_coco(tiny):
-    assert tiny.truths.ignore.sum() == 5
-    assert len(set(tiny.truths.image)) < len(tiny.image_ids)  # a picture without boxes
+def test_every_kind_of_case_on_real_images(real):
+    assert real.truths.ignore.sum() == 5
+    assert len(set(real.truths.image)) < len(real.image_ids)  # a picture without boxes
     ap = {}
-    for name, case in cases_of_tiny_coco(tiny).items():
+    for name, case in cases_of(real).items():
         ap[name] = assert_equal_tables(*case).figure("AP")
     assert ap["nothing found"] == 0
     assert ap["nothing to find"] == ap["all crowds"] == -1

@@ -59,7 +59,7 @@ def model_file(tmp_path_factory) -> Path:
     overrides = {"model.head.prior": 0.3, "model.detections.max_detections": 5}
     config = load_config("shapes", overrides).model
     path = tmp_path_factory.mktemp("model") / "model.keras"
-    metadata = {"licence": "Apache-2.0"}
+    metadata = {"license": "Apache-2.0"}
     save_model(RetinaNet(config, ["cat", "dog"], class_ids=[17, 18], metadata=metadata), path)
     return path
 
@@ -105,7 +105,7 @@ def test_info_says_what_the_file_holds(model_file, capsys):
     assert facts["backbone"] == "resnet18"
     assert "short side 160 px" in facts["input"]
     assert facts["thresholds"] == "score 0.05, NMS IoU 0.5, 1000 per level, 5 per picture"
-    assert facts["licence"] == "Apache-2.0"
+    assert facts["license"] == "Apache-2.0"
     assert int(facts["parameters"].replace(",", "")) > 11_000_000
 
 
@@ -114,11 +114,10 @@ def test_evaluate_of_a_model_outside_a_run_asks_for_the_data_set(model_file, cap
     assert "Expected a data set" in capsys.readouterr().err
 
 
-def test_evaluate_scores_a_results_file_without_a_model(shared_dir, capsys):
-    folder = shared_dir / "data" / "cocoapi"
+def test_evaluate_scores_a_results_file_without_a_model(coco_sample, capsys):
     words = [
-        "--annotations", folder / "instances_val2014_100.json",
-        "--detections", folder / "instances_val2014_fakebbox100_results.json",
+        "--annotations", coco_sample / "instances_val2014_100.json",
+        "--detections", coco_sample / "instances_val2014_fakebbox100_results.json",
     ]  # fmt: skip
     assert command("evaluate", "coco", *words) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -53,8 +53,8 @@ def test_runs_side_by_side(analysis, tmp_path, capsys):
     assert text.count("<svg") == 3 and "cannot be compared" not in text
 
 
-def test_results_files_are_scored_against_annotations(shared_dir, tmp_path, capsys):
-    annotations = next((shared_dir / "data" / "tiny_coco").rglob("instances*.json"))
+def test_results_files_are_scored_against_annotations(real_coco, tmp_path, capsys):
+    annotations = real_coco / "annotations/instances_val2017.json"
     content = json.loads(annotations.read_text(encoding="utf-8"))
     rows = [
         {"image_id": row["image_id"], "category_id": row["category_id"], "bbox": row["bbox"],

@@ -172,10 +172,10 @@ def test_one_named_file(tmp_path):
         load(tmp_path)
 
 
-def test_fizyr_form_of_tiny_coco_keeps_every_box(shared_dir, tmp_path):
+def test_fizyr_form_of_a_real_set_keeps_every_box(real_coco, tmp_path):
     from keras_retinanet.data import coco
 
-    truth = coco.load(DataConfig(data_dir=str(shared_dir / "data/tiny_coco")), "val")
+    truth = coco.load(DataConfig(data_dir=str(real_coco)), "val")
     rows = [f"{name},{i}" for name, i in zip(truth.class_names, truth.class_ids, strict=True)]
     (tmp_path / "classes.csv").write_text("\n".join(rows))
     with open(tmp_path / "val.csv", "w") as stream:
@@ -183,7 +183,7 @@ def test_fizyr_form_of_tiny_coco_keeps_every_box(shared_dir, tmp_path):
             for box, index in zip(record.boxes.tolist(), record.classes, strict=True):
                 sides = ",".join(map(repr, box))
                 print(record.file_name, sides, truth.class_names[index], sep=",", file=stream)
-    images = str(shared_dir / "data/tiny_coco/val2017")
+    images = str(real_coco / "val2017")
     dataset = load(tmp_path, "val", images=images)
     assert dataset.class_ids == truth.class_ids
     by_name = {record.file_name: record for record in dataset.records}

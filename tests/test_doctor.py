@@ -257,29 +257,30 @@ def diagnosis_of(source, folder, **more):
     return doctor.diagnose(config, Preprocessing(), Anchors())
 
 
-def test_bccd(shared_dir):
-    diagnosis = diagnosis_of("voc", shared_dir / "data/bccd")
+def test_bccd(bccd):
+    diagnosis = diagnosis_of("voc", bccd)
     assert [dataset.split for dataset in diagnosis.datasets] == ["test", "train", "trainval", "val"]
     # trainval is train and val: counted once.
     assert [diagnosis.datasets[index].split for index in diagnosis.own] == ["test", "train", "val"]
     assert [(f.code, len(f.items)) for f in diagnosis.findings] == [
         ("box without area", 2),
         ("one-based", 0),
+        ("few boxes", 1),
     ]
     totals = diagnosis.class_counts[diagnosis.own].sum(axis=0)
     assert dict(zip(diagnosis.datasets[0].class_names, totals.tolist(), strict=True)) == {
-        "Platelets": 361,
-        "RBC": 4153,
-        "WBC": 372,
+        "Platelets": 98,
+        "RBC": 1190,
+        "WBC": 96,
     }
     printed = "\n".join(text.lines(diagnosis))
     assert "BloodImage_00338.jpg" in printed and "BloodImage_00343.jpg" in printed
     with pytest.raises(UserError, match=r"box without area: BloodImage_003\d\d"):
-        diagnosis_of("voc", shared_dir / "data/bccd", strict=True)
+        diagnosis_of("voc", bccd, strict=True)
 
 
-def test_tiny_coco_has_no_format_class_or_duplicate_alarm(shared_dir):
-    diagnosis = diagnosis_of("coco", shared_dir / "data/tiny_coco")
+def test_tiny_coco_has_no_format_class_or_duplicate_alarm(tiny_coco):
+    diagnosis = diagnosis_of("coco", tiny_coco)
     assert diagnosis.severities == {"error": 0, "warning": 2, "note": 4}
     assert {f.code for f in diagnosis.findings} == {
         "class not in training",

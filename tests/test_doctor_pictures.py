@@ -23,6 +23,7 @@ from keras_retinanet.data.doctor.pictures import (
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 
 def scene(rng, side=96) -> np.ndarray:
@@ -174,3 +175,14 @@ def test_unlisted_pictures(folder):
     (finding,) = unlisted_findings([split(folder, "train", files)])
     assert [item.rpartition("/")[2] for item in finding.items] == ["c.png", "d.png"]
     assert unlisted_findings([split(folder, "train", [*files, "c.png", "d.png"])]) == []
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_unlisted_pictures_of_every_format(tmp_path, rng, suffix):
+    for name in ("a.png", f"other{suffix}", f"LOUD{suffix.upper()}"):
+        save(tmp_path, name, scene(rng, 32))
+    (finding,) = unlisted_findings([split(tmp_path, "train", ["a.png"])])
+    assert sorted(item.rpartition("/")[2] for item in finding.items) == [
+        f"LOUD{suffix.upper()}",
+        f"other{suffix}",
+    ]

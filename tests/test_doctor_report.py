@@ -54,25 +54,25 @@ def totals(page) -> dict[str, int]:
     return {e["data-total"]: int(e["data-value"]) for e in page.elements("data-total")}
 
 
-def test_figures_of_bccd_read_from_a_browser(shared_dir, tmp_path, capsys):
+def test_figures_of_bccd_read_from_a_browser(bccd, tmp_path, capsys):
     path = tmp_path / "report.html"
-    assert run("--data_dir", shared_dir / "data/bccd", "--out", path) == 0
+    assert run("--data_dir", bccd, "--out", path) == 0
     printed = capsys.readouterr().out
     assert "BloodImage_00338.jpg" in printed and "BloodImage_00343.jpg" in printed
     page = opened(path, tmp_path / "profile")
     assert totals(page) == {
-        "pictures": 364, "boxes": 4886, "classes": 3, "errors": 0, "warnings": 1, "notes": 1,
+        "pictures": 96, "boxes": 1384, "classes": 3, "errors": 0, "warnings": 1, "notes": 2,
     }  # fmt: skip
     rows = {
         e["data-split"]: (e["data-pictures"], e["data-boxes"]) for e in page.elements("data-split")
     }
     assert rows == {
-        "test": ("72", "945"), "train": ("205", "2804"), "trainval": ("292", "3941"),
-        "val": ("87", "1137"),
+        "test": ("72", "945"), "train": ("16", "282"), "trainval": ("24", "439"),
+        "val": ("8", "157"),
     }  # fmt: skip
     boxes = {e["data-class"]: int(e["data-total-boxes"]) for e in page.elements("data-class")}
-    assert boxes == {"RBC": 4153, "WBC": 372, "Platelets": 361}
-    assert sum(int(e["data-count"]) for e in page.elements("data-bin")) == 4886
+    assert boxes == {"RBC": 1190, "WBC": 96, "Platelets": 98}
+    assert sum(int(e["data-count"]) for e in page.elements("data-bin")) == 1384
     (degenerate,) = [e for e in page.elements("data-finding") if e["data-severity"] == "warning"]
     assert (degenerate["data-finding"], degenerate["data-items"]) == ("box without area", "2")
     assert len([e for e in page.all if e["tag"] == "svg"]) == 5

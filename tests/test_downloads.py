@@ -79,7 +79,7 @@ def entry(server):
         family="torchvision_v2",
         backbone="resnet50",
         address=f"http://127.0.0.1:{server.server_port}/retinanet.pth",
-        licence="MIT",
+        license="MIT",
         source="a test",
         file="retinanet.pth",
         hash=f"sha256:{hashlib.sha256(CONTENT).hexdigest()[:8]}",

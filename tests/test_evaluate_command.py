@@ -13,6 +13,7 @@ import pytest
 
 from keras_retinanet import cli
 from keras_retinanet.config_files import load_config, save_config
+from keras_retinanet.evaluation import coco_figures
 
 PICTURES = 9
 OVERRIDES = {
@@ -239,11 +240,52 @@ def test_refused_words(words, capsys):
     assert words[0] in capsys.readouterr().err
 
 
-def test_figures_of_a_results_file(shared_dir, tmp_path):
-    folder = shared_dir / "data" / "cocoapi"
+@pytest.fixture
+def coco_files(tmp_path) -> tuple[Path, Path]:
+    """A COCO file of one box, and a results file that has it."""
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 90, "width": 90}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [5, 5, 40, 30]}],
+    }
+    row = {"image_id": 1, "category_id": 3, "bbox": [5, 5, 40, 30], "score": 0.5}
+    paths = tmp_path / "truth.json", tmp_path / "results.json"
+    for path, value in zip(paths, (content, [row]), strict=True):
+        path.write_text(json.dumps(value))
+    return paths
+
+
+@pytest.mark.parametrize("more", [[], ["--json", "evaluation.json"]], ids=["printed", "written"])
+@pytest.mark.parametrize("engine", ["hotcoco", "pycocotools"])
+def test_a_results_file_is_scored_by_the_engine_that_is_named(
+    engine, more, coco_files, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    tables, used = coco_figures.reference_tables, []
+    for name, function in (("hotcoco", "fast_tables"), ("pycocotools", "reference_tables")):
+        monkeypatch.setattr(
+            coco_figures, function, lambda *sets, name=name: used.append(name) or tables(*sets)
+        )
+    monkeypatch.setattr(coco_figures, "is_installed", lambda: True)
+    truth, found = coco_files
+    words = ["evaluate", "--annotations", truth, "--detections", found, "--engine", engine]
+    assert command(*words, *more) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("maxDets=100 ] = 1.000")
+    assert set(used) == {engine}
+
+
+def test_an_engine_that_is_not_installed_scores_no_results_file(coco_files, monkeypatch, capsys):
+    monkeypatch.setattr(coco_figures, "is_installed", lambda: False)
+    words = ["--annotations", coco_files[0], "--detections", coco_files[1], "--engine", "hotcoco"]
+    assert command("evaluate", *words) == 2
+    output = capsys.readouterr()
+    assert "Expected hotcoco to be installed" in output.err and output.out == ""
+
+
+def test_figures_of_a_results_file(coco_sample, tmp_path):
     words = [
-        "--annotations", folder / "instances_val2014_100.json",
-        "--detections", folder / "instances_val2014_fakebbox100_results.json",
+        "--annotations", coco_sample / "instances_val2014_100.json",
+        "--detections", coco_sample / "instances_val2014_fakebbox100_results.json",
         "--json", tmp_path / "evaluation.json", "--csv", tmp_path / "classes.csv",
     ]  # fmt: skip
     assert command("evaluate", *words) == 0

@@ -33,14 +33,9 @@ PUBLISHED = [
 
 
 @pytest.fixture(scope="module")
-def sample(shared_dir):
-    folder = shared_dir / "data" / "cocoapi"
-    if not folder.is_dir():
-        pytest.skip("needs the sample of COCO's authors in ../shared/data/cocoapi")
-    return (
-        folder / "instances_val2014_100.json",
-        folder / "instances_val2014_fakebbox100_results.json",
-    )
+def sample(coco_sample):
+    names = "instances_val2014_100.json", "instances_val2014_fakebbox100_results.json"
+    return tuple(coco_sample / name for name in names)
 
 
 def scene(annotations, categories=((7, "cat"), (3, "dog")), images=(1, 2)):

@@ -11,10 +11,10 @@ PIXELS, SCORES, FIGURES = 0.01, 1e-5, 1e-4
 
 
 @pytest.fixture(scope="module")
-def runs(shared_dir, tmp_path_factory):
+def runs(real_coco, tmp_path_factory):
     path = tmp_path_factory.mktemp("replicas") / "runs.npz"
     script = Path(__file__).with_name("replica_evaluation.py")
-    words = [sys.executable, str(script), str(shared_dir / "data" / "tiny_coco"), str(path)]
+    words = [sys.executable, str(script), str(real_coco), str(path)]
     subprocess.run(words, check=True, capture_output=True, timeout=300)
     with np.load(path) as stored:
         return {key: stored[key] for key in stored.files}

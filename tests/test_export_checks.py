@@ -33,7 +33,7 @@ def model() -> RetinaNet:
         **{f"model.preprocessing.{name}": value for name, value in sides.items()},
     }
     config = load_config("shapes", overrides).model
-    return RetinaNet(config, ["cat", "dog"], class_ids=[17, 3], metadata={"licence": "none"})
+    return RetinaNet(config, ["cat", "dog"], class_ids=[17, 3], metadata={"license": "none"})
 
 
 def test_facts_come_back_and_newer_or_wrong_ones_are_refused(model):

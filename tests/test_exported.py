@@ -38,7 +38,7 @@ def model() -> RetinaNet:
 
     keras.utils.set_random_seed(1)
     config = load_config("shapes", OVERRIDES).model
-    built = RetinaNet(config, ["cat", "dog"], class_ids=[17, 3], metadata={"licence": "none"})
+    built = RetinaNet(config, ["cat", "dog"], class_ids=[17, 3], metadata={"license": "none"})
     for head in (built.class_head, built.box_head):
         for variable in head.trainable_variables:
             if variable.path.endswith("kernel"):
@@ -126,7 +126,7 @@ def test_a_file_knows_what_its_model_knows(model, exported, name):
     detector = load_exported(exported(name))
     assert detector.class_names == ["cat", "dog"]
     assert detector.class_ids == [17, 3]
-    assert detector.metadata == {"licence": "none"}
+    assert detector.metadata == {"license": "none"}
     assert detector.config == model.config
     assert detector.preprocessing == model.preprocessing
 
@@ -142,6 +142,11 @@ def test_a_files_digest_tells_that_it_is_as_it_was_exported(exported, tmp_path):
     for path in (folder, file):
         with pytest.raises(UserError, match="damaged or was changed: its bytes"):
             load_exported(path)
+
+
+def test_a_file_with_its_license_in_british_spelling(exported, tmp_path):
+    with_facts(exported("nms.tflite"), tmp_path / "old.tflite", metadata={"licence": "MIT"})
+    assert load_exported(tmp_path / "old.tflite").metadata == {"license": "MIT"}
 
 
 def test_one_array_is_one_picture_and_others_are_refused(exported, pictures):

@@ -142,14 +142,14 @@ def test_the_command_writes_a_model_and_says_what_it_did(file, tmp_path, capsys)
         "short side 64 px, long side at most 96 px, rounded floor",
         "classes        80: person, bicycle",
         "score 0.05, NMS IoU 0.5, 1000 per level, 300 per picture",
-        "licence        BSD-3-Clause",
+        "license        BSD-3-Clause",
         "assumptions    batch norms' epsilon 0",
         f"written        {out}",
     ):
         assert text in printed
     stored, again = load(out), small_import(path, classes="coco80")
     np.testing.assert_allclose(raw(stored), raw(again), rtol=0, atol=1e-6)
-    assert stored.metadata["licence"] == "BSD-3-Clause"
+    assert stored.metadata["license"] == "BSD-3-Clause"
 
 
 def test_the_command_keeps_its_input(file, tmp_path):

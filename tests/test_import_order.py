@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 # Reading order. A name stands for a module or for all of a subpackage; the first match from a
 # module's full name upwards counts.
 ORDER = """
-    version errors terminal csv_cells batching owners files text_files signals child_processes
+    version errors image_formats terminal csv_cells batching owners files text_files signals
+    child_processes
     interruption model_config config pages config_files
     resizing boxes preprocessing
     checkpoints.checkpoint checkpoints.mapped_file checkpoints.h5_trial checkpoints.keras_config

@@ -35,8 +35,8 @@ def resnet50():
 
 
 @pytest.fixture(scope="module")
-def coco_batch(shared_dir):
-    data = load_dataset(DataConfig("coco", str(shared_dir / "data/tiny_coco")), "train")
+def coco_batch(real_coco):
+    data = load_dataset(DataConfig("coco", str(real_coco)), "train")
     batches = training_batches(
         data, Preprocessing(short_side=320, long_side=533), data_config=DataConfig(),
         batch_size=2, seed=0,

@@ -78,14 +78,14 @@ def test_every_entry_can_be_acted_on():
         assert entry.family in FAMILIES, entry
         assert entry.backbone in BACKBONES, entry
         assert HASH.fullmatch(entry.hash), entry
-        assert entry.licence and entry.source.startswith("https://"), entry
+        assert entry.license and entry.source.startswith("https://"), entry
         assert entry.ap is None or 30 < entry.ap < 45, entry
         # The digits are those that the maker put into the file's name.
         if entry.hash and not entry.by_hand:
             assert re.search(rf"[-_]{entry.hash.partition(':')[2]}\.", entry.address), entry
 
 
-def test_the_figures_and_licences_that_users_choose_by():
+def test_the_figures_and_licenses_that_users_choose_by():
     entry = find_entry(V2)
     assert (entry.ap, entry.figure, entry.file) == (
         41.5,
@@ -94,12 +94,12 @@ def test_the_figures_and_licences_that_users_choose_by():
     )
     assert provenance(entry) == {
         "origin": f"{V2}, {entry.address}",
-        "licence": entry.licence,
+        "license": entry.license,
         "published": "AP 41.5 on COCO val2017",
     }
     detectron2 = [e for e in catalogue().values() if e.family == "detectron2"]
     assert [e.ap for e in detectron2] == [37.4, 38.7, 40.4]
-    assert {e.licence for e in detectron2} == {"CC BY-SA 3.0"}
+    assert {e.license for e in detectron2} == {"CC BY-SA 3.0"}
     assert entry_for("some/where/" + entry.file) == entry
     assert entry_for("some/where/other.pth") is None
 
@@ -116,7 +116,7 @@ def test_the_table_and_its_json(capsys, cache):
     (cache / find_entry(V2).file).touch()
     assert weights_list.run(Namespace(family="torchvision", json=False)) == 0
     header, first, second, *_ = capsys.readouterr().out.splitlines()
-    assert header.split() == "name family backbone AP size hash here licence".split()
+    assert header.split() == "name family backbone AP size hash here license".split()
     assert first.split()[3:] == "36.4 137 MB sha256:eeacb38b - BSD 3-Clause".split()
     assert second.split()[3:] == "41.5 153 MB sha256:5905b1c5 yes BSD 3-Clause".split()
     assert weights_list.run(Namespace(family=None, json=True)) == 0
@@ -155,7 +155,7 @@ def test_a_name_of_the_catalogue_is_fetched_and_its_origin_kept(checkpoint, cach
     monkeypatch.setattr(model_files, "fetch", lambda wanted: {entry: checkpoint[0]}[wanted])
     metadata = load(model_file(V2)).metadata
     assert metadata["origin"] == f"{V2}, {entry.address}"
-    assert metadata["licence"] == entry.licence
+    assert metadata["license"] == entry.license
     assert metadata["published"] == "AP 41.5 on COCO val2017"
 
 

@@ -116,8 +116,8 @@ def test_evaluation_takes_each_record_once(mixed):
         assert order == sorted(order)
 
 
-def test_few_canvases_for_coco(shared_dir):
-    config = DataConfig(data_dir=str(shared_dir / "data/tiny_coco"))
+def test_few_canvases_for_coco(tiny_coco):
+    config = DataConfig(data_dir=str(tiny_coco))
     counts = canvas_counts(load_dataset(config, "train"), Preprocessing())
     assert sum(counts.values()) == 50 and len(counts) <= 9
     assert all(min(canvas) == 800 and max(canvas) <= 1344 for canvas in counts)

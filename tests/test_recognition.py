@@ -112,6 +112,6 @@ def test_unknown_and_ambiguous(tmp_path):
         recognise(tmp_path)
 
 
-def test_real_folders(shared_dir):
-    for name, source in (("bccd", "voc"), ("tiny_coco", "coco")):
-        assert recognise(shared_dir / "data" / name)[0]["source"] == source
+def test_real_folders(bccd, real_coco):
+    assert recognise(bccd)[0]["source"] == "voc"
+    assert recognise(real_coco)[0]["source"] == "coco"

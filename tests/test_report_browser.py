@@ -40,7 +40,7 @@ DRAWN = (
 def evaluated(request):
     """Real pictures, their true boxes spoilt as detections (seeded), and the analysis."""
     if request.param == "bccd":
-        folder = request.getfixturevalue("shared_dir") / "data" / "bccd"
+        folder = request.getfixturevalue("bccd")
         dataset = load_dataset(DataConfig(source="voc", data_dir=str(folder)), "test", seed=0)
     else:
         config = DataConfig(source="shapes", shapes_val=30, shapes_size=160)

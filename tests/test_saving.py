@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
+from keras_retinanet.building import provenance
+from keras_retinanet.config import (
+    BackboneConfig,
+    Config,
+    FPNConfig,
+    HeadConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.saving import load, save_model
@@ -27,7 +36,7 @@ IMAGES = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype("float3
 @pytest.fixture(scope="module")
 def trained():
     """A model after one step, so that statistics and slots are not what they started as."""
-    model = RetinaNet(CONFIG, ["cat", "ñandú"], class_ids=[7, 90], metadata={"licence": "MIT"})
+    model = RetinaNet(CONFIG, ["cat", "ñandú"], class_ids=[7, 90], metadata={"license": "MIT"})
     model.compile()
     labels = {
         "boxes": np.array([[[10, 10, 60, 60]]], "float32"),
@@ -50,7 +59,7 @@ def test_round_trip(trained, tmp_path):
     assert_same(trained, loaded)
     assert loaded.config == trained.config
     assert (loaded.class_names, loaded.class_ids) == (["cat", "ñandú"], [7, 90])
-    assert loaded.metadata["licence"] == "MIT"
+    assert loaded.metadata["license"] == "MIT"
 
 
 def test_keras_own_save_and_load_work_too(trained, tmp_path):
@@ -109,11 +118,27 @@ def test_what_our_models_do_not_have_is_refused(trained, tmp_path):
     for change in (
         lambda config: config["config"].update(dtype="float16"),
         lambda config: config["config"].update(name={"class_name": "Any"}),
-        lambda config: config["config"]["metadata"].update(licence=["MIT"]),
+        lambda config: config["config"]["metadata"].update(license=["MIT"]),
     ):
         changed = rewritten(tmp_path / "model.keras", tmp_path / "changed.keras", change)
         with pytest.raises(UserError, match="not as keras_retinanet writes its models"):
             load(changed)
+
+
+def test_files_with_the_key_in_british_spelling(trained, tmp_path):
+    """So were they written before version 0.1.0; what is trained from them keeps the license."""
+    save_model(trained, tmp_path / "model.keras")
+
+    def change(config):
+        metadata = config["config"]["metadata"]
+        metadata["licence"] = metadata.pop("license")
+
+    old = rewritten(tmp_path / "model.keras", tmp_path / "old.keras", change)
+    for model in (load(old), keras.models.load_model(old, compile=False)):
+        assert model.metadata == {"license": "MIT"}
+    data = Dataset("made", "train", ["a"], [1], [])
+    facts = provenance(Config(train=TrainConfig(weights=str(old))), data)
+    assert facts["license"] == "MIT" and "licence" not in facts
 
 
 def test_foreign_files_are_refused(tmp_path):

@@ -142,10 +142,10 @@ def test_half_the_bytes(model, precision, gap):
 
 
 @pytest.mark.slow
-def test_fifty_real_pictures(shared_dir, tmp_path):
+def test_fifty_real_pictures(real_coco, tmp_path):
     model = small_model(preprocessing={"short_side": 240, "long_side": 320})
-    folder = shared_dir / "data" / "tiny_coco" / "val2017"
-    files = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))[:50]]
+    files = [path.read_bytes() for path in sorted((real_coco / "val2017").glob("*.jpg"))]
+    assert len(files) == 50
     export_saved_model(model, tmp_path / "exported", say=lambda _: None)
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     found = arrays(loaded.signatures["serve_bytes"](image_bytes=tf.constant(files)))

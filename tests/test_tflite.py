@@ -11,6 +11,7 @@ import tensorflow as tf
 from flatbuffers.table import Table
 from tflite_files import interpreter
 
+from keras_retinanet.checkpoints.catalogue import find_entry, provenance
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.tflite import FORMS, export_tflite
@@ -28,6 +29,8 @@ from keras_retinanet.model_config import (
 SIZE = (64, 96)
 NAMES = ["cell", "plate", "cup", "dog"]
 CUSTOM = "CUSTOM TFLite_Detection_PostProcess"
+# A public file, as which the model is described: its license goes along.
+ENTRY = "torchvision_retinanet_resnet50_fpn_v2"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def model():
         detections=DetectionConfig(score_threshold=0.32, max_detections=30),
     )
     model = retinanet("efficientnet_lite0", class_names=NAMES, config=config)
-    model.metadata = {"license": "CC0-1.0"}
+    model.metadata = provenance(find_entry(ENTRY))
     for layer in (model.class_head, model.box_head):  # else all scores are nearly the prior
         kernel, bias = layer.get_layer("final").get_weights()
         layer.get_layer("final").set_weights([kernel * 12, bias])
@@ -251,7 +254,7 @@ def metadata_of(file):
 
 def test_metadata_are_what_mediapipe_wants(files):
     root = metadata_of(files["mediapipe"])
-    assert text(root, 5) == "CC0-1.0"
+    assert text(root, 5) == find_entry(ENTRY).license
     assert text(root, 7) == "1.2.0"
     (graph,) = children(root, 3)
     (image,) = children(graph, 2)

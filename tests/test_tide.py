@@ -80,9 +80,14 @@ def test_costs_and_kinds_are_those_of_tidecv(golden):
     check_equal_to_tidecv(errors, golden, "made")
 
 
-@pytest.mark.parametrize("name", ["bccd", "tiny_coco", "cocoapi"])
-def test_costs_and_kinds_are_those_of_tidecv_on_real_data(name, golden, shared_dir):
-    errors = analyse_errors(*as_tables(case_of(name, golden, shared_dir / "data")))
+@pytest.mark.parametrize(
+    ("name", "fixture"),
+    [("bccd", "bccd"), ("tiny_coco", "tiny_coco"), ("cocoapi", "coco_sample")],
+    ids=["bccd", "tiny_coco", "cocoapi"],
+)
+def test_costs_and_kinds_are_those_of_tidecv_on_real_data(name, fixture, golden, request):
+    folder = request.getfixturevalue(fixture)
+    errors = analyse_errors(*as_tables(case_of(name, golden, folder.parent)))
     check_equal_to_tidecv(errors, golden, name)
     if name == "tiny_coco":  # with detections in crowds that would be right elsewhere
         judged = errors.judgement

@@ -149,8 +149,8 @@ def test_page_shows_what_predict_finds(site, browser, model_file, pictures, tmp_
         assert path.stat().st_size > 10_000
 
 
-def test_bccd_picture_dropped_on_the_page(site, browser, model_file, shared_dir, tmp_path):
-    picture = shared_dir / "data/bccd/JPEGImages/BloodImage_00007.jpg"
+def test_bccd_picture_dropped_on_the_page(site, browser, model_file, bccd, tmp_path):
+    picture = bccd / "JPEGImages/BloodImage_00007.jpg"
     shutil.copy(model_file, site / "dist" / "model.tflite")
     threshold = threshold_for(model_file, picture)
     screenshot = tmp_path / "bccd.png"

@@ -17,10 +17,9 @@ def command(*words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", WRITERS)
-def test_each_written_form_trains(form, shared_dir, tmp_path, capsys):
+def test_each_written_form_trains(form, real_coco, tmp_path, capsys):
     folder, out = tmp_path / form, tmp_path / "run"
-    source = shared_dir / "data" / "tiny_coco"
-    assert command("dataset", "convert", source, folder, "--to", form) == 0
+    assert command("dataset", "convert", real_coco, folder, "--to", form) == 0
     changes = [word for change in TOY for word in ("--set", change)]
     # Two steps of 8 pictures are one of 16.
     trained = command(

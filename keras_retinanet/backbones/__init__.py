@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_retinanet.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
 from keras_retinanet.backbones.imagenet import load_weights as _load_weights
-from keras_retinanet.backbones.imagenet import required_options, weights_licence
+from keras_retinanet.backbones.imagenet import required_options, weights_license
 from keras_retinanet.backbones.resnet import ResNetSpec, resnet
 from keras_retinanet.errors import UserError
 
@@ -138,4 +138,4 @@ def _freeze(trunk: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
             layer.trainable = False
 
 
-__all__ = ["BACKBONES", "backbone_preprocessing", "build_backbone", "weights_licence"]
+__all__ = ["BACKBONES", "backbone_preprocessing", "build_backbone", "weights_license"]

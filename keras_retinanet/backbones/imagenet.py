@@ -63,16 +63,16 @@ LITE_COLORS = {
 }
 LITE_GRAPH = {"padding": "same", "bn_epsilon": 1e-3}
 
-LICENCES = {
+LICENSES = {
     "resnet": "MIT (the trunk's ImageNet weights: Kaiming He, through keras.applications)",
     "efficientnet_lite": "Apache-2.0 (the trunk's ImageNet weights: efficientnet-lite, Google)",
 }
 
 
-def weights_licence(name: str, weights: str | None) -> str | None:
-    """Return the licence of the public weights "imagenet" of trunk `name`; None for others."""
-    families = [family for family in LICENCES if name.startswith(family)]
-    return LICENCES[families[0]] if weights == "imagenet" and families else None
+def weights_license(name: str, weights: str | None) -> str | None:
+    """Return the license of the public weights "imagenet" of trunk `name`; None for others."""
+    families = [family for family in LICENSES if name.startswith(family)]
+    return LICENSES[families[0]] if weights == "imagenet" and families else None
 
 
 def required_options(name: str, weights: str | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Which public weight files there are: name -> family, figures, licence, address, hash."""
+"""Which public weight files there are: name -> family, figures, license, address, hash."""
 
 import difflib
 import functools
@@ -22,7 +22,7 @@ class Entry:
         family: key of `checkpoints.FAMILIES`.
         backbone: key of `backbones.BACKBONES`.
         address: https; a page if `by_hand`.
-        licence: what the maker's repository says.
+        license: what the maker's repository says.
         source: where the address was read.
         file: name in the cache.
         ap: box AP on COCO val2017 as published, in percent.
@@ -36,7 +36,7 @@ class Entry:
     family: str
     backbone: str
     address: str
-    licence: str
+    license: str
     source: str
     file: str
     ap: float | None = None
@@ -98,6 +98,6 @@ def provenance(entry: Entry) -> dict[str, str]:
     figure = f"AP {entry.ap:.1f} on COCO val2017" if entry.ap is not None else entry.figure
     return {
         "origin": f"{entry.name}, {entry.address}",
-        "licence": entry.licence,
+        "license": entry.license,
         "published": figure,
     }

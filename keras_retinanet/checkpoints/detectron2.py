@@ -79,7 +79,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "detectron2",
         "origin": "detectron2 (github.com/facebookresearch/detectron2)",
-        "licence": "CC BY-SA 3.0",
+        "license": "CC BY-SA 3.0",
         "assumptions": "the model zoo's anchors, input size and thresholds",
     }
     return Preset(config, names, ids, metadata)

@@ -63,7 +63,7 @@ LAYOUTS: dict[str, tuple[Layout, Layout]] = {
 class Preset:
     """The graph of a checkpoint and what surrounds it.
 
-    `metadata` holds plain strings for `info`: family, origin, licence, assumptions.
+    `metadata` holds plain strings for `info`: family, origin, license, assumptions.
     """
 
     config: ModelConfig

@@ -129,7 +129,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "keras_retinanet",
         "origin": "keras-retinanet (github.com/fizyr/keras-retinanet)",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "assumptions": f"{CLASSES}; {STEM}",
     }
     return Preset(_config(TRUNKS[blocks], shapes), names, ids, metadata)

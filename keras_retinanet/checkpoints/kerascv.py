@@ -160,7 +160,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "kerascv",
         "origin": ORIGIN,
-        "licence": "not stated in the file",
+        "license": "not stated in the file",
         "assumptions": f"pictures are resized to {USUAL_SIDE} px and padded, as KerasCV's guides "
         "do, for the model does not say",
     }

@@ -97,11 +97,11 @@ def _preset(shapes: Shapes) -> Preset:
         ),
     )
     class_names, ids = coco_classes(outputs[-1] // per_cell)
-    metadata = {"family": "kerashub", "origin": ORIGIN, "licence": _licence(len(ids))}
+    metadata = {"family": "kerashub", "origin": ORIGIN, "license": _license(len(ids))}
     return Preset(config, class_names, ids, metadata)
 
 
-def _licence(outputs: int) -> str:
+def _license(outputs: int) -> str:
     if outputs == 91:
         return "Apache-2.0 (KerasHub; torchvision's weights, BSD-3-Clause, converted)"
     return "not stated in the file"

@@ -78,7 +78,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "mmdet",
         "origin": "MMDetection (github.com/open-mmlab/mmdetection)",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "assumptions": NO_RELU,
     }
     return Preset(config, names, ids, metadata)

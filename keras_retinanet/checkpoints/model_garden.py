@@ -93,7 +93,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "model_garden",
         "origin": "TensorFlow Model Garden (github.com/tensorflow/models)",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "assumptions": ASSUMPTIONS,
     }
     names, ids = _classes(shapes["head/_classifier/kernel"][-1] // anchors)

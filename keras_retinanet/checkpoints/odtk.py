@@ -80,7 +80,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "odtk",
         "origin": "NVIDIA ODTK (github.com/NVIDIA/retinanet-examples)",
-        "licence": "BSD-3-Clause",
+        "license": "BSD-3-Clause",
         "assumptions": f"anchors of release 19.04, for the file names none; {EDGES}",
     }
     return Preset(config, names, ids, metadata)

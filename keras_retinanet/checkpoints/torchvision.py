@@ -99,7 +99,7 @@ def _preset(shapes: Shapes, *, v2: bool) -> Preset:
     metadata = {
         "family": "torchvision_v2" if v2 else "torchvision_v1",
         "origin": "torchvision (github.com/pytorch/vision)",
-        "licence": "BSD-3-Clause",
+        "license": "BSD-3-Clause",
         "assumptions": _assumptions(count, exact_zero=exact_zero),
     }
     return Preset(config, names, ids, metadata)

@@ -44,7 +44,7 @@ def _preset(shapes: Shapes) -> Preset:
     metadata = {
         "family": "yhenon",
         "origin": "yhenon/pytorch-retinanet (github.com/yhenon/pytorch-retinanet)",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "assumptions": ASSUMPTIONS,
     }
     return Preset(config, names, ids, metadata)

@@ -161,7 +161,7 @@ def _score_file(args: Namespace) -> int:
     from keras_retinanet.evaluation.report import analyse
     from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 
-    print(format_metrics(score_files(args.annotations, args.detections)))
+    print(format_metrics(score_files(args.annotations, args.detections, engine=args.engine)))
     if args.json or args.csv:
         contents = [read_json(file) for file in (args.annotations, args.detections)]
         pictures = set_from_annotations(contents[0])

@@ -1,4 +1,4 @@
-"""Say what a model file holds: classes, input, thresholds, origin, licence, versions.
+"""Say what a model file holds: classes, input, thresholds, origin, license, versions.
 
 Examples:
     keras_retinanet info runs/20260101-120000-bccd

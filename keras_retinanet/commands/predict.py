@@ -31,13 +31,13 @@ from keras_retinanet.commands.passes import add_pass_arguments, check_passes, wi
 from keras_retinanet.config import Config, PredictConfig
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
     from keras_retinanet.detections import Detections
 
-# What a folder is searched for, beside videos; a file named outright may have any suffix.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"})
+# What a folder is searched for, beside images; a file named outright may have any suffix.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 # The rows of all pictures; no video's take their names.
 ROWS = ("detections.json", "detections.csv")
@@ -183,7 +183,7 @@ def find_pictures(words: Sequence[str]) -> list[Path]:
             files = [path]
         elif path.is_dir():
             files = sorted(
-                p for p in path.iterdir() if p.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
+                p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
             )
         else:
             files = sorted(p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file())

@@ -16,7 +16,6 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import matching
 from keras_retinanet.data.source_files import (
-    PICTURE_SUFFIXES,
     Object,
     Picture,
     csv_rows,
@@ -26,6 +25,7 @@ from keras_retinanet.data.source_files import (
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 DEFAULT_DIR = "data/csv"
 SPLITS = ("train", "val", "valid", "validation", "test")
@@ -151,7 +151,7 @@ def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
         if index == 0 and _is_header(cells):
             columns, width = _header_columns(cells, f"{path}, line {line}"), len(cells)
             continue
-        if len(cells) == 1 and os.path.splitext(cells[0])[1].lower() in PICTURE_SUFFIXES:
+        if len(cells) == 1 and os.path.splitext(cells[0])[1].lower() in IMAGE_SUFFIXES:
             yield _Row(where, cells[0], (), "")
             continue
         row = _row([cells[column] for column in columns], where) if len(cells) == width else None
@@ -182,7 +182,7 @@ def _is_word(cell: str) -> bool:
     try:
         number(cell)
     except ValueError:
-        return bool(cell) and os.path.splitext(cell)[1].lower() not in PICTURE_SUFFIXES
+        return bool(cell) and os.path.splitext(cell)[1].lower() not in IMAGE_SUFFIXES
     return False
 
 

@@ -20,20 +20,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.image_formats import image_format
 
 # Twice Pillow's own limit, at which it refuses too: what promises more is a decompression bomb.
 MAX_PIXELS = 178_956_970
-# First bytes -> format.
-SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"BM": "BMP",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"RIFF": "WEBP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-}
 READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -135,7 +125,7 @@ def _huge(shown: str, why: object) -> PictureError:
 
 def _read(stream: BinaryIO) -> Header:
     start = stream.read(16)
-    kind = next((kind for first, kind in SIGNATURES.items() if start.startswith(first)), None)
+    kind = image_format(start)
     if kind is None:
         raise ValueError("empty" if not start else "its first bytes are of no such format")
     if kind == "JPEG":

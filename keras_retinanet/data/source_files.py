@@ -15,9 +15,8 @@ from keras_retinanet.data.records import ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import is_regular
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
-# What the decoders read; anything else in a picture folder is no picture.
-PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"))
 # More than this is no annotation but a broken file.
 MAX_LINE_BYTES = 1 << 20
 # Of the annotation file of one image: ten thousand outline points take 200 kB.
@@ -134,7 +133,7 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 def is_picture(entry: os.DirEntry[str] | Path) -> bool:
     """Returns whether `entry` is a file named as a picture; a folder so named is none."""
-    return os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES and is_regular(entry)
+    return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and is_regular(entry)
 
 
 def read_records(

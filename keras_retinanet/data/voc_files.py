@@ -6,6 +6,7 @@ beside `<split>/<id>.jpg`, as Roboflow and labelImg write them; or both files in
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +16,10 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import matching, walk
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 DEFAULT_DIR = "data/VOCdevkit"
 LAYOUT = "Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 # What the second word of a line in a list says: whether the list's class is in the picture.
 # A million names have 20 MB.
 MAX_LIST_BYTES = 64 << 20
@@ -110,8 +111,8 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
     Raises:
         UserError: the list of the split is not UTF-8.
     """
-    annotations = _by_id(root.annotations, (".xml",))
-    pictures = _by_id(root.pictures, SUFFIXES)
+    annotations = _by_id(root.annotations, {".xml"})
+    pictures = _by_id(root.pictures, IMAGE_SUFFIXES)
     listed = split is not None and root.lists is not None and bool(split_lists(root))
     if listed:
         known = annotations.keys() | pictures.keys()
@@ -142,7 +143,7 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
     return list(entries.values())
 
 
-def _by_id(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
+def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
     """Returns id -> files: an id is the path below `folder`, without the suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(walk(folder)):

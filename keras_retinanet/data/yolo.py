@@ -15,7 +15,6 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import walk
 from keras_retinanet.data.source_files import (
-    PICTURE_SUFFIXES,
     Object,
     Picture,
     excerpt,
@@ -27,6 +26,7 @@ from keras_retinanet.data.source_files import (
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.data.yolo_layout import CLASS_FILE, Layout, find_layout, is_inside, resolve
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 PICTURES, LABELS = "images", "labels"
 # class cx cy w h, and perhaps a confidence; from three points on it is an outline.
@@ -109,7 +109,7 @@ def _classes(names: dict[int, str]) -> tuple[list[str], list[int], dict[int, int
 def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Picture]:
     """Gives the pictures of a folder and all below it, or those that a txt file lists."""
     if place.is_dir():
-        paths = [path for path in walk(place) if path.suffix.lower() in PICTURE_SUFFIXES]
+        paths = [path for path in walk(place) if path.suffix.lower() in IMAGE_SUFFIXES]
         for path in paths:
             name = os.path.relpath(path, layout.folder)
             yield Picture(name, os.path.normpath(path), name)

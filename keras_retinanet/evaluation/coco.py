@@ -96,7 +96,7 @@ def match(
 
 
 def coco_metrics(
-    annotation_file: dict[str, Any], detections: list[dict[str, Any]]
+    annotation_file: dict[str, Any], detections: list[dict[str, Any]], *, engine: Engine = "auto"
 ) -> dict[str, float]:
     """Scores detections against ground truth with COCO's twelve figures.
 
@@ -105,6 +105,7 @@ def coco_metrics(
             `area` is the box's, a missing `iscrowd` is 0. Not changed.
         detections: content of a COCO results file; may be empty. Not changed. Categories that
             the annotations lack are left out, as by pycocotools.
+        engine: of `coco_evaluation`.
 
     Returns:
         The figures under the names of `FIGURES`, 0..1. Without a box to find a figure is -1;
@@ -112,9 +113,9 @@ def coco_metrics(
 
     Raises:
         UserError: either is malformed, a detection's picture is not among the annotations', or
-            no detection's category is.
+            no detection's category is; the engine is unknown or not installed.
     """
-    return figures(match(annotation_file, detections))
+    return figures(match(annotation_file, detections, engine=engine))
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:
@@ -125,9 +126,12 @@ def format_metrics(metrics: dict[str, Any]) -> str:
     )
 
 
-def score_files(annotations_path: str | Path, detections_path: str | Path) -> dict[str, float]:
+def score_files(
+    annotations_path: str | Path, detections_path: str | Path, *, engine: Engine = "auto"
+) -> dict[str, float]:
     """Scores a COCO results file against an annotation file; needs no model.
 
     Returns and Raises: as `coco_metrics`; UserError too when a file cannot be read as JSON.
     """
-    return coco_metrics(read_json(annotations_path), read_json(detections_path))
+    contents = read_json(annotations_path), read_json(detections_path)
+    return coco_metrics(*contents, engine=engine)

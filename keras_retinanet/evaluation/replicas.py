@@ -26,7 +26,7 @@ def replicated(
     detect_rows = model.detect_batch.python_function
 
     @tf.function(reduce_retracing=True)
-    def run(images, sizes):
+    def run(images: Any, sizes: Any) -> Any:
         return strategy.run(detect_rows, args=(images, sizes))
 
     def spread(rows: np.ndarray) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.config_files import to_plain
+from keras_retinanet.config_files import metadata_from_dict, to_plain
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 
@@ -92,7 +92,7 @@ def model_facts(
         "class_names": list(model.class_names),
         "class_ids": [int(class_id) for class_id in model.class_ids],
         "config": to_plain(model.config),
-        "metadata": dict(model.metadata),
+        "metadata": metadata_from_dict(model.metadata),
         "input": {
             "dtype": dtype,
             "range": [0, 255],
@@ -130,7 +130,7 @@ def read_facts(text: str | bytes, origin: str) -> dict[str, Any]:
         )
     if not _is_ours(facts):
         raise UserError(f"{origin} has no valid {FACTS_FILE} of `keras_retinanet export` inside.")
-    return facts
+    return {**facts, "metadata": metadata_from_dict(facts["metadata"])}
 
 
 def _is_ours(facts: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_retinanet.data.headers import MAX_PIXELS
 from keras_retinanet.data.images import JPEG_DCT
+from keras_retinanet.image_formats import SIGNATURES
 
 # What a picture that cannot be read becomes.
 NO_PICTURE = (1, 1, 3)
@@ -31,18 +32,20 @@ def read_picture(encoded):
     # Zeros behind a short file: its size is then 0, which is refused.
     header = tf.strings.join([tf.strings.substr(encoded, 0, HEADER), b"\0" * HEADER])
     decoders = {
-        b"\xff\xd8\xff": _read_jpeg,
-        b"\x89PNG\r\n\x1a\n": _read_png,
-        b"BM": _read_bmp,
-        b"GIF8": _read_gif,
-        b"RIFF": _read_webp,
+        "JPEG": _read_jpeg,
+        "PNG": _read_png,
+        "BMP": _read_bmp,
+        "GIF": _read_gif,
+        "WEBP": _read_webp,
     }
     branches: list[Any] = [lambda: (tf.zeros(NO_PICTURE, tf.uint8), tf.constant(False))]
     kind = tf.constant(0)
-    for start, decode in decoders.items():
+    for start, name in SIGNATURES.items():
+        if name not in decoders:
+            continue
         has_start = tf.strings.substr(header, 0, len(start)) == start
         kind = tf.where(has_start, len(branches), kind)
-        branches.append(partial(decode, encoded, header))
+        branches.append(partial(decoders[name], encoded, header))
     picture, is_read = tf.switch_case(kind, branches)
     return tf.ensure_shape(picture, [None, None, 3]), is_read
 

@@ -15,7 +15,7 @@ GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 
 
 def golden_picture():
-    """Return BCCD's BloodImage_00007.jpg, (480, 640, 3) uint8 RGB (MIT licence)."""
+    """Return BCCD's BloodImage_00007.jpg, (480, 640, 3) uint8 RGB (MIT license)."""
     with np.load(GOLDENS / "torchvision_v1.npz") as stored:
         return stored["image"]
 

@@ -23,5 +23,5 @@ def run(args: Namespace) -> int:
     entry = find_entry(args.name)
     path = fetch(entry)
     checked = f"{entry.hash.replace(':', ' ')} verified" if entry.hash else "no hash is published"
-    print(f"{path}: {path.stat().st_size:,} bytes, {checked}\nlicence: {entry.licence}")
+    print(f"{path}: {path.stat().st_size:,} bytes, {checked}\nlicense: {entry.license}")
     return 0

@@ -1,4 +1,4 @@
-"""List the public weight files that can be loaded, with figures, licence and address.
+"""List the public weight files that can be loaded, with figures, license and address.
 
 Examples:
     keras_retinanet weights list
@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 
 from keras_retinanet.errors import UserError
 
-COLUMNS = ("name", "family", "backbone", "AP", "size", "hash", "here", "licence")
+COLUMNS = ("name", "family", "backbone", "AP", "size", "hash", "here", "license")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
             f"{entry.bytes / 1e6:.0f} MB" if entry.bytes else "-",
             entry.hash[:15] or "-",
             "yes" if cached_path(entry).is_file() else "-",
-            entry.licence.partition(" (")[0],
+            entry.license.partition(" (")[0],
         )
         for entry in entries
     ]
@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
     print(
-        "\nAP as published, on COCO val2017; -: not published. Licences as the makers' "
+        "\nAP as published, on COCO val2017; -: not published. Licenses as the makers' "
         "repositories have them. Addresses:"
     )
     for entry in entries:

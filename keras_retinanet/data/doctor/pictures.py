@@ -18,13 +18,13 @@ from keras_retinanet.data.exif import orientation
 from keras_retinanet.data.headers import PictureError
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 # Side of the reduced grey picture that near duplicates are compared by: 256 bytes a picture.
 GREY_SIDE = 16
 # EXIF orientations from here on swap height and width.
 SIDEWAYS = 5
 SHOWN_EXAMPLES = 6
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +174,9 @@ def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
             continue
         paths = [os.path.join(folder, name) for name in names]
         unlisted += [
-            path for path in paths if path.lower().endswith(PICTURE_SUFFIXES) and path not in listed
+            path
+            for path in paths
+            if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES and path not in listed
         ]
     if not unlisted:
         return []

@@ -12,24 +12,8 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.splits import find_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import IMAGE_SUFFIXES, SUFFIXES, image_format
 
-# First bytes -> format -> the suffixes that say so, the usual one first.
-_MAGIC = {
-    b"\xff\xd8\xff": "jpeg",
-    b"\x89PNG": "png",
-    b"BM": "bmp",
-    b"GIF8": "gif",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
-}
-SUFFIXES = {
-    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "png": (".png",),
-    "bmp": (".bmp", ".dib"),
-    "gif": (".gif",),
-    "tiff": (".tif", ".tiff"),
-    "webp": (".webp",),
-}
 # What Windows refuses in names, beside control characters; a set travels between systems.
 _RESERVED = set('<>:"|?*')
 USUAL_SPLITS = ("train", "val", "test")
@@ -50,13 +34,6 @@ class WriteOptions:
     shards: int | None = None
     workers: int | None = None
     tick: Callable[[int], object] = lambda count: None
-
-
-def picture_format(encoded: bytes) -> str | None:
-    """Returns what `SUFFIXES` calls the format of an encoded picture; None: another one."""
-    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
-        return "webp"
-    return next((kind for magic, kind in _MAGIC.items() if encoded.startswith(magic)), None)
 
 
 class PictureNames:
@@ -91,9 +68,9 @@ class PictureNames:
 
     def _free(self, name: str, encoded: bytes) -> str:
         path = PurePosixPath(name)
-        suffixes = SUFFIXES.get(picture_format(encoded) or "", (path.suffix,))
-        known = {suffix for some in SUFFIXES.values() for suffix in some}
-        stem = name.removesuffix(path.suffix) if path.suffix.lower() in known else name
+        suffixes = SUFFIXES.get(image_format(encoded) or "", (path.suffix,))
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        stem = name.removesuffix(path.suffix) if is_image else name
         suffix = path.suffix if path.suffix.lower() in suffixes else suffixes[0]
         for number in range(1, len(self._taken) + 2):
             free = stem if number == 1 else f"{stem}_{number}"

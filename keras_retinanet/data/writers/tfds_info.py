@@ -14,7 +14,7 @@ from keras_retinanet.data.tfrecord import SIDES
 
 VERSION = "1.0.0"
 # TFDS decodes these; of other formats, such as WebP and moving GIFs, it gives the bytes.
-DECODED = {"jpeg", "png", "bmp"}
+DECODED = {"JPEG", "PNG", "BMP"}
 DESCRIPTION = "Written by keras_retinanet with the TF Object Detection API's keys."
 
 

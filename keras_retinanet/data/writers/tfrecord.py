@@ -29,12 +29,12 @@ from keras_retinanet.data.shards import write_shard
 from keras_retinanet.data.tfrecord import SIDES
 from keras_retinanet.data.writers.pictures import (
     WriteOptions,
-    picture_format,
     readable_picture,
     split_words,
 )
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 from keras_retinanet.errors import UserError
+from keras_retinanet.image_formats import image_format
 
 LABEL_MAP = "label_map.pbtxt"
 # Of the label map: int32.
@@ -169,7 +169,7 @@ def write_one(shard: Shard) -> Written:
                     *read, class_names=shard.class_names, class_ids=shard.class_ids
                 )
                 sizes.append(len(example))
-                formats.add(picture_format(read[1]))
+                formats.add(image_format(read[1]))
                 yield example
 
     count = write_shard(shard.path, examples())
@@ -192,7 +192,7 @@ def encode_example(
     # Lists of no boxes are there too, each of its type: strict readers ask for every key.
     features = {
         "encoded": _bytes([encoded]),
-        "format": _bytes([(picture_format(encoded) or "").encode()]),
+        "format": _bytes([(image_format(encoded) or "").lower().encode()]),
         "filename": _bytes([record.file_name.encode("utf-8", "replace")]),
         "source_id": _bytes([str(record.image_id).encode("utf-8", "replace")]),
         "key/sha256": _bytes([hashlib.sha256(encoded).hexdigest().encode()]),
