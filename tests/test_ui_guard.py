@@ -239,6 +239,7 @@ FOREIGN = [
     {"Origin": "https://127.0.0.1"},
     {"Referer": "http://elsewhere.example/x"},
     {"Referer": "http://127.0.0.1:1/x"},
+    {"Referer": "http://[x"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
 ]
@@ -274,7 +275,11 @@ def test_what_the_page_does_not_use_is_not_there(method, path, page):
 def test_uploads_have_limits(page, folder):
     files = sorted(folder.rglob("*"))
     assert upload(page, bytes(MEGABYTE + 1)).status_code == 413
-    assert page.post(f"{API}/upload", content=iter([b"x"])).status_code == 411
+    for headers in ({}, {"Content-Length": "1"}):
+        chunks = iter([bytes(MEGABYTE)] * 2)
+        answer = page.post(f"{API}/queue/join", content=chunks, headers=headers)
+        assert answer.status_code in (400, 411)
+        assert page.post(f"{API}/upload", content=iter([b"x"]), headers=headers).status_code == 411
     # Refused before the body is read: it is never sent.
     connection = http.client.HTTPConnection(page.base_url.host, page.base_url.port)
     connection.putrequest("POST", f"{API}/upload")
@@ -284,9 +289,9 @@ def test_uploads_have_limits(page, folder):
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
-    # What lies there counts: an entry of the folder is a block at least.
+    # What lies there counts, but for a gigabyte of drawn images.
     with open(folder / "large", "wb") as large:
-        large.truncate(100 * MEGABYTE)
+        large.truncate((1024 + 100) * MEGABYTE)
     assert upload(page, b"x").status_code == 413
     (folder / "large").unlink()
     assert upload(page, *[b"x"] * 1001).status_code == 400

@@ -12,7 +12,6 @@ from http import HTTPStatus
 from pathlib import Path
 from secrets import compare_digest
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -34,6 +33,8 @@ READ_BELOW = ("/assets/", "/static/", f"{API}/heartbeat/", FILE)
 WRITE = {JOIN, UPLOAD, f"{API}/cancel"}
 # Bytes of a request that is no upload: the names of 1000 files, at most.
 MAX_JSON = 1 << 20
+# Bytes of drawn images that are no reason to refuse an upload: those of an hour lie beside it.
+DRAWN = 1 << 30
 # Nothing from elsewhere is loaded, shown, or told anything, whatever a page may come to hold.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
@@ -57,23 +58,13 @@ class Guard:
         port: of the server, in the cookie's name: browsers do not tell the ports of a machine
             apart.
         folder: of uploads and drawn images, without links in its path.
-        max_file: bytes of an uploaded file, at most.
-        max_files: how many files of that size the folder may hold.
+        max_uploads: bytes of uploads that may lie in it at a time.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        token: str,
-        port: int,
-        folder: Path,
-        max_file: int,
-        max_files: int,
-    ):
+    def __init__(self, app: ASGIApp, *, token: str, port: int, folder: Path, max_uploads: int):
         self._app, self._token, self._folder = app, token, folder
         self._cookie = f"keras_retinanet_{port}"
-        self._max_file, self._max_folder = max_file, max_file * max_files
+        self._max_uploads = max_uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: by the application, or by a line on why not."""
@@ -138,13 +129,15 @@ class Guard:
 
     def _refusal_of_size(self, request: Request) -> tuple[int, str] | None:
         length = request.headers.get("content-length", "")
-        if not length.isdecimal():
+        # Chunks have none, whatever the header says that stands beside theirs.
+        if "transfer-encoding" in request.headers or not length.isdecimal():
             return HTTPStatus.LENGTH_REQUIRED, "Expected a length."
         limit = MAX_JSON
         if request.scope["path"] == UPLOAD:
-            limit = self._max_folder - size_on_disk(self._folder)
+            taken = max(size_on_disk(self._folder) - DRAWN, 0)
+            limit = self._max_uploads - taken
         if int(length) > limit:
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Expected less at a time."
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Expected fewer or smaller files."
         return None
 
     def _refusal_of_body(self, body: bytes) -> tuple[int, str] | None:
@@ -172,13 +165,12 @@ def _is_used(request: Request) -> bool:
 
 def _is_own(request: Request) -> bool:
     """Return whether no header of the browser says that another page made it ask."""
-    own = f"http://{request.headers['host']}".lower()
-    origins = [origin.lower() for origin in request.headers.getlist("origin")]
-    for referer in request.headers.getlist("referer"):
-        parts = urlsplit(referer)
-        origins.append(f"{parts.scheme}://{parts.netloc}".lower())
-    sites = request.headers.getlist("sec-fetch-site")
-    return set(origins) <= {own} and set(sites) <= {"same-origin", "none"}
+    headers, own = request.headers, f"http://{request.headers['host']}".lower()
+    return (
+        all(origin.lower() == own for origin in headers.getlist("origin"))
+        and all(page.lower().startswith(f"{own}/") for page in headers.getlist("referer"))
+        and set(headers.getlist("sec-fetch-site")) <= {"same-origin", "none"}
+    )
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -7,16 +7,19 @@ share link from environment variables; mounted in a server of ours it does neith
 import errno
 import os
 import secrets
+import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from keras_retinanet.errors import UserError
 
 if TYPE_CHECKING:  # they bring gradio and TensorFlow along
+    import uvicorn
     from fastapi import FastAPI
     from gradio import Blocks
 
@@ -83,9 +86,8 @@ def serve(
     max_upload_mb: int,
     threshold: float,
     exif: str,
-    say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page until Ctrl-C, to whoever knows the address that `say` is given.
+    """Serve the page until Ctrl-C, to whoever knows the address that is printed.
 
     Args:
         sides: one model, or two to compare.
@@ -94,7 +96,6 @@ def serve(
         max_upload_mb: megabytes of a file, at most.
         threshold: where the slider starts, 0..1.
         exif: as `pictures.add_pictures` takes it.
-        say: is told the page's address.
     """
     import uvicorn
 
@@ -110,12 +111,31 @@ def serve(
         token=token,
         port=port,
         folder=folder,
-        max_file=max_file,
-        max_files=MAX_PICTURES,
+        max_uploads=max_file * MAX_PICTURES,
     )
-    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=PATIENCE)
-    say(f"Open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)")
-    uvicorn.Server(config).run(sockets=[bound])
+    config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=PATIENCE)
+    # At once, in a log as well: no one gets in without it.
+    print(f"Open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)", flush=True)
+    _run(uvicorn.Server(config), bound)
+
+
+def _run(server: "uvicorn.Server", bound: socket.socket) -> None:
+    """Serve until a signal ends it: SIGHUP as well, which uvicorn would not wait up for."""
+    before, received = signal.getsignal(signal.SIGHUP), []
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    if before is signal.SIG_IGN:  # nohup
+        return server.run(sockets=[bound])
+    signal.signal(signal.SIGHUP, hang_up)
+    try:
+        server.run(sockets=[bound])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    if received:
+        signal.raise_signal(signal.SIGHUP)  # to whom it was for, as uvicorn does with others
 
 
 def application(blocks: "Blocks", *, max_file: int) -> "FastAPI":
