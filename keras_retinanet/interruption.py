@@ -9,7 +9,7 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-from keras_retinanet.signals import NAMES, Terminated, leave_terminal
+from keras_retinanet.signals import ENDING, Terminated, leave_terminal
 
 
 class Mode(Enum):
@@ -35,9 +35,8 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", *NAMES):
-                number = getattr(signal, name, None)  # Windows has no SIGHUP
-                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            for number in (signal.SIGINT, *ENDING):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._receive)
         return self
 
