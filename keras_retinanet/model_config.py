@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 # What 32 bits hold, and floats that stay so when they multiply: no real choice is near these.
-MAX_INT, MAX_FLOAT = 2**31 - 1, 1e6
+MAX_INT, MAX_FLOAT = 2**31 - 1, 10**6
 PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT)]
 NaturalInt = Annotated[int, Field(ge=0, le=MAX_INT)]
 # In pixels, and in pictures or boxes: what is reserved at once grows with them.

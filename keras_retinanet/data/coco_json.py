@@ -87,7 +87,8 @@ def _text(path: str | os.PathLike[str]) -> str:
     with open_regular(path, max_bytes=MAX_JSON_BYTES) as stream:
         encoding = json.detect_encoding(stream.read(4))
         stream.seek(0)
-        return io.TextIOWrapper(stream, encoding=encoding).read()
+        with io.TextIOWrapper(stream, encoding=encoding) as text:
+            return text.read()
 
 
 def _parse(text: str, path: str | os.PathLike[str], **options: Any) -> Any:
