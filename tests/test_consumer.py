@@ -24,6 +24,8 @@ from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.tflite import export_tflite
 from keras_retinanet.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.conversion
+
 APPS = Path(__file__).parents[1] / "export"
 FORMS = ("nms", "mediapipe", "raw")
 

@@ -52,7 +52,9 @@ def test_every_option_has_an_entry_with_a_text_and_its_default(generate):
     assert kinds["model.fpn.p6_from"] == "`c5` or `p5`"
     assert kinds["model.head.prior"] == "number, over 0, below 1"
     assert kinds["model.anchors.sizes"] == "5 numbers, over 0, up to 1000000"
-    assert kinds["model.detections.pre_nms_top_k"] == "whole number, over 0, up to 2147483647; or none"
+    assert (
+        kinds["model.detections.pre_nms_top_k"] == "whole number, over 0, up to 2147483647; or none"
+    )
 
 
 def test_a_comment_belongs_to_the_field_right_below_it(generate):

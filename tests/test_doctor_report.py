@@ -54,6 +54,7 @@ def totals(page) -> dict[str, int]:
     return {e["data-total"]: int(e["data-value"]) for e in page.elements("data-total")}
 
 
+@pytest.mark.browser
 def test_figures_of_bccd_read_from_a_browser(bccd, tmp_path, capsys):
     path = tmp_path / "report.html"
     assert run("--data_dir", bccd, "--out", path) == 0

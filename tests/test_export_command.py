@@ -20,6 +20,8 @@ from keras_retinanet.exporting import checks
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.saving import load, save_model
 
+pytestmark = pytest.mark.conversion
+
 OVERRIDES = {
     "data.shapes_train": 4,
     "data.shapes_val": 3,

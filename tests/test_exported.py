@@ -16,6 +16,8 @@ from keras_retinanet.exporting.exported import load_detector, load_exported
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.model import RetinaNet
 
+pytestmark = pytest.mark.conversion
+
 SIDE = 96
 # What untrained heads give is spread over the scores by these.
 OVERRIDES = {

@@ -10,8 +10,7 @@ nbformat = pytest.importorskip("nbformat", reason=REASON)
 nbclient = pytest.importorskip("nbclient", reason=REASON)
 pytest.importorskip("ipykernel", reason=REASON)
 
-# Four kernels that import TensorFlow take more than a minute; .ci/run runs them.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.notebook
 ROOT = Path(__file__).parents[1]
 # Seconds for a cell; no test waits for it.
 TIMEOUT = 300

@@ -28,6 +28,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
 pytest.importorskip("tf2onnx", reason="needs the extra `onnx`")
 
+pytestmark = pytest.mark.conversion
 SMALL_FPN = FPNConfig(channels=16)
 SMALL_HEAD = HeadConfig(channels=16, depth=1, prior=0.2)
 # All kinds of layers that a model may have, in few models.

@@ -10,7 +10,10 @@ from keras_retinanet.exporting import tflite_file
 from keras_retinanet.exporting.quantization import float_operators, int8_flatbuffer
 
 # It advises to install ai-edge-litert.
-pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter:UserWarning")
+pytestmark = [
+    pytest.mark.conversion,
+    pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter:UserWarning"),
+]
 SIDE = 16
 PICTURES = 8
 

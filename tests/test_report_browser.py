@@ -18,6 +18,8 @@ from keras_retinanet.evaluation.report import analyse, write_report
 from keras_retinanet.evaluation.saved import read_runs
 from keras_retinanet.evaluation.tables import evaluation_set
 
+pytestmark = pytest.mark.browser
+
 # What the page tells a person.
 SHOWN = "[...document.querySelectorAll('.shot:not([hidden]) figcaption b')].map(b => b.textContent)"
 CHIPS = """Object.fromEntries([...document.querySelectorAll('#kinds button')].map(

@@ -27,6 +27,8 @@ from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.serving import OUTPUTS
 from keras_retinanet.exporting.thresholds import with_detections
 
+pytestmark = pytest.mark.conversion
+
 SIZES = [(60, 90), (90, 60), (7, 500), (1, 1), (64, 64)]
 THRESHOLDS = {"score_threshold": 0.3, "nms_iou": 0.2, "max_detections": 7}
 

@@ -18,6 +18,8 @@ from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.serving import Serving
 from keras_retinanet.exporting.thresholds import with_detections
 
+pytestmark = pytest.mark.conversion
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -20,6 +20,8 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from warmup_records import read_warmup
 
+pytestmark = pytest.mark.conversion
+
 README = Path(__file__).parents[1] / "export" / "README.md"
 IMAGES = {"images": ("DT_UINT8", [-1, -1, -1, 3])}
 INPUTS = {

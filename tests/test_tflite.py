@@ -26,6 +26,8 @@ from keras_retinanet.model_config import (
     PreprocessingConfig,
 )
 
+pytestmark = pytest.mark.conversion
+
 SIZE = (64, 96)
 NAMES = ["cell", "plate", "cup", "dog"]
 CUSTOM = "CUSTOM TFLite_Detection_PostProcess"

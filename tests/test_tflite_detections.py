@@ -15,6 +15,8 @@ from keras_retinanet.exporting.tflite_file import operators
 from keras_retinanet.exporting.tflite_graph import detection_function
 from keras_retinanet.model_config import DetectionConfig
 
+pytestmark = pytest.mark.conversion
+
 SIZE = (96, 128)
 CLASSES = 5
 ANCHORS = Anchors(sizes=(16.0, 32.0, 64.0, 96.0, 128.0))

@@ -13,6 +13,8 @@ from keras_retinanet.saving import load, save_model
 from keras_retinanet.ui.pictures import Side, add_pictures, detections_json
 from keras_retinanet.ui.views import view_picture
 
+pytestmark = pytest.mark.browser
+
 TITLES = ["left.keras", "right.keras"]
 COUNTS = "[...document.querySelectorAll('.counts')].map(e => e.textContent).join('|')"
 # The page hands a file to the browser as a blob: the test reads it instead.

@@ -126,6 +126,7 @@ def assert_same_boxes(shown: dict, rows: list[dict], size: tuple[int, int]) -> N
     assert distances.min(axis=1).max() < 0.5 and distances.min(axis=0).max() < 0.5
 
 
+@pytest.mark.browser
 def test_page_shows_what_predict_finds(site, browser, model_file, pictures, tmp_path):
     shutil.copy(model_file, site / "dist" / "model.tflite")
     thresholds = [threshold_for(model_file, picture) for picture in pictures]
@@ -149,6 +150,7 @@ def test_page_shows_what_predict_finds(site, browser, model_file, pictures, tmp_
         assert path.stat().st_size > 10_000
 
 
+@pytest.mark.browser
 def test_bccd_picture_dropped_on_the_page(site, browser, model_file, bccd, tmp_path):
     picture = bccd / "JPEGImages/BloodImage_00007.jpg"
     shutil.copy(model_file, site / "dist" / "model.tflite")
@@ -162,6 +164,7 @@ def test_bccd_picture_dropped_on_the_page(site, browser, model_file, bccd, tmp_p
     assert screenshot.stat().st_size > 10_000
 
 
+@pytest.mark.browser
 def test_files_that_do_not_fit_and_use_without_a_network(
     site, browser, model_file, pictures, tmp_path
 ):
