@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from keras_retinanet.config_files import load_config, with_overrides
-from keras_retinanet.evaluation import format_metrics
+from keras_retinanet.evaluation.coco import format_metrics
 from keras_retinanet.files import atomic_write
 
 PICTURES = 20

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from keras_retinanet.version import __version__
 
 if TYPE_CHECKING:
-    from keras_retinanet.checkpoints import import_checkpoint, import_model
+    from keras_retinanet.checkpoints.importing import import_checkpoint
+    from keras_retinanet.checkpoints.peer_model import import_model
     from keras_retinanet.config import Config
     from keras_retinanet.config_files import load_config
     from keras_retinanet.detections import Detections

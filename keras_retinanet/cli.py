@@ -12,10 +12,10 @@ from types import ModuleType
 from absl import app, logging
 from absl.flags import argparse_flags
 
-from keras_retinanet import signals
 from keras_retinanet.commands import COMMANDS
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
+from keras_retinanet.processes import signals
 from keras_retinanet.terminal import printable, safe_output
 from keras_retinanet.version import __version__
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from keras_retinanet.config import Config, ModelConfig
 from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
-from keras_retinanet.text_files import parse_yaml, read_yaml_text
+from keras_retinanet.files.text_files import parse_yaml, read_yaml_text
 
 # Model files written before version 0.1.0 have the key in British spelling.
 OLD_METADATA_KEYS = {"licence": "license"}

@@ -9,7 +9,7 @@ from enum import Enum
 from types import FrameType
 from typing import Any
 
-from keras_retinanet.signals import ENDING, Terminated, leave_terminal
+from keras_retinanet.processes.signals import ENDING, Terminated, leave_terminal
 
 
 class Mode(Enum):

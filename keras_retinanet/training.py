@@ -22,8 +22,8 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.distribution import require_one_machine, strategy
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
+from keras_retinanet.files.owners import folder_lock
 from keras_retinanet.interruption import Interruption, Mode
-from keras_retinanet.owners import folder_lock
 from keras_retinanet.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,

@@ -8,12 +8,12 @@ from faults.small_sets import SETS, config_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_retinanet.csv_cells import quoted, unquoted
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.writers import write_dataset
 from keras_retinanet.detections import Detections
 from keras_retinanet.evaluation.results import write_csv
 from keras_retinanet.evaluation.summary import write_summary_csv
+from keras_retinanet.files.csv_cells import quoted, unquoted
 
 FORMULAS = ["=1+1", "+1", "-ve", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"]
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from test_family import small_model
 
-from keras_retinanet.checkpoints import FAMILIES, import_checkpoint, recognise
 from keras_retinanet.checkpoints.coco_names import (
     COCO80_IDS,
     COCO80_NAMES,
@@ -12,6 +11,7 @@ from keras_retinanet.checkpoints.coco_names import (
     coco_classes,
 )
 from keras_retinanet.checkpoints.family import foreign_tensors
+from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, recognise
 from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.checkpoints.torchvision import V1
 from keras_retinanet.commands import import_checkpoint as command

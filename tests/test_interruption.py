@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from keras_retinanet.interruption import Interruption, Mode
-from keras_retinanet.signals import Terminated
+from keras_retinanet.processes.signals import Terminated
 
 
 def test_the_first_signal_waits_for_the_end_of_the_step():

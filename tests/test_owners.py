@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from keras_retinanet import owners
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import atomic_write, temporary_path
-from keras_retinanet.owners import folder_lock, remove_leftovers, temporary_name
+from keras_retinanet.files import atomic_write, owners, temporary_path
+from keras_retinanet.files.owners import folder_lock, remove_leftovers, temporary_name
 
 PACKAGE = Path(owners.__file__).parents[1]
 HOLD = """
 import sys
-from keras_retinanet.owners import folder_lock
+from keras_retinanet.files.owners import folder_lock
 with folder_lock(sys.argv[1], purpose="train"):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_retinanet import cli, signals
+from keras_retinanet import cli
+from keras_retinanet.processes import signals
 
 # A command that waits for a signal. Cleaning up, it waits for a line, so that a second signal can
 # come meanwhile, and then tells by a file that it got to its end.

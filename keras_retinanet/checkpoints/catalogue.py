@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.text_files import parse_yaml
+from keras_retinanet.files.text_files import parse_yaml
 
 FILE = "catalogue.yaml"
 NEAR_NAMES = 3

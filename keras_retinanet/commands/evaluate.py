@@ -30,8 +30,8 @@ from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, chec
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import with_overrides
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.text_files import read_json
 from keras_retinanet.terminal import printable
-from keras_retinanet.text_files import read_json
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
@@ -139,7 +139,7 @@ def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path
 
 
 def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun") -> None:
-    from keras_retinanet.evaluation import write_coco_json
+    from keras_retinanet.evaluation.results import write_coco_json
 
     if not dataset.has_annotations:
         out = out or f"detections_{dataset.split}_results.json"
@@ -157,7 +157,7 @@ def _score_file(args: Namespace) -> int:
             f"Received: {'also ' + ', '.join(given) if given else 'no --annotations'}."
         )
     import_tensorflow()
-    from keras_retinanet.evaluation import format_metrics, score_files
+    from keras_retinanet.evaluation.coco import format_metrics, score_files
     from keras_retinanet.evaluation.report import analyse
     from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 

@@ -48,7 +48,7 @@ def scored_split(
     """Return the data set of --verify, refused early where it cannot be scored on."""
     if args.verify is None or config is None:
         return None
-    from keras_retinanet.evaluation import map_classes
+    from keras_retinanet.evaluation.runner import map_classes
 
     dataset = load_split(config, trained)
     map_classes(model.class_names, dataset.class_names)

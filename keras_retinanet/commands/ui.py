@@ -20,7 +20,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config import Config
 from keras_retinanet.config_files import with_overrides
-from keras_retinanet.signals import Terminated
+from keras_retinanet.processes.signals import Terminated
 
 DEFAULT_PORT = 7860
 DEFAULT_UPLOAD_MB = 20

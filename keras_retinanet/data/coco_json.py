@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import open_regular
-from keras_retinanet.text_files import MAX_JSON_BYTES
+from keras_retinanet.files.text_files import MAX_JSON_BYTES
 
 LISTS = ("images", "categories", "annotations")
 # COCO's own files nest 5 deep (segmentations); Python's parser gives up at about a thousand.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_retinanet.config import DataConfig
-from keras_retinanet.csv_cells import unquoted
 from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
@@ -25,6 +24,7 @@ from keras_retinanet.data.source_files import (
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.csv_cells import unquoted
 from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 DEFAULT_DIR = "data/csv"

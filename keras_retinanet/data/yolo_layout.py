@@ -9,7 +9,7 @@ from typing import Any
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.source_files import excerpt, is_picture, numbered_lines
 from keras_retinanet.errors import UserError, shown
-from keras_retinanet.text_files import TextLoader, parse_yaml, read_yaml_text
+from keras_retinanet.files.text_files import TextLoader, parse_yaml, read_yaml_text
 
 DEFAULT_DIR = "data/yolo"
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")

@@ -21,7 +21,7 @@ from keras_retinanet.evaluation.tables import (
     image_ids,
     set_from_annotations,
 )
-from keras_retinanet.text_files import read_json
+from keras_retinanet.files.text_files import read_json
 
 # Whoever scores finds all it needs here.
 __all__ = [

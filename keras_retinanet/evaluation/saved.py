@@ -12,7 +12,7 @@ from keras_retinanet.evaluation.charts import LINE_COLORS
 from keras_retinanet.evaluation.coco_figures import FIGURES, RECALLS
 from keras_retinanet.evaluation.report import analyse
 from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
-from keras_retinanet.text_files import read_json
+from keras_retinanet.files.text_files import read_json
 
 # What a run folder holds for `report`.
 EVALUATION_FILE = "evaluation.json"

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.csv_cells import quoted
 from keras_retinanet.evaluation.calibration import calibration
 from keras_retinanet.evaluation.coco import format_metrics
 from keras_retinanet.evaluation.coco_figures import (
@@ -26,6 +25,7 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 from keras_retinanet.evaluation.thresholds import best_thresholds
 from keras_retinanet.evaluation.voc import voc_evaluation
 from keras_retinanet.files import atomic_write
+from keras_retinanet.files.csv_cells import quoted
 from keras_retinanet.terminal import printable
 
 # What the printed table shows of each class; the files have all.

@@ -13,7 +13,7 @@ from keras_retinanet import boxes as box_ops
 from keras_retinanet.config import DetectionConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.detections import Detections
-from keras_retinanet.evaluation import evaluate
+from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.exporting.detectors import CanvasInput, ExportedDetector
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.model import RetinaNet

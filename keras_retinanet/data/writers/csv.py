@@ -4,7 +4,6 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_retinanet.csv_cells import quoted
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.writers.lost import (
     PictureKey,
@@ -23,6 +22,7 @@ from keras_retinanet.data.writers.pictures import (
     decimal,
     usual_splits,
 )
+from keras_retinanet.files.csv_cells import quoted
 
 PICTURES = "images"
 CLASS_FILE = "classes.csv"

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.child_processes import hold, lifeline
 from keras_retinanet.data.label_map import label_map_text
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record
@@ -35,6 +34,7 @@ from keras_retinanet.data.writers.pictures import (
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 from keras_retinanet.errors import UserError
 from keras_retinanet.image_formats import image_format
+from keras_retinanet.processes.child_processes import hold, lifeline
 
 LABEL_MAP = "label_map.pbtxt"
 # Of the label map: int32.

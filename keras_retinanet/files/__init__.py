@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from keras_retinanet.owners import remove, remove_leftovers, temporary_name
+from keras_retinanet.files.owners import remove, remove_leftovers, temporary_name
 
 KIND_NAMES = {
     stat.S_IFDIR: "a folder",
