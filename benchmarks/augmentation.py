@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config import AugmentConfig
+from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.mixing import mix
 from keras_retinanet.data.transforms import augment
 from keras_retinanet.preprocessing import Preprocessing

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.config import AugmentConfig, DataConfig
+from keras_retinanet.config.schema import AugmentConfig, DataConfig
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.cache import cached
 from keras_retinanet.data.pipeline import training_batches

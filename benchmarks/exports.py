@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import load_dataset, load_train_val
 from keras_retinanet.data.recognition import recognise
 from keras_retinanet.evaluation.runner import evaluate

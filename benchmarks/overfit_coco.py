@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from keras_retinanet.config_files import load_config, with_overrides
+from keras_retinanet.config.files import load_config, with_overrides
 from keras_retinanet.evaluation.coco import format_metrics
 from keras_retinanet.files import atomic_write
 

@@ -16,8 +16,8 @@ from keras_retinanet.commands.common import (
     flag_overrides,
     with_source,
 )
-from keras_retinanet.config import Config
-from keras_retinanet.config_files import with_overrides
+from keras_retinanet.config.files import with_overrides
+from keras_retinanet.config.schema import Config
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.evaluation.coco import coco_evaluation, figures

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from keras_retinanet import callbacks
-from keras_retinanet.config_files import load_config, with_overrides
+from keras_retinanet.config.files import load_config, with_overrides
 from keras_retinanet.training import train
 
 # The first step of a run traces its graph, the first evaluation the detector's.

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.config import Config
+from keras_retinanet.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
@@ -226,8 +226,8 @@ SHOWN = {
     "export/README.md": "applications.md",
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
-    "keras_retinanet/config.py": "configuration.md",
-    "keras_retinanet/model_config.py": "configuration.md",
+    "keras_retinanet/config/schema.py": "configuration.md",
+    "keras_retinanet/config/model.py": "configuration.md",
 }
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 

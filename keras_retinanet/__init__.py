@@ -15,8 +15,8 @@ from keras_retinanet.version import __version__
 if TYPE_CHECKING:
     from keras_retinanet.checkpoints.importing import import_checkpoint
     from keras_retinanet.checkpoints.peer_model import import_model
-    from keras_retinanet.config import Config
-    from keras_retinanet.config_files import load_config
+    from keras_retinanet.config.files import load_config
+    from keras_retinanet.config.schema import Config
     from keras_retinanet.detections import Detections
     from keras_retinanet.labeling import AnchorLabeler
     from keras_retinanet.losses import RetinaNetLoss
@@ -43,14 +43,14 @@ __all__ = [
 # Public name -> the module that has it.
 _MODULES = {
     "AnchorLabeler": "labeling",
-    "Config": "config",
+    "Config": "config.schema",
     "Detections": "detections",
     "RetinaNet": "model",
     "RetinaNetLoss": "losses",
     "import_checkpoint": "checkpoints",
     "import_model": "checkpoints",
     "load": "saving",
-    "load_config": "config_files",
+    "load_config": "config.files",
     "retinanet": "model",
     "save_model": "saving",
     "train": "training",

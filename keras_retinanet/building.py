@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_retinanet.backbones import weights_license
-from keras_retinanet.config import Config, TrainConfig
+from keras_retinanet.config.schema import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.labeling import AnchorLabeler
 from keras_retinanet.losses import RetinaNetLoss

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.anchors import Anchors
-from keras_retinanet.config import Config
+from keras_retinanet.config.schema import Config
 from keras_retinanet.data import plan
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.records import Dataset

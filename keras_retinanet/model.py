@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras_retinanet.anchors import Anchors, feature_sizes
 from keras_retinanet.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.config import BackboneConfig, ModelConfig
-from keras_retinanet.config_files import metadata_from_dict, model_config_from_dict, to_plain
+from keras_retinanet.config.files import metadata_from_dict, model_config_from_dict, to_plain
+from keras_retinanet.config.schema import BackboneConfig, ModelConfig
 from keras_retinanet.detections import DetectionBatch, Detections, Detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.fpn import build_fpn

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_retinanet.config import TrainConfig
+from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.run_folder import STATE_FOLDER
 from keras_retinanet.schedules import total_steps

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_retinanet import callbacks as cb
 from keras_retinanet import rehearsal
 from keras_retinanet.building import build_model, compile_model
-from keras_retinanet.config import Config
+from keras_retinanet.config.schema import Config
 from keras_retinanet.data import load_train_val
 from keras_retinanet.data.cache import cached
 from keras_retinanet.data.fetching import strict_errors

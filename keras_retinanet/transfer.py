@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_retinanet.config import ModelConfig
+from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.model import RetinaNet
 
 # Of both heads; only the class head's has a width that depends on the classes.

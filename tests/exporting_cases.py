@@ -6,8 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.model import RetinaNet, retinanet
-from keras_retinanet.model_config import (
+from keras_retinanet.config.model import (
     AnchorConfig,
     DetectionConfig,
     FPNConfig,
@@ -15,6 +14,7 @@ from keras_retinanet.model_config import (
     ModelConfig,
     PreprocessingConfig,
 )
+from keras_retinanet.model import RetinaNet, retinanet
 
 SMALL = ModelConfig(
     fpn=FPNConfig(channels=16),

@@ -11,7 +11,7 @@ from functools import partial
 from keras_retinanet import callbacks
 from keras_retinanet.backbones import BACKBONES
 from keras_retinanet.backbones.resnet import ResNetSpec, resnet
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.training import train
 
 # Nothing is found in so few steps, so AP stays 0: patience ends the run at its third evaluation. In

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
+from keras_retinanet.config.schema import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.distribution import strategy
 from keras_retinanet.losses import RetinaNetLoss
 from keras_retinanet.model import RetinaNet

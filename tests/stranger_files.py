@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tflite_files import converted
 
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.exporting import tflite, tflite_file
 from keras_retinanet.exporting.facts import FACTS_KEY, MODEL_DIGEST, facts_json, model_facts
 from keras_retinanet.exporting.onnx_check import model_digest

@@ -8,7 +8,7 @@ import pytest
 from keras_retinanet import boxes as box_ops
 from keras_retinanet.anchor_fitting import best_ious, coverage, fit, network_boxes
 from keras_retinanet.anchors import Anchors
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError

@@ -19,8 +19,8 @@ from hostile_files import VALUES, tensor, write_torch_zip
 from keras_retinanet.checkpoints.archives import unpacked
 from keras_retinanet.checkpoints.model_files import model_file
 from keras_retinanet.checkpoints.reading import read_checkpoint
-from keras_retinanet.config import DataConfig
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.label_map import read_label_map
 from keras_retinanet.data.openimages_classes import read_hierarchy

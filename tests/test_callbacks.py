@@ -10,7 +10,7 @@ import pytest
 
 from keras_retinanet import callbacks
 from keras_retinanet.callbacks import COLUMNS, Evaluation, Log
-from keras_retinanet.config import TrainConfig
+from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.curves import THRESHOLDS, OperatingPoints
 from keras_retinanet.interruption import Interruption

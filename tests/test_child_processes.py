@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import keras_retinanet
-from keras_retinanet.config_files import load_config, save_config
+from keras_retinanet.config.files import load_config, save_config
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(keras_retinanet.__file__).parents[1])}
 ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130}

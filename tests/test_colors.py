@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config import AugmentConfig
+from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.colors import distort_photometric, jitter_color, recolor, turn_hue
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_retinanet import cli
 from keras_retinanet.commands.common import find_model, run_config
 from keras_retinanet.commands.predict import drawing_paths, find_pictures
-from keras_retinanet.config_files import load_config, save_config
+from keras_retinanet.config.files import load_config, save_config
 
 
 def command(*words: str) -> int:

@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from keras_retinanet.config import Config, ModelConfig
-from keras_retinanet.config_files import (
+from keras_retinanet.config.files import (
     config_from_dict,
     config_names,
     config_to_dict,
@@ -18,6 +17,7 @@ from keras_retinanet.config_files import (
     to_plain,
     with_overrides,
 )
+from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError
 
 COCO_RECIPES = {

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.anchors import Anchors
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import doctor
 from keras_retinanet.data.doctor import text
 from keras_retinanet.data.doctor.classes import class_findings, distance

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet import cli
-from keras_retinanet.config_files import load_config, save_config
+from keras_retinanet.config.files import load_config, save_config
 from keras_retinanet.evaluation import coco_figures
 
 PICTURES = 9

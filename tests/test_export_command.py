@@ -15,7 +15,7 @@ from keras_retinanet import cli
 from keras_retinanet.commands import export
 from keras_retinanet.commands.common import find_model
 from keras_retinanet.commands.export_flags import canvas_size
-from keras_retinanet.config_files import load_config, save_config
+from keras_retinanet.config.files import load_config, save_config
 from keras_retinanet.exporting import checks
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.saving import load, save_model

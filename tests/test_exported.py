@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from exported_models import with_facts
 
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.checks import ExportFailed, check_export

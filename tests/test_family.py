@@ -8,7 +8,7 @@ import pytest
 from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.family import LAYOUTS, fill, foreign_tensors, named_weights
 from keras_retinanet.checkpoints.torchvision import V1
-from keras_retinanet.config import FPNConfig, HeadConfig, ModelConfig
+from keras_retinanet.config.schema import FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import retinanet
 

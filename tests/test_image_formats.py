@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.commands.predict import find_pictures
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import yolo
 from keras_retinanet.data.headers import READERS, PictureError, read_header
 from keras_retinanet.data.images import decode_image

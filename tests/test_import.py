@@ -15,7 +15,7 @@ from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, r
 from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.checkpoints.torchvision import V1
 from keras_retinanet.commands import import_checkpoint as command
-from keras_retinanet.config import ModelConfig
+from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.saving import load
 from keras_retinanet.transfer import transfer_weights, transferred_config

@@ -27,7 +27,7 @@ from keras_retinanet.checkpoints.model_files import model_file
 from keras_retinanet.checkpoints.torchvision_export import export_torchvision
 from keras_retinanet.commands.weights import get
 from keras_retinanet.commands.weights import list as weights_list
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
     FPNConfig,

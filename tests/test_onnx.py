@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.detections import DetectionBatch
-from keras_retinanet.errors import UserError
-from keras_retinanet.exporting import onnx_file
-from keras_retinanet.exporting.facts import FACTS_KEY, read_facts
-from keras_retinanet.exporting.onnx_file import OPSET, OUTPUTS, export_onnx
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.model_config import (
+from keras_retinanet.config.model import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,
@@ -23,6 +17,12 @@ from keras_retinanet.model_config import (
     ModelConfig,
     PreprocessingConfig,
 )
+from keras_retinanet.detections import DetectionBatch
+from keras_retinanet.errors import UserError
+from keras_retinanet.exporting import onnx_file
+from keras_retinanet.exporting.facts import FACTS_KEY, read_facts
+from keras_retinanet.exporting.onnx_file import OPSET, OUTPUTS, export_onnx
+from keras_retinanet.model import RetinaNet
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")

@@ -13,8 +13,8 @@ from faults.small_sets import SETS, config_of
 from PIL import Image
 
 from keras_retinanet.batching import BATCH_PIXELS, bounded_batches
-from keras_retinanet.config import DataConfig
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import SOURCES
 from keras_retinanet.data.coco_json import read_coco
 from keras_retinanet.data.headers import PictureError, read_header

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
 from keras_retinanet.run_folder import (
     begin_run,

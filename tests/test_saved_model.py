@@ -20,7 +20,7 @@ from exporting_cases import (
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_retinanet.config_files import to_plain
+from keras_retinanet.config.files import to_plain
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.saved_model import export_saved_model

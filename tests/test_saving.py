@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.building import provenance
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     BackboneConfig,
     Config,
     FPNConfig,

@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.shapes import (

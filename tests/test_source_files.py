@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import csv, kitti, openimages, yolo
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.source_files import (

@@ -12,19 +12,19 @@ from flatbuffers.table import Table
 from tflite_files import interpreter
 
 from keras_retinanet.checkpoints.catalogue import find_entry, provenance
-from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.exported import load_exported
-from keras_retinanet.exporting.tflite import FORMS, export_tflite
-from keras_retinanet.exporting.tflite_file import operators, read, write
-from keras_retinanet.exporting.tflite_metadata import METADATA_NAME
-from keras_retinanet.model import retinanet
-from keras_retinanet.model_config import (
+from keras_retinanet.config.model import (
     DetectionConfig,
     FPNConfig,
     HeadConfig,
     ModelConfig,
     PreprocessingConfig,
 )
+from keras_retinanet.errors import UserError
+from keras_retinanet.exporting.exported import load_exported
+from keras_retinanet.exporting.tflite import FORMS, export_tflite
+from keras_retinanet.exporting.tflite_file import operators, read, write
+from keras_retinanet.exporting.tflite_metadata import METADATA_NAME
+from keras_retinanet.model import retinanet
 
 pytestmark = pytest.mark.conversion
 

@@ -9,11 +9,11 @@ from tflite_files import converted, interpreter
 
 from keras_retinanet.anchors import Anchors, feature_sizes
 from keras_retinanet.boxes import BoxCoder
+from keras_retinanet.config.model import DetectionConfig
 from keras_retinanet.detections import Detector
 from keras_retinanet.exporting.plain_detections import PlainDetector
 from keras_retinanet.exporting.tflite_file import operators
 from keras_retinanet.exporting.tflite_graph import detection_function
-from keras_retinanet.model_config import DetectionConfig
 
 pytestmark = pytest.mark.conversion
 

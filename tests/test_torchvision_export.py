@@ -20,7 +20,7 @@ from keras_retinanet.checkpoints.torchvision_export import (
     export_torchvision,
 )
 from keras_retinanet.commands import export
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.checkpoints.torchvision_export import export_torchvision
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
     FPNConfig,

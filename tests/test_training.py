@@ -16,7 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_retinanet.backbones import BACKBONES
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
 from keras_retinanet.saving import load
 from keras_retinanet.training import train

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config import AugmentConfig
+from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.geometry import box_areas
 from keras_retinanet.data.transforms import augment, choose_view, pad_labels, render
 from keras_retinanet.preprocessing import Preprocessing

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from writer_sets import CAT, CROWD, DOG, assert_same, encoded, load_all, made_set
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import shapes
 from keras_retinanet.data.writers import WRITERS, pictures, write_dataset
 from keras_retinanet.data.writers.pictures import PictureNames, decimal

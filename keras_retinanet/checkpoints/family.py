@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.mapped_file import release_array
-from keras_retinanet.config import ModelConfig
+from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
 

@@ -18,7 +18,7 @@ from typing import Any
 from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     BackboneConfig,
     BoxCoderConfig,
     DetectionConfig,

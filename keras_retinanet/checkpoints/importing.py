@@ -24,8 +24,8 @@ from keras_retinanet.checkpoints.coco_names import COCO80_NAMES
 from keras_retinanet.checkpoints.counters import COUNTERS, counters_text
 from keras_retinanet.checkpoints.family import Family, Preset, Shapes, fill, listed, shapes_of
 from keras_retinanet.checkpoints.reading import read_checkpoint
-from keras_retinanet.config import Config, ModelConfig
-from keras_retinanet.config_files import with_overrides
+from keras_retinanet.config.files import with_overrides
+from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.version import __version__

@@ -15,7 +15,7 @@ from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.kerashub_config import LEVELS, PRESET_SIDE, refine
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,

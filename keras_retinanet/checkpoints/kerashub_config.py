@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.family import Preset
-from keras_retinanet.config import AnchorConfig, DetectionConfig, PreprocessingConfig
+from keras_retinanet.config.schema import AnchorConfig, DetectionConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 
 DETECTOR = "RetinaNetObjectDetector"

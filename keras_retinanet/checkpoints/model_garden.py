@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import BACKGROUND, COCO91_IDS, coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes, named_weights
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,

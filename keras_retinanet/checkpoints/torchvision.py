@@ -19,7 +19,7 @@ from keras_retinanet.checkpoints.resnet_names import (
     torch_resnet_rows,
 )
 from keras_retinanet.checkpoints.trunk_names import trunk_name
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
     DetectionConfig,

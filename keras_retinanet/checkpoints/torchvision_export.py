@@ -15,7 +15,7 @@ from keras_retinanet.checkpoints.counters import COUNTERS, read_counters
 from keras_retinanet.checkpoints.family import LAYOUTS, Row, named_weights
 from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.checkpoints.torchvision import V1, V2
-from keras_retinanet.config import (
+from keras_retinanet.config.schema import (
     AnchorConfig,
     BoxCoderConfig,
     FPNConfig,

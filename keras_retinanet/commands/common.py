@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.config import Config, DataConfig
-from keras_retinanet.config_files import load_config, with_overrides
+from keras_retinanet.config.files import load_config, with_overrides
+from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER

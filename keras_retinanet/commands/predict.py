@@ -28,8 +28,8 @@ from keras_retinanet.commands.common import (
     run_config,
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
-from keras_retinanet.config import Config, PredictConfig
-from keras_retinanet.config_files import with_overrides
+from keras_retinanet.config.files import with_overrides
+from keras_retinanet.config.schema import Config, PredictConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.terminal import printable

@@ -20,7 +20,7 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     recipe_config,
 )
-from keras_retinanet.config import Config
+from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 

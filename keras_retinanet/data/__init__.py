@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import (
     coco,
     csv,

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_retinanet.config import AugmentConfig
+from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.exif import turn_image
 from keras_retinanet.data.headers import PictureError
 from keras_retinanet.data.images import decode_image

@@ -7,7 +7,7 @@ https://cocodataset.org packs them, or `<split>/_annotations.coco.json` beside t
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import tfds
 from keras_retinanet.data.coco_json import read_coco
 from keras_retinanet.data.coco_rows import RowReader, id_of, read_classes

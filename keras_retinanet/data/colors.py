@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config import AugmentConfig
+from keras_retinanet.config.schema import AugmentConfig
 
 # ITU-R BT.601: how much each of R, G, B adds to the grey that contrast and saturation blend with.
 GREY_WEIGHTS = (0.299, 0.587, 0.114)

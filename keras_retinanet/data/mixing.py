@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_retinanet.config import AugmentConfig
+from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.erasing import coverage, seen_parts
 from keras_retinanet.data.geometry import box_areas
 

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images import image_size
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import (

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images import image_size
 from keras_retinanet.data.label_map import LABEL_MAP_SUFFIX, LabelMap, read_label_map
 from keras_retinanet.data.problems import Problems

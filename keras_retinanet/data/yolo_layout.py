@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.source_files import excerpt, is_picture, numbered_lines
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files.text_files import TextLoader, parse_yaml, read_yaml_text

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet import boxes as box_ops
-from keras_retinanet.config import DetectionConfig
+from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.detections import Detections
 from keras_retinanet.evaluation.runner import evaluate

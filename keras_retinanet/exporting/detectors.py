@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_retinanet import boxes as box_ops
 from keras_retinanet.anchors import Anchors, feature_sizes
 from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.config_files import model_config_from_dict
+from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.detections import Detections, Detector
 from keras_retinanet.model import check_picture
 from keras_retinanet.preprocessing import Preprocessing

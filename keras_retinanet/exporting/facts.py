@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.config_files import metadata_from_dict, to_plain
+from keras_retinanet.config.files import metadata_from_dict, to_plain
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import yaml
 
-from keras_retinanet.config_files import to_plain
+from keras_retinanet.config.files import to_plain
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import (
     FACTS_FILE,

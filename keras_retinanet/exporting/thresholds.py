@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_retinanet.config_files import model_config_from_dict, to_plain
+from keras_retinanet.config.files import model_config_from_dict, to_plain
 from keras_retinanet.model import RetinaNet
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from faults.small_sets import voc_text, write
 from faults.table import promising
-from keras_retinanet.config_files import load_config
+from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
 from keras_retinanet.training import train
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_retinanet.anchors import Anchors
-from keras_retinanet.config import DataConfig
+from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import SOURCES, load_dataset
 from keras_retinanet.data.doctor.classes import class_findings
 from keras_retinanet.data.doctor.contents import content_findings, problem_findings

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keras_retinanet.model_config import (
+from keras_retinanet.config.model import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from keras_retinanet.config import Config, ModelConfig
+from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.text_files import parse_yaml, read_yaml_text
@@ -205,7 +205,7 @@ def _merged(below: Any, above: Any) -> Any:
 
 def configs_folder() -> Path:
     """Return the folder of the recipes: inside an installed package, beside a checked-out one."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 
