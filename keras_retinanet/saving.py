@@ -8,15 +8,15 @@ from pathlib import Path
 
 import keras
 
-from keras_retinanet.checkpoints.checkpoint import Damaged
-from keras_retinanet.checkpoints.h5_file import KERAS_WEIGHTS
-from keras_retinanet.checkpoints.h5_trial import check_h5
-from keras_retinanet.checkpoints.keras_config import KERAS_CONFIG, config_text, parse_config
-from keras_retinanet.checkpoints.mapped_file import map_file, zip_member, zip_members
 from keras_retinanet.config.files import metadata_from_dict, model_config_from_dict
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import atomic_path
 from keras_retinanet.model import FORMAT, RetinaNet
+from keras_retinanet.weight_files.checkpoint import Damaged
+from keras_retinanet.weight_files.h5_file import KERAS_WEIGHTS
+from keras_retinanet.weight_files.h5_trial import check_h5
+from keras_retinanet.weight_files.keras_config import KERAS_CONFIG, config_text, parse_config
+from keras_retinanet.weight_files.mapped_file import map_file, zip_member, zip_members
 
 # What Keras, h5py and zipfile raise for a file that is damaged or holds another graph.
 BAD_WEIGHTS = (

@@ -6,9 +6,9 @@ import numpy as np
 from conftest import GOLDENS
 from goldens.seeded_weights import seeded
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.family import shapes_of
 from keras_retinanet.checkpoints.importing import model_of, recognise
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 SAMPLED_ROWS, SAMPLED_CHANNELS = 16, 32
 

@@ -16,9 +16,7 @@ import pytest
 from faults.alarm import alarm
 from hostile_files import VALUES, tensor, write_torch_zip
 
-from keras_retinanet.checkpoints.archives import unpacked
 from keras_retinanet.checkpoints.model_files import model_file
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.config.files import load_config
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import load_dataset
@@ -32,6 +30,8 @@ from keras_retinanet.errors import MAX_MESSAGE, MAX_SHOWN, UserError, shown
 from keras_retinanet.evaluation.coco import score_files
 from keras_retinanet.learning_curves import learning_curves
 from keras_retinanet.saving import read_config
+from keras_retinanet.weight_files.archives import unpacked
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 SECONDS = 20
 MEGABYTE = 1 << 20

@@ -17,12 +17,12 @@ from foreign import (
 from goldens.seeded_keras import seeded
 
 from keras_retinanet.backbones import build_backbone
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.family import fill, shapes_of
 from keras_retinanet.checkpoints.fizyr import FAMILY, TRUNKS
 from keras_retinanet.checkpoints.importing import import_checkpoint
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 # What keras-retinanet wrote into a converted model's configuration, but for the values.
 CONVERTED = {

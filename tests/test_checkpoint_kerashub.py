@@ -18,12 +18,12 @@ from keras_peers import (
 )
 
 from keras_retinanet.checkpoints import kerashub
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.family import shapes_of
 from keras_retinanet.checkpoints.importing import import_checkpoint, model_of
 from keras_retinanet.checkpoints.peer_model import import_model
 from keras_retinanet.config.schema import BackboneConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 BACKBONE = "layers/retina_net_backbone/"
 

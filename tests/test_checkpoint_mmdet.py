@@ -19,12 +19,12 @@ from peer_checkpoints import (
 )
 
 from keras_retinanet.checkpoints import mmdet
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import COCO80_IDS, COCO80_NAMES
 from keras_retinanet.checkpoints.family import fill, foreign_tensors
 from keras_retinanet.checkpoints.importing import import_checkpoint
-from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 LAYOUTS = {
     "r18": "resnet18",

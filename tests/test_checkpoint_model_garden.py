@@ -13,12 +13,12 @@ from foreign import (
 )
 from goldens.seeded_keras import seeded
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.family import fill, shapes_of
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.checkpoints.model_garden import FAMILY, VALUE
 from keras_retinanet.errors import UserError
 from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 PUBLISHED = "model_garden_resnet50fpn"
 AVERAGE = "head/_classifier/bias/.OPTIMIZER_SLOT/optimizer/average"

@@ -15,11 +15,11 @@ from peer_checkpoints import (
 )
 
 from keras_retinanet.checkpoints import yhenon
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import COCO80_IDS
 from keras_retinanet.checkpoints.family import fill
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from PIL import Image
 from keras_retinanet.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.backbones.efficientnet_lite import torch_names
 from keras_retinanet.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer_lite
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 EPSILON = 1e-3
 

@@ -12,11 +12,11 @@ import pytest
 from hostile_files import HOSTILE, VALUES, weights, write_torch_legacy, write_torch_zip
 from PIL import Image
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.cli import build_parser, run
 from keras_retinanet.errors import UserError
 from keras_retinanet.saving import load
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 # Of `ten_terabytes` and its like: what is claimed is never allocated.
 MEGABYTES = 1 << 20

@@ -13,8 +13,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.backbones import BACKBONES
-from keras_retinanet.checkpoints import archives, model_files
-from keras_retinanet.checkpoints.archives import unpacked
+from keras_retinanet.checkpoints import model_files
 from keras_retinanet.checkpoints.catalogue import (
     catalogue,
     entry_for,
@@ -37,6 +36,8 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.saving import load
+from keras_retinanet.weight_files import archives
+from keras_retinanet.weight_files.archives import unpacked
 
 HASH = re.compile(r"sha256:[0-9a-f]{8}([0-9a-f]{56})?|md5:[0-9a-f]{6}|")
 V2 = "torchvision_retinanet_resnet50_fpn_v2"

@@ -19,9 +19,9 @@ import pytest
 import tensorflow as tf
 from hostile_files import VALUES, Call, tensor, weights, write_torch_legacy, write_torch_zip
 
-from keras_retinanet.checkpoints.mapped_file import map_file, release_array
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.mapped_file import map_file, release_array
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 STATE = {"conv.weight": VALUES.reshape(2, 3), "conv.bias": np.arange(2.0), "step": np.int64(7)}
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_retinanet.checkpoints.checkpoint import MAX_NODES
-from keras_retinanet.checkpoints.reading import read_checkpoint
-from keras_retinanet.checkpoints.torch_file import LEGACY_MAGIC
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import MAX_NODES
+from keras_retinanet.weight_files.reading import read_checkpoint
+from keras_retinanet.weight_files.torch_file import LEGACY_MAGIC
 
 MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
 

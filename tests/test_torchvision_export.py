@@ -12,8 +12,6 @@ from goldens.seeded_weights import seeded
 
 from keras_retinanet.checkpoints.counters import counters_text, read_counters
 from keras_retinanet.checkpoints.importing import import_checkpoint
-from keras_retinanet.checkpoints.reading import read_checkpoint
-from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.checkpoints.torchvision_export import (
     builder_lines,
     check_graph,
@@ -31,6 +29,8 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.saving import load, save_model
+from keras_retinanet.weight_files.reading import read_checkpoint
+from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 # A graph that torchvision has, small.
 SMALL = ModelConfig(

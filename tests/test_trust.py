@@ -23,12 +23,12 @@ from stranger_files import (
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_retinanet import cli
-from keras_retinanet.checkpoints import h5_trial
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting import saved_model_check, tflite_file, tflite_trial
 from keras_retinanet.exporting.exported import describe_exported, load_exported
 from keras_retinanet.exporting.facts import FILE_DIGESTS
 from keras_retinanet.exporting.onnx_check import MESSAGES
+from keras_retinanet.weight_files import h5_trial
 
 PICTURE = np.zeros((SIDE, SIDE, 3), np.uint8)
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.backbones.filling import (
+from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.filling import (
     transfer_keras_applications,
     transfer_lite,
     transfer_torch_resnet,
 )
-from keras_retinanet.checkpoints.reading import read_checkpoint
-from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 # The MD5 of each trunk's file, as keras.applications publishes it.
 APPLICATIONS = {

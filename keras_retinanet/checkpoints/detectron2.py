@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.resnet_names import conv_rows, torch_resnet_rows
@@ -27,6 +26,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 TRUNK = "backbone.bottom_up."
 CLASS_FINAL, BOX_FINAL = "head.cls_score.weight", "head.bbox_pred.weight"

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
-from keras_retinanet.checkpoints.mapped_file import release_array
 from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.mapped_file import release_array
 
 Shapes = Mapping[str, tuple[int, ...]]
 Layout = Callable[[np.ndarray], np.ndarray]

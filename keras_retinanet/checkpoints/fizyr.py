@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
 from keras_retinanet.config.schema import (
@@ -29,6 +28,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 ANCHORS_PER_CELL = 9
 STRIDES = [8, 16, 32, 64, 128]

@@ -19,16 +19,16 @@ from keras_retinanet.checkpoints import (
     torchvision,
     yhenon,
 )
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import COCO80_NAMES
 from keras_retinanet.checkpoints.counters import COUNTERS, counters_text
 from keras_retinanet.checkpoints.family import Family, Preset, Shapes, fill, listed, shapes_of
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
 from keras_retinanet.version import __version__
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 COCO80 = "coco80"
 # In the order in which they are asked; the first that recognises a file has it.

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_retinanet.checkpoints import keras3_names as names
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.kerascv_config import USUAL_SIDE, preprocessing, refine
@@ -27,6 +26,7 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.data.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 FPN, TRUNK = "layers/feature_pyramid", "layers/functional"
 # The two heads are of one class. A weight file counts them as the graph meets them, box first; the

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Iterator
 
 from keras_retinanet.checkpoints import keras3_names as names
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.kerashub_config import LEVELS, PRESET_SIDE, refine
@@ -26,6 +25,7 @@ from keras_retinanet.config.schema import (
     PreprocessingConfig,
 )
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 ROOT = "layers/retina_net_backbone/layers"
 FPN, TRUNK = f"{ROOT}/feature_pyramid", f"{ROOT}/functional"

@@ -8,7 +8,6 @@ import hashlib
 import json
 from pathlib import Path
 
-from keras_retinanet.checkpoints.archives import unpacked
 from keras_retinanet.checkpoints.catalogue import (
     Entry,
     catalogue,
@@ -17,10 +16,11 @@ from keras_retinanet.checkpoints.catalogue import (
     provenance,
 )
 from keras_retinanet.checkpoints.downloads import cache_folder, fetch, locked, verify
-from keras_retinanet.checkpoints.keras_config import KERAS_CONFIG, config_text
-from keras_retinanet.checkpoints.mapped_file import map_file, zip_members
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
+from keras_retinanet.weight_files.archives import unpacked
+from keras_retinanet.weight_files.keras_config import KERAS_CONFIG, config_text
+from keras_retinanet.weight_files.mapped_file import map_file, zip_members
 
 OWN_SUFFIX = ".keras"
 # What a folder that stands for a checkpoint has.

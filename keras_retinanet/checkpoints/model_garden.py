@@ -14,7 +14,6 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import BACKGROUND, COCO91_IDS, coco_classes
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes, named_weights
 from keras_retinanet.config.schema import (
@@ -29,6 +28,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 ANCHORS_PER_CELL = 9
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

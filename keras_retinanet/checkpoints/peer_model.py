@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.family import shapes_of
-from keras_retinanet.checkpoints.h5_file import KERAS_CONFIG
 from keras_retinanet.checkpoints.importing import model_of, recognise
-from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.h5_file import KERAS_CONFIG
+from keras_retinanet.weight_files.reading import read_checkpoint
 
 
 def import_model(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from keras_retinanet.backbones.torch_names import torch_layer_name
 from keras_retinanet.checkpoints.family import Row
+from keras_retinanet.weight_files.torch_names import torch_layer_name
 
 # Keras's name of a batch norm's weight -> PyTorch's.
 BN_WEIGHTS = {

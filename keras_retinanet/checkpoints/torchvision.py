@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint
 from keras_retinanet.checkpoints.coco_names import COCO91_IDS, COCO91_NAMES
 from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.resnet_names import (
@@ -30,6 +29,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 TRUNK = "backbone.body."
 CLASS_FINAL = "head.classification_head.cls_logits.weight"

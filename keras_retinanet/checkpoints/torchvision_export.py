@@ -13,7 +13,6 @@ import numpy as np
 
 from keras_retinanet.checkpoints.counters import COUNTERS, read_counters
 from keras_retinanet.checkpoints.family import LAYOUTS, Row, named_weights
-from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.checkpoints.torchvision import V1, V2
 from keras_retinanet.config.schema import (
     AnchorConfig,
@@ -25,6 +24,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.model import RetinaNet
+from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 # Trunks of torchvision.models.resnet that our names stand for.
 TRUNKS = (

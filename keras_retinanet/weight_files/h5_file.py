@@ -12,7 +12,9 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import (
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import read_regular
+from keras_retinanet.weight_files.checkpoint import (
     MAX_DEPTH,
     MAX_NAME,
     MAX_TENSORS,
@@ -20,22 +22,20 @@ from keras_retinanet.checkpoints.checkpoint import (
     Checkpoint,
     Damaged,
 )
-from keras_retinanet.checkpoints.h5_trial import check_h5, limit_memory
-from keras_retinanet.checkpoints.keras_config import (
+from keras_retinanet.weight_files.h5_trial import check_h5, limit_memory
+from keras_retinanet.weight_files.keras_config import (
     KERAS_CONFIG,
     MAX_CONFIG,
     config_text,
     parse_config,
 )
-from keras_retinanet.checkpoints.mapped_file import (
+from keras_retinanet.weight_files.mapped_file import (
     MAX_RATIO,
     ViewFile,
     map_file,
     zip_member,
     zip_members,
 )
-from keras_retinanet.errors import UserError
-from keras_retinanet.files import read_regular
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_WEIGHTS, KERAS_METADATA = "model.weights.h5", "metadata.json"

@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import (
+from keras_retinanet.weight_files.checkpoint import (
     Checkpoint,
     Damaged,
     checked_shape,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged, checked_shape
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Checkpoint, Damaged, checked_shape
 
 INDEX = ".index"
 # Momenta and the like, as large as the weights; but the averages are what is evaluated.

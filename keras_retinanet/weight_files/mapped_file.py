@@ -7,9 +7,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.checkpoints.checkpoint import Damaged
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.weight_files.checkpoint import Damaged
 
 # A local header: 26 bytes, then the lengths of the name and of the extra field behind it.
 ZIP_LOCAL_HEADER = 30

@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from keras_retinanet.checkpoints.checkpoint import Checkpoint, Damaged
-from keras_retinanet.checkpoints.h5_file import (
+from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Checkpoint, Damaged
+from keras_retinanet.weight_files.h5_file import (
     HDF5_MAGIC,
     KERAS_CONFIG,
     read_h5,
     read_keras,
     read_preset,
 )
-from keras_retinanet.checkpoints.mapped_file import map_file, zip_member, zip_members
-from keras_retinanet.checkpoints.safetensors_file import is_safetensors, read_safetensors
-from keras_retinanet.checkpoints.tf_file import checkpoint_prefix, read_tf_checkpoint
-from keras_retinanet.checkpoints.torch_file import LEGACY_MAGIC, read_pickle, read_torch
-from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.mapped_file import map_file, zip_member, zip_members
+from keras_retinanet.weight_files.safetensors_file import is_safetensors, read_safetensors
+from keras_retinanet.weight_files.tf_file import checkpoint_prefix, read_tf_checkpoint
+from keras_retinanet.weight_files.torch_file import LEGACY_MAGIC, read_pickle, read_torch
 
 # How a pickle can begin: a protocol, or in those before 2 a container or a name.
 PICKLE_STARTS = b"\x80(}]c"

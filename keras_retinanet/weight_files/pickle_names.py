@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import MAX_NAME, MAX_SIZE, Damaged, checked_shape
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import MAX_NAME, MAX_SIZE, Damaged, checked_shape
 
 
 class Inert:

@@ -16,17 +16,22 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from keras_retinanet.checkpoints.checkpoint import (
+from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import (
     Checkpoint,
     Damaged,
     checked_shape,
     collect,
     natural,
 )
-from keras_retinanet.checkpoints.mapped_file import ViewFile, release_pages, zip_member, zip_members
-from keras_retinanet.checkpoints.pickle_machine import PickleMachine
-from keras_retinanet.checkpoints.pickle_names import Builder, NumpyArray
-from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.mapped_file import (
+    ViewFile,
+    release_pages,
+    zip_member,
+    zip_members,
+)
+from keras_retinanet.weight_files.pickle_machine import PickleMachine
+from keras_retinanet.weight_files.pickle_names import Builder, NumpyArray
 
 STORAGE_DTYPES = {
     "DoubleStorage": np.dtype("<f8"),

@@ -9,9 +9,9 @@ import json
 import zipfile
 from typing import Any
 
-from keras_retinanet.checkpoints.checkpoint import Damaged
-from keras_retinanet.checkpoints.mapped_file import zip_member
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.checkpoint import Damaged
+from keras_retinanet.weight_files.mapped_file import zip_member
 
 # In a `.keras` file.
 KERAS_CONFIG = "config.json"

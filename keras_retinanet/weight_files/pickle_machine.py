@@ -10,9 +10,9 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from keras_retinanet.checkpoints.checkpoint import MAX_NAME, Damaged
-from keras_retinanet.checkpoints.mapped_file import CHUNK, ViewFile
-from keras_retinanet.checkpoints.pickle_names import (
+from keras_retinanet.weight_files.checkpoint import MAX_NAME, Damaged
+from keras_retinanet.weight_files.mapped_file import CHUNK, ViewFile
+from keras_retinanet.weight_files.pickle_names import (
     INERT,
     Builder,
     NumpyArray,

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 
 from keras_retinanet.backbones.efficientnet_lite import torch_names
-from keras_retinanet.backbones.torch_names import TORCH_WEIGHTS, torch_layer_name
-from keras_retinanet.checkpoints.mapped_file import release_array
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.mapped_file import release_array
+from keras_retinanet.weight_files.torch_names import TORCH_WEIGHTS, torch_layer_name
 
 # The classifiers that follow C5.
 APPLICATIONS_UNUSED = ("predictions", "probs", "fc1000")

@@ -1,0 +1,1 @@
+"""Weight files of other systems, read without running anything from them."""
