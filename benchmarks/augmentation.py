@@ -26,7 +26,7 @@ import tensorflow as tf
 from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.mixing import mix
 from keras_retinanet.data.transforms import augment
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 SOURCE = (480, 640)
 SHAPES = {"800": ((800, 1067), (800, 1088)), "320": ((240, 320), (256, 320))}

@@ -26,7 +26,7 @@ from keras_retinanet.data import load_dataset
 from keras_retinanet.data.cache import cached
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.records import Dataset, ImageRef
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 BATCH = 8
 RUNS = 3

@@ -34,7 +34,7 @@ from keras_retinanet.exporting.onnx_file import export_onnx
 from keras_retinanet.exporting.sample import Sample
 from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.tflite import export_tflite
-from keras_retinanet.saving import load
+from keras_retinanet.modeling.saving import load
 
 TIMED_PICTURES = 10
 ROUNDS = 5

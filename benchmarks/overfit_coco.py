@@ -49,7 +49,7 @@ def main() -> None:
 
     from keras_retinanet.data import load_dataset
     from keras_retinanet.evaluation.runner import evaluate
-    from keras_retinanet.saving import load
+    from keras_retinanet.modeling.saving import load
     from keras_retinanet.training import train
 
     result = train(config, args.out)

@@ -29,10 +29,10 @@ from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.images import decode_image
-from keras_retinanet.detections import Detections
 from keras_retinanet.exporting.exported import load_detector
 from keras_retinanet.exporting.thresholds import with_detections
 from keras_retinanet.merging import overlaps
+from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.tiling import Tiled, merge_tiles, tile_windows
 
 SIDE = 2000

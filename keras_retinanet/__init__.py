@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from keras_retinanet.checkpoints.peer_model import import_model
     from keras_retinanet.config.files import load_config
     from keras_retinanet.config.schema import Config
-    from keras_retinanet.detections import Detections
-    from keras_retinanet.labeling import AnchorLabeler
-    from keras_retinanet.losses import RetinaNetLoss
-    from keras_retinanet.model import RetinaNet, retinanet
-    from keras_retinanet.saving import load, save_model
+    from keras_retinanet.modeling.detections import Detections
+    from keras_retinanet.modeling.labeling import AnchorLabeler
+    from keras_retinanet.modeling.losses import RetinaNetLoss
+    from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
+    from keras_retinanet.modeling.saving import load, save_model
     from keras_retinanet.training import train
 
 __all__ = [
@@ -42,17 +42,17 @@ __all__ = [
 
 # Public name -> the module that has it.
 _MODULES = {
-    "AnchorLabeler": "labeling",
+    "AnchorLabeler": "modeling.labeling",
     "Config": "config.schema",
-    "Detections": "detections",
-    "RetinaNet": "model",
-    "RetinaNetLoss": "losses",
+    "Detections": "modeling.detections",
+    "RetinaNet": "modeling.retinanet",
+    "RetinaNetLoss": "modeling.losses",
     "import_checkpoint": "checkpoints",
     "import_model": "checkpoints",
-    "load": "saving",
+    "load": "modeling.saving",
     "load_config": "config.files",
-    "retinanet": "model",
-    "save_model": "saving",
+    "retinanet": "modeling.retinanet",
+    "save_model": "modeling.saving",
     "train": "training",
 }
 

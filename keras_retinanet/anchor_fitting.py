@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet import boxes as box_ops
-from keras_retinanet.anchors import LEVELS, Anchors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evolution import minimize
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.anchors import LEVELS, Anchors
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # An anchor with this IoU is positive (RetinaNet paper, section 4, "Anchors"): a box without one
 # teaches nothing, unless low-quality matches are on.

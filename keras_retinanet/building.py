@@ -6,16 +6,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_retinanet.backbones import weights_license
 from keras_retinanet.config.schema import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.labeling import AnchorLabeler
-from keras_retinanet.losses import RetinaNetLoss
-from keras_retinanet.model import RetinaNet, resolve
-from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
-from keras_retinanet.saving import load, read_config
+from keras_retinanet.modeling.backbones import weights_license
+from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.losses import RetinaNetLoss
+from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
+from keras_retinanet.modeling.retinanet import RetinaNet, resolve
+from keras_retinanet.modeling.saving import load, read_config
+from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
 from keras_retinanet.schedules import scaled_learning_rate
-from keras_retinanet.transfer import transfer_weights, transferred_config
 from keras_retinanet.version import __version__
 
 

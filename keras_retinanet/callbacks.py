@@ -16,8 +16,8 @@ from keras_retinanet.event_log import EventLog
 from keras_retinanet.files import atomic_write
 from keras_retinanet.interruption import Interruption, Mode
 from keras_retinanet.learning_curves import learning_curves
+from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.run_state import Clock, RunState
-from keras_retinanet.saving import save_model
 from keras_retinanet.schedules import rate_factor, scaled_learning_rate, total_steps
 from keras_retinanet.validation import Score, Validation
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.detections import Detections
+from keras_retinanet.modeling.detections import Detections
 
 
 class ComposedDetector(abc.ABC):

@@ -10,14 +10,14 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_retinanet.anchors import Anchors
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data import plan
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing import IGNORED_COLOR, Color, Mark, draw_marks
-from keras_retinanet.labeling import AnchorLabeler
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.visualization import picture_grid
 
 MATCHED_COLOR: Color = (0, 200, 80)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.composed import ComposedDetector, picture_list
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
 from keras_retinanet.merging import fuse
-from keras_retinanet.model import RetinaNet, check_picture
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.retinanet import RetinaNet, check_picture
 
 # Beyond these the network input is too small for anything or too large for the memory.
 SCALES = (0.2, 5.0)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.composed import ComposedDetector, picture_list
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.merging import overlaps
-from keras_retinanet.model import check_picture
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.retinanet import check_picture
 
 # Smaller tiles hold no object; more overlap gives thousands of tiles.
 MIN_TILE = 32

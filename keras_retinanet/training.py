@@ -24,6 +24,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.files.owners import folder_lock
 from keras_retinanet.interruption import Interruption, Mode
+from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
@@ -34,7 +35,6 @@ from keras_retinanet.run_folder import (
     write_data_report,
 )
 from keras_retinanet.run_state import NOT_STORED, Clock, RunState, saved_steps
-from keras_retinanet.saving import save_model
 from keras_retinanet.schedules import total_steps
 from keras_retinanet.validation import Validation
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.detections import Detections
 from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
+from keras_retinanet.modeling.detections import Detections
 
 # A batch is drawn at most this wide and high, in pixels, and at most so many of its pictures,
 # this far apart.

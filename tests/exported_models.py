@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.data.shapes import draw
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 SIDE = 160
 NAMES = ["cat", "dog", "traffic light"]

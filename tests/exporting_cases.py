@@ -14,7 +14,7 @@ from keras_retinanet.config.model import (
     ModelConfig,
     PreprocessingConfig,
 )
-from keras_retinanet.model import RetinaNet, retinanet
+from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
 
 SMALL = ModelConfig(
     fpn=FPNConfig(channels=16),

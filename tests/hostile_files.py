@@ -206,7 +206,11 @@ def keras_posing_as_ours(path, marker):
     """Our own registered name, and an argument that Keras would build an object from."""
     config = {"format": 1, "model": {}, "class_names": ["a"], "class_ids": [1], "metadata": {},
               "name": "retinanet", "dtype": os_system(marker)}  # fmt: skip
-    described = {"module": "keras_retinanet.model", "class_name": "RetinaNet", "config": config}
+    described = {
+        "module": "keras_retinanet.modeling.retinanet",
+        "class_name": "RetinaNet",
+        "config": config,
+    }
     _keras_file(path, {**described, "registered_name": "keras_retinanet>RetinaNet"})
 
 
@@ -214,7 +218,11 @@ def keras_compiled_by_os(path, marker):
     """The model is harmless; what Keras would compile it with is not."""
     config = {"format": 1, "model": {}, "class_names": ["a"], "class_ids": [1], "metadata": {},
               "name": "retinanet"}  # fmt: skip
-    described = {"module": "keras_retinanet.model", "class_name": "RetinaNet", "config": config}
+    described = {
+        "module": "keras_retinanet.modeling.retinanet",
+        "class_name": "RetinaNet",
+        "config": config,
+    }
     described["compile_config"] = {"loss": os_system(marker)}
     _keras_file(path, {**described, "registered_name": "keras_retinanet>RetinaNet"})
 

@@ -9,9 +9,9 @@ import sys
 from functools import partial
 
 from keras_retinanet import callbacks
-from keras_retinanet.backbones import BACKBONES
-from keras_retinanet.backbones.resnet import ResNetSpec, resnet
 from keras_retinanet.config.files import load_config
+from keras_retinanet.modeling.backbones import BACKBONES
+from keras_retinanet.modeling.backbones.resnet import ResNetSpec, resnet
 from keras_retinanet.training import train
 
 # Nothing is found in so few steps, so AP stays 0: patience ends the run at its third evaluation. In

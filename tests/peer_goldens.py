@@ -82,7 +82,7 @@ def assert_same_detections(found, golden):
 
 def losses(model, golden, outputs, loss, normalizer):
     """(class loss, box loss) of the golden's ground truth, low-quality matches included."""
-    from keras_retinanet.labeling import AnchorLabeler
+    from keras_retinanet.modeling.labeling import AnchorLabeler
 
     anchors = model.anchors(*(int(side) for side in golden["network_input_shape"][2:]))
     labels = {"boxes": golden["gt_boxes_network"][None], "classes": golden["gt_labels"][None]}

@@ -19,7 +19,7 @@ from keras_retinanet.distribution import strategy
 from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures
 from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.evaluation.tables import EvaluationSet, Found, Truths
-from keras_retinanet.saving import load, save_model
+from keras_retinanet.modeling.saving import load, save_model
 
 PICTURES = 50
 

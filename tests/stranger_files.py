@@ -15,7 +15,7 @@ from keras_retinanet.exporting.onnx_check import model_digest
 from keras_retinanet.exporting.saved_model import _write_assets
 from keras_retinanet.exporting.serving import OUTPUTS
 from keras_retinanet.exporting.tflite_metadata import with_files
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 SIDE = 32
 _CONFIG = load_config(

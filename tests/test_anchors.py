@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.anchors import Anchors, feature_sizes
+from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 
 
 def test_one_cell_by_hand():

@@ -6,8 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_retinanet import boxes as box_ops
-from keras_retinanet.boxes import BoxCoder
+from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.boxes import BoxCoder
 
 
 def test_iou_by_hand():

@@ -9,7 +9,7 @@ from keras_retinanet.data.cache import cached
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=50, long_side=80)
 # Larger than the input, just as large, smaller.

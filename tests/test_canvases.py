@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.exporting import canvases
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # As the importers and recipes have them.
 PRESETS = {

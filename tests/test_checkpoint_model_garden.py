@@ -17,7 +17,7 @@ from keras_retinanet.checkpoints.family import fill, shapes_of
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.checkpoints.model_garden import FAMILY, VALUE
 from keras_retinanet.errors import UserError
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 PUBLISHED = "model_garden_resnet50fpn"

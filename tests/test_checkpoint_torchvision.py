@@ -16,7 +16,7 @@ from keras_retinanet.checkpoints.family import foreign_tensors, shapes_of
 from keras_retinanet.checkpoints.importing import recognise
 from keras_retinanet.checkpoints.torchvision import COUNTER, V1, V2
 from keras_retinanet.errors import UserError
-from keras_retinanet.losses import RetinaNetLoss
+from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 

@@ -109,8 +109,8 @@ def folder(tmp_path_factory) -> Path:
 
     from keras_retinanet.data import load_dataset
     from keras_retinanet.data.writers import write_dataset
-    from keras_retinanet.model import RetinaNet
-    from keras_retinanet.saving import save_model
+    from keras_retinanet.modeling.retinanet import RetinaNet
+    from keras_retinanet.modeling.saving import save_model
 
     folder = tmp_path_factory.mktemp("work")
     config = load_config("shapes", {**OVERRIDES, "data.shapes_val": 300, "data.shapes_train": 40})

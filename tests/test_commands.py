@@ -52,8 +52,8 @@ def test_drawings_overwrite_neither_each_other_nor_the_pictures():
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory) -> Path:
-    from keras_retinanet.model import RetinaNet
-    from keras_retinanet.saving import save_model
+    from keras_retinanet.modeling.retinanet import RetinaNet
+    from keras_retinanet.modeling.saving import save_model
 
     # An untrained model finds something everywhere when its prior says so.
     overrides = {"model.head.prior": 0.3, "model.detections.max_detections": 5}
@@ -134,8 +134,8 @@ def test_evaluate_refuses_classes_that_do_not_map(model_file, capsys):
 
 def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
     from keras_retinanet.data import load_dataset
-    from keras_retinanet.model import RetinaNet
-    from keras_retinanet.saving import save_model
+    from keras_retinanet.modeling.retinanet import RetinaNet
+    from keras_retinanet.modeling.saving import save_model
 
     config = load_config("shapes", {"data.shapes_val": 3, "data.shapes_train": 4})
     dataset = load_dataset(config.data, "val")

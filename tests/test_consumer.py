@@ -15,14 +15,14 @@ import tensorflow as tf
 from exported_models import IDS, NAMES, spread_model, with_facts, write_pictures
 from PIL import Image
 
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.data.images import decode_image
-from keras_retinanet.detections import Detector
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.tflite import export_tflite
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detections import Detector
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.conversion
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.writers import write_dataset
-from keras_retinanet.detections import Detections
 from keras_retinanet.evaluation.results import write_csv
 from keras_retinanet.evaluation.summary import write_summary_csv
 from keras_retinanet.files.csv_cells import quoted, unquoted
+from keras_retinanet.modeling.detections import Detections
 
 FORMULAS = ["=1+1", "+1", "-ve", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.detections import DetectionBatch, Detector
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detections import DetectionBatch, Detector
 
 HUGE = np.array([[10_000, 10_000]], "i4")  # a picture so large that nothing is cut
 SIZES = np.array([[100, 80], [60, 120], [90, 90]], "i4")  # of three pictures

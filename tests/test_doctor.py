@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.anchors import Anchors
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import doctor
 from keras_retinanet.data.doctor import text
@@ -18,7 +17,8 @@ from keras_retinanet.data.doctor.tables import box_table
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.errors import UserError
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 NAMES = ["ant", "bee", "cat"]
 WIDTH, HEIGHT = 320, 200

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.backbones import backbone_preprocessing, build_backbone
-from keras_retinanet.backbones.efficientnet_lite import torch_names
-from keras_retinanet.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer_lite
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
+from keras_retinanet.modeling.backbones.efficientnet_lite import torch_names
+from keras_retinanet.modeling.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer_lite
 from keras_retinanet.weight_files.reading import read_checkpoint
 
 EPSILON = 1e-3

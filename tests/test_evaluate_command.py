@@ -39,8 +39,8 @@ def command(*words: str) -> int:
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory) -> Path:
     from keras_retinanet.data import load_dataset
-    from keras_retinanet.model import RetinaNet
-    from keras_retinanet.saving import save_model
+    from keras_retinanet.modeling.retinanet import RetinaNet
+    from keras_retinanet.modeling.saving import save_model
 
     folder = tmp_path_factory.mktemp("run")
     config = load_config("shapes", OVERRIDES)

@@ -12,7 +12,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.coco import (
     FIGURES,
@@ -24,6 +23,7 @@ from keras_retinanet.evaluation.coco import (
     score_files,
 )
 from keras_retinanet.evaluation.results import coco_results, write_coco_json, write_csv
+from keras_retinanet.modeling.detections import Detections
 
 # Published with the sample: 12 figures in the order of FIGURES.
 PUBLISHED = [

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
-from keras_retinanet.detections import Detections
 from keras_retinanet.evaluation.runner import run_detector
+from keras_retinanet.modeling.detections import Detections
 
 
 class FileOfOnes:

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
-from keras_retinanet.detections import DetectionBatch, Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation import runner
 from keras_retinanet.evaluation.runner import (
@@ -17,6 +16,7 @@ from keras_retinanet.evaluation.runner import (
     map_classes,
 )
 from keras_retinanet.evaluation.streaming import Columns
+from keras_retinanet.modeling.detections import DetectionBatch, Detections
 
 # Network input is half of the original picture.
 SCALE = 0.5

@@ -7,7 +7,6 @@ import pytest
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.config.schema import DetectionConfig
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.checks import TOLERANCES, compare
 from keras_retinanet.exporting.facts import (
@@ -19,8 +18,9 @@ from keras_retinanet.exporting.facts import (
 )
 from keras_retinanet.exporting.staging import staged
 from keras_retinanet.exporting.thresholds import with_detections
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 
 @pytest.fixture(scope="module")

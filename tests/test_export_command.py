@@ -17,8 +17,8 @@ from keras_retinanet.commands.common import find_model
 from keras_retinanet.commands.export_flags import canvas_size
 from keras_retinanet.config.files import load_config, save_config
 from keras_retinanet.exporting import checks
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import load, save_model
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import load, save_model
 
 pytestmark = pytest.mark.conversion
 

@@ -9,12 +9,12 @@ import tensorflow as tf
 from exported_models import with_facts
 
 from keras_retinanet.config.files import load_config
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.checks import ExportFailed, check_export
 from keras_retinanet.exporting.exported import load_detector, load_exported
 from keras_retinanet.exporting.facts import export_kind
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 pytestmark = pytest.mark.conversion
 

@@ -9,7 +9,7 @@ from keras_retinanet.checkpoints.family import LAYOUTS, fill, foreign_tensors, n
 from keras_retinanet.checkpoints.torchvision import V1
 from keras_retinanet.config.schema import FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import retinanet
+from keras_retinanet.modeling.retinanet import retinanet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 SMALL = ModelConfig(fpn=FPNConfig(channels=8, p6_from="p5"), head=HeadConfig(channels=8, depth=1))

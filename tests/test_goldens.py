@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from conftest import GOLDENS
 
-from keras_retinanet.anchors import Anchors, feature_sizes
-from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.detections import Detector
-from keras_retinanet.labeling import AnchorLabeler
-from keras_retinanet.losses import RetinaNetLoss
+from keras_retinanet.modeling.anchors import Anchors, feature_sizes
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detections import Detector
+from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.losses import RetinaNetLoss
 
 
 @dataclass(frozen=True)

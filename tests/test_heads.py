@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.fpn import LEVELS
-from keras_retinanet.heads import build_head
+from keras_retinanet.modeling.fpn import LEVELS
+from keras_retinanet.modeling.heads import build_head
 
 SIDES = ((6, 5), (3, 3), (2, 2), (1, 1), (1, 1))
 CELLS = sum(height * width for height, width in SIDES)

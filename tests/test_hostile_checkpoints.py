@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_retinanet.cli import build_parser, run
 from keras_retinanet.errors import UserError
-from keras_retinanet.saving import load
+from keras_retinanet.modeling.saving import load
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint
 

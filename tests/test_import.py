@@ -16,8 +16,8 @@ from keras_retinanet.checkpoints.torchvision import V1
 from keras_retinanet.commands import import_checkpoint as command
 from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.saving import load
-from keras_retinanet.transfer import transfer_weights, transferred_config
+from keras_retinanet.modeling.saving import load
+from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.anchors import Anchors
 from keras_retinanet.config.files import load_config
 from keras_retinanet.data import load_train_val
 from keras_retinanet.drawing import IGNORED_COLOR
@@ -19,7 +18,8 @@ from keras_retinanet.label_view import (
     labeled_pictures,
     training_pictures,
 )
-from keras_retinanet.labeling import AnchorLabeler
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.labeling import AnchorLabeler
 
 NAMES = ["cell", "platelet"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.labeling import BACKGROUND, IGNORED, AnchorLabeler
+from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler
 
 # Squares of 10 px shifted by d overlap with IoU (10 - d) / (10 + d).
 ANCHORS = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [100, 0, 110, 10], [200, 0, 210, 10]], "f4")

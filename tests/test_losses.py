@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.labeling import BACKGROUND, IGNORED, Targets
-from keras_retinanet.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, Targets
+from keras_retinanet.modeling.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
 
 ANCHORS = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 20]], "f4")
 

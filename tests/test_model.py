@@ -15,10 +15,10 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.labeling import AnchorLabeler
-from keras_retinanet.losses import RetinaNetLoss
-from keras_retinanet.model import RetinaNet, retinanet
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.losses import RetinaNetLoss
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
 
 PRIOR = 0.01
 SMALL = ModelConfig(

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.backbones import BACKBONES
 from keras_retinanet.checkpoints import model_files
 from keras_retinanet.checkpoints.catalogue import (
     catalogue,
@@ -34,8 +33,9 @@ from keras_retinanet.config.schema import (
     ModelConfig,
 )
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import load
+from keras_retinanet.modeling.backbones import BACKBONES
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import load
 from keras_retinanet.weight_files import archives
 from keras_retinanet.weight_files.archives import unpacked
 

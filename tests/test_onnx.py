@@ -17,12 +17,12 @@ from keras_retinanet.config.model import (
     ModelConfig,
     PreprocessingConfig,
 )
-from keras_retinanet.detections import DetectionBatch
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting import onnx_file
 from keras_retinanet.exporting.facts import FACTS_KEY, read_facts
 from keras_retinanet.exporting.onnx_file import OPSET, OUTPUTS, export_onnx
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")

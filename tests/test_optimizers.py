@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.optimizers import CoupledSGD, DetectorAdamW
+from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 
 
 def variables():

@@ -6,14 +6,14 @@ import tensorflow as tf
 from PIL import Image
 from test_detections import logit, rows, still
 
-from keras_retinanet.anchors import Anchors
-from keras_retinanet.backbones import build_backbone
-from keras_retinanet.boxes import MAX_LOG_SCALE, BoxCoder
 from keras_retinanet.errors import UserError
-from keras_retinanet.fpn import build_fpn, norm_layer
-from keras_retinanet.heads import build_head
-from keras_retinanet.preprocessing import Preprocessing
-from keras_retinanet.resizing import pillow_resize
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.backbones import build_backbone
+from keras_retinanet.modeling.boxes import MAX_LOG_SCALE, BoxCoder
+from keras_retinanet.modeling.fpn import build_fpn, norm_layer
+from keras_retinanet.modeling.heads import build_head
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.resizing import pillow_resize
 
 # ------------------------------------------------------------------------------------------ sizes
 
@@ -227,7 +227,7 @@ def test_background_is_no_detection():
     ],
 )
 def test_where_boxes_are_cut(options, expected):
-    from keras_retinanet.detections import Detector
+    from keras_retinanet.modeling.detections import Detector
 
     outputs = {
         "class_logits": tf.constant(logit(np.array([[[0.9]]])), tf.float32),

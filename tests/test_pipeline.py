@@ -12,7 +12,7 @@ from keras_retinanet.config.schema import AugmentConfig, DataConfig
 from keras_retinanet.data.pipeline import evaluation_dataset, training_batches
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=64, long_side=96)
 SIZES = [(60, 90), (90, 60), (64, 64), (50, 75), (64, 64), (60, 90), (75, 50)]

@@ -10,7 +10,7 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import load_dataset
 from keras_retinanet.data.plan import batches, canvas_counts, evaluation_batches
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=64, long_side=128)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_retinanet.preprocessing import PixelNormalization, Preprocessing, scale_boxes
+from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing, scale_boxes
 
 # 2,000 (height, width) pairs: 40 heights and 50 widths from 1 to some 4,000 px.
 GRID = [(1 + 101 * i, 1 + 83 * j) for i in range(40) for j in range(50)]

@@ -33,8 +33,8 @@ from keras_retinanet.data.source_files import csv_rows
 from keras_retinanet.data.voc_xml import VocFileError, read_objects
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import save_model
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.videos import Video
 
 SECONDS = 60  # only an end
@@ -194,7 +194,7 @@ def test_batches_end_at_their_pixels():
 
 PREDICT = """
 import resource, sys
-from keras_retinanet.backbones import BACKBONES
+from keras_retinanet.modeling.backbones import BACKBONES
 from keras_retinanet.cli import main
 try:
     main(sys.argv[1:])

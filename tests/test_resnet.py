@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.backbones import BACKBONES, backbone_preprocessing, build_backbone
-from keras_retinanet.backbones.resnet import GroupedConv2D, ResNetSpec, resnet
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones import BACKBONES, backbone_preprocessing, build_backbone
+from keras_retinanet.modeling.backbones.resnet import GroupedConv2D, ResNetSpec, resnet
 
 SMALL = ResNetSpec((1, 1, 1, 1), groups=4, group_width=16)
 

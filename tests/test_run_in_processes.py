@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_command import STEPS, finish, is_stopped, run, start, train_words, wait_for
 
-from keras_retinanet.saving import load
+from keras_retinanet.modeling.saving import load
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def assert_equal_runs(out, expected):
 def _tiny_backbone():
     from tiny_command import TINY, tiny
 
-    from keras_retinanet.backbones import BACKBONES
+    from keras_retinanet.modeling.backbones import BACKBONES
 
     BACKBONES[TINY] = tiny
     yield

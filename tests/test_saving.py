@@ -22,8 +22,8 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import load, save_model
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import load, save_model
 
 CONFIG = ModelConfig(
     backbone=BackboneConfig("resnet18"),

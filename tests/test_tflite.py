@@ -24,7 +24,7 @@ from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.tflite import FORMS, export_tflite
 from keras_retinanet.exporting.tflite_file import operators, read, write
 from keras_retinanet.exporting.tflite_metadata import METADATA_NAME
-from keras_retinanet.model import retinanet
+from keras_retinanet.modeling.retinanet import retinanet
 
 pytestmark = pytest.mark.conversion
 

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 from tflite_files import converted, interpreter
 
-from keras_retinanet.anchors import Anchors, feature_sizes
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config.model import DetectionConfig
-from keras_retinanet.detections import Detector
 from keras_retinanet.exporting.plain_detections import PlainDetector
 from keras_retinanet.exporting.tflite_file import operators
 from keras_retinanet.exporting.tflite_graph import detection_function
+from keras_retinanet.modeling.anchors import Anchors, feature_sizes
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detections import Detector
 
 pytestmark = pytest.mark.conversion
 

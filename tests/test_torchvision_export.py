@@ -27,8 +27,8 @@ from keras_retinanet.config.schema import (
     ModelConfig,
 )
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import load, save_model
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import load, save_model
 from keras_retinanet.weight_files.reading import read_checkpoint
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 

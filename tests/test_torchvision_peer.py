@@ -14,7 +14,7 @@ from keras_retinanet.config.schema import (
     HeadConfig,
     ModelConfig,
 )
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 torch = pytest.importorskip("torch", reason="needs the extra `parity`")
 sys.path.insert(0, str(Path(__file__).parent / "parity"))

@@ -15,10 +15,10 @@ from killed_run import CHECKPOINT_EVERY, EVALUATE_EVERY, LAST_STEP, OVERRIDES, T
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_retinanet.backbones import BACKBONES
 from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
-from keras_retinanet.saving import load
+from keras_retinanet.modeling.backbones import BACKBONES
+from keras_retinanet.modeling.saving import load
 from keras_retinanet.training import train
 
 # One machine computes one run twice to the bit; threads may sum in another order.

@@ -14,9 +14,9 @@ from PIL import Image
 from keras_retinanet import cli
 from keras_retinanet.commands.ui import model_title
 from keras_retinanet.data.images import decode_image
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
-from keras_retinanet.saving import save_model
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.ui import pictures as ui_pictures
 from keras_retinanet.ui.pictures import (
     Picture,

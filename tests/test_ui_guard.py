@@ -14,7 +14,7 @@ import pytest
 from exported_models import spread_model, write_pictures
 from ui_server import DEADLINE, ROOT, served, upload_folders, wait_for
 
-from keras_retinanet.saving import save_model
+from keras_retinanet.modeling.saving import save_model
 
 httpx = pytest.importorskip("httpx", reason="comes with gradio, the extra ui")
 MEGABYTE = 1 << 20

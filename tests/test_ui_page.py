@@ -9,7 +9,7 @@ from browser import Browser
 from exported_models import clear_threshold, spread_model, write_pictures
 from ui_server import served, upload_folders
 
-from keras_retinanet.saving import load, save_model
+from keras_retinanet.modeling.saving import load, save_model
 from keras_retinanet.ui.pictures import Side, add_pictures, detections_json
 from keras_retinanet.ui.views import view_picture
 

@@ -19,7 +19,7 @@ from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.vanished import TRIED, require_readable
 from keras_retinanet.errors import UserError
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 SIDE, PICTURES = 64, 20
 GONE = "Expected images that can be read. Received: "

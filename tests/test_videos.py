@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_retinanet import cli, videos
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.detections import Detections
 
 NAMES = ["cat", "dog"]
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.detections import Detections
 from keras_retinanet.drawing import (
     IGNORED_COLOR,
     Mark,
@@ -14,6 +13,7 @@ from keras_retinanet.drawing import (
     letter_size,
     text_color,
 )
+from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.visualization import (
     GRID_GAP,
     GRID_SIDE,

@@ -19,7 +19,7 @@ from keras_retinanet import cli
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.tflite import export_tflite
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 WEB = Path(__file__).parents[1] / "export" / "web"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -130,7 +130,7 @@ def is_stopped(process: subprocess.Popen) -> bool:
 def main() -> None:
     """Run the command line."""
     from keras_retinanet import cli
-    from keras_retinanet.backbones import BACKBONES
+    from keras_retinanet.modeling.backbones import BACKBONES
 
     BACKBONES[TINY] = tiny
     if "STOP_AT" in os.environ:

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.mapped_file import release_array
 

@@ -25,7 +25,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.data.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 FPN, TRUNK = "layers/feature_pyramid", "layers/functional"

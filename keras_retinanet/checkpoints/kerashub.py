@@ -24,7 +24,7 @@ from keras_retinanet.config.schema import (
     ModelConfig,
     PreprocessingConfig,
 )
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
 ROOT = "layers/retina_net_backbone/layers"

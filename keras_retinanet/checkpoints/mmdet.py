@@ -29,7 +29,7 @@ from keras_retinanet.config.schema import (
     PreprocessingConfig,
 )
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 ANCHORS_PER_CELL = 9
 CAFFE_COLOURS: dict[str, Any] = {

@@ -82,7 +82,7 @@ def _imported(path: Path, entry: Entry | None) -> Path:
 
 def _import(path: Path, entry: Entry | None, imported: Path) -> None:
     from keras_retinanet.checkpoints.importing import import_checkpoint
-    from keras_retinanet.saving import save_model
+    from keras_retinanet.modeling.saving import save_model
 
     model = import_checkpoint(path, family=entry.family if entry else None)
     if entry is not None:

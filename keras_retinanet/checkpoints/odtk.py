@@ -22,7 +22,7 @@ from keras_retinanet.config.schema import (
     PreprocessingConfig,
 )
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Our trunk -> the peer's name of it with its pyramid.
 BACKBONES = {

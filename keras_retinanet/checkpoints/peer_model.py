@@ -8,7 +8,7 @@ from typing import Any
 from keras_retinanet.checkpoints.family import shapes_of
 from keras_retinanet.checkpoints.importing import model_of, recognise
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.h5_file import KERAS_CONFIG
 from keras_retinanet.weight_files.reading import read_checkpoint

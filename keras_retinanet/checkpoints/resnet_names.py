@@ -39,7 +39,7 @@ def torch_resnet_rows(trunk: Any, prefix: str = "") -> Iterator[Row]:
     """Yield the rows of a ResNet or ResNeXt trunk in torch-style names.
 
     Args:
-        trunk: `RetinaNet.backbone`, a model of `backbones.resnet`.
+        trunk: `RetinaNet.backbone`, a model of `modeling.backbones.resnet`.
         prefix: what stands before "conv1.weight" in the checkpoint, such as "backbone.body.".
     """
     for layer in trunk.layers:

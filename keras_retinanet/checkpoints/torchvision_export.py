@@ -23,7 +23,7 @@ from keras_retinanet.config.schema import (
     PreprocessingConfig,
 )
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 # Trunks of torchvision.models.resnet that our names stand for.

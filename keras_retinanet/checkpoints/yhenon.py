@@ -18,7 +18,7 @@ from keras_retinanet.config.schema import (
     ModelConfig,
     PreprocessingConfig,
 )
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 ANCHORS_PER_CELL = 9
 # The peer keeps every box that its suppression leaves; COCO's metric counts 100.

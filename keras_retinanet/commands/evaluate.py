@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
     from keras_retinanet.evaluation.runner import DetectorRun
     from keras_retinanet.exporting.detectors import ExportedDetector
-    from keras_retinanet.model import RetinaNet
+    from keras_retinanet.modeling.retinanet import RetinaNet
 
 # How many pictures --pictures draws, the first of the split.
 DRAWN = 12

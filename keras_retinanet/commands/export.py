@@ -38,7 +38,7 @@ from keras_retinanet.terminal import printable
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
     from keras_retinanet.exporting.checks import Agreement
-    from keras_retinanet.model import RetinaNet
+    from keras_retinanet.modeling.retinanet import RetinaNet
 
 DISAGREES = 1  # exit code
 
@@ -120,7 +120,7 @@ def run(args: Namespace) -> int:
     import_tensorflow()
     if exporter.is_checked:
         return _export_checked(args, given, path)
-    from keras_retinanet.saving import load
+    from keras_retinanet.modeling.saving import load
 
     exporter.write(load(path), out)
     return 0
@@ -129,7 +129,7 @@ def run(args: Namespace) -> int:
 def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> int:
     from keras_retinanet.exporting.checks import ExportFailed, check_export
     from keras_retinanet.exporting.thresholds import with_detections
-    from keras_retinanet.saving import load
+    from keras_retinanet.modeling.saving import load
 
     exporter, out = EXPORTERS[args.format], Path(args.out)
     options = {flag: given[flag] for flag in exporter.takes if flag in given}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from keras_retinanet.data.records import Dataset
-    from keras_retinanet.model import RetinaNet
+    from keras_retinanet.modeling.retinanet import RetinaNet
 
 CHECK_PICTURES = 4
 

@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
     from keras_retinanet.checkpoints.catalogue import entry_for, provenance
     from keras_retinanet.checkpoints.downloads import verify
     from keras_retinanet.checkpoints.importing import import_checkpoint
-    from keras_retinanet.saving import save_model
+    from keras_retinanet.modeling.saving import save_model
 
     entry = entry_for(source)
     if entry is not None and source.is_file():

@@ -16,7 +16,7 @@ from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
-    from keras_retinanet.model import RetinaNet
+    from keras_retinanet.modeling.retinanet import RetinaNet
 
 # For the export, not for reading: counters of a checkpoint, tensor by tensor.
 HIDDEN = ("counters",)
@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.exporting.exported import describe_exported
-    from keras_retinanet.saving import load
+    from keras_retinanet.modeling.saving import load
 
     is_export = export_kind(path) is not None  # which would run what it holds if it were loaded
     model = describe_exported(path) if is_export else load(path)

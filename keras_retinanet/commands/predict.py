@@ -35,7 +35,7 @@ from keras_retinanet.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
-    from keras_retinanet.detections import Detections
+    from keras_retinanet.modeling.detections import Detections
 
 # What a folder is searched for, beside images; a file named outright may have any suffix.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})

@@ -29,7 +29,7 @@ Norm = Literal["none", "group_norm", "batch_norm"]
 class BackboneConfig:
     """The trunk that gives C3, C4 and C5. `None` means: as the trunk was published."""
 
-    # A name of `keras_retinanet.backbones.BACKBONES`.
+    # A name of `keras_retinanet.modeling.backbones.BACKBONES`.
     name: str = "resnet50"
     # None: random. "imagenet": the public ImageNet weights of this trunk. Else a file.
     weights: str | None = None

@@ -24,7 +24,7 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, read_slice
 from keras_retinanet.data.shards import read_records, write_shard
 from keras_retinanet.data.vanished import require_readable
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 MEMORY = "memory"
 # Of the copies: at 95 and without chroma subsampling their loss is below the sensor's noise.

@@ -16,7 +16,7 @@ from keras_retinanet.data.fetching import fetcher
 from keras_retinanet.data.mixing import mix
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.transforms import View, choose_view, pad_labels, render
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # Wider than the largest anchor (813 px): an ignored box with this margin holds at least half of
 # every anchor, also of those that stand out of the canvas.

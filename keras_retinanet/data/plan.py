@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 Canvas = tuple[int, int]
 # Seeds are non-negative int32.

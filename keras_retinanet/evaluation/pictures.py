@@ -10,7 +10,7 @@ from keras_retinanet.data.exif import turn_image
 from keras_retinanet.data.headers import PictureError
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.detections import Detections
+from keras_retinanet.modeling.detections import Detections
 
 
 @runtime_checkable

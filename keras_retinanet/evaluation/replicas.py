@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.detections import DetectionBatch
+from keras_retinanet.modeling.detections import DetectionBatch
 
 
 def replicated(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.detections import Detections
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.csv_cells import quoted
+from keras_retinanet.modeling.detections import Detections
 
 CSV_HEADER = ("path", "x1", "y1", "x2", "y2", "class", "score")
 

@@ -16,7 +16,6 @@ from keras_retinanet.data.fetching import strict_errors
 from keras_retinanet.data.pipeline import evaluation_dataset
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.vanished import require_readable
-from keras_retinanet.detections import DetectionBatch, Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
 from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
@@ -29,6 +28,7 @@ from keras_retinanet.evaluation.tables import (
     evaluation_set,
     results_from_found,
 )
+from keras_retinanet.modeling.detections import DetectionBatch, Detections
 
 
 @dataclass

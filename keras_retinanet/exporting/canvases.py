@@ -6,7 +6,7 @@ float64 arithmetic; the tests compare them size by size. Sizes are (height, widt
 
 import tensorflow as tf
 
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 
 def resized_size(preprocessing: Preprocessing, size):

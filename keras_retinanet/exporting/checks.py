@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet import boxes as box_ops
 from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.detections import Detections
 from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.exporting.detectors import CanvasInput, ExportedDetector
 from keras_retinanet.exporting.exported import load_exported
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 
 class ExportFailed(Exception):

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet import boxes as box_ops
-from keras_retinanet.anchors import Anchors, feature_sizes
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config.files import model_config_from_dict
-from keras_retinanet.detections import Detections, Detector
-from keras_retinanet.model import check_picture
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.anchors import Anchors, feature_sizes
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detections import Detections, Detector
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.retinanet import check_picture
 
 # Network inputs (B, H, W, 3) -> the file's outputs, in its order.
 Runner = Callable[[np.ndarray], list[np.ndarray]]

@@ -24,8 +24,8 @@ from keras_retinanet.exporting.facts import (
     read_facts,
 )
 from keras_retinanet.exporting.tflite_trial import make_interpreter, try_tflite
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import load
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import load
 
 # How much of a runtime's own message a line shows.
 SHOWN_REASON = 150

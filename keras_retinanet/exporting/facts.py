@@ -14,8 +14,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 
 if TYPE_CHECKING:  # commands ask `export_kind` before they pay for TensorFlow
-    from keras_retinanet.model import RetinaNet
-    from keras_retinanet.preprocessing import Preprocessing
+    from keras_retinanet.modeling.preprocessing import Preprocessing
+    from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Of exported files. A reader refuses a newer one; raise it when an older reader would be wrong.
 EXPORT_FORMAT = 1

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Precision -> dtype of the stored weights, and of what the network computes in.
 PRECISIONS = {

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.detections import DetectionBatch
 from keras_retinanet.exporting.canvases import letterbox, way_back
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # As many pictures go through the network at once, as in `RetinaNet.detect`: however many a client
 # sends, the memory is bounded.

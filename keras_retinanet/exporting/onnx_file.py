@@ -11,14 +11,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.detections import Detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import FACTS_KEY, MODEL_DIGEST, facts_json, model_facts
 from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.onnx_check import model_digest
 from keras_retinanet.exporting.plain_detections import PlainDetector
 from keras_retinanet.files import atomic_path
-from keras_retinanet.model import RetinaNet, spatial_shape
+from keras_retinanet.modeling.detections import Detector
+from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
 from keras_retinanet.version import __version__
 
 # The newest operator set that tf2onnx writes; onnxruntime reads it since 1.14 (2023).

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.detections import DetectionBatch, Detector
+from keras_retinanet.modeling.detections import DetectionBatch, Detector
 
 # Coordinates of boxes that were not cut, beyond which overlaps are no more exact.
 WILD = 1e5

@@ -21,7 +21,7 @@ from keras_retinanet.exporting.saved_model_check import digests
 from keras_retinanet.exporting.serving import OUTPUTS, Serving
 from keras_retinanet.exporting.staging import staged
 from keras_retinanet.exporting.warmup import write_warmup
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 CONFIG_FILE = "config.yaml"
 BAD_PICTURES = ("error", "empty")

@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.detections import DetectionBatch, Detector
 from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.grouping import detect_groups, prepare, responses
 from keras_retinanet.exporting.pictures import read_picture
 from keras_retinanet.exporting.plain_detections import PlainDetector
-from keras_retinanet.model import RetinaNet, spatial_shape
+from keras_retinanet.modeling.detections import DetectionBatch, Detector
+from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
 
 # A client may ask for so many detections: their memory is reserved before there is one.
 MOST_DETECTIONS = 10_000

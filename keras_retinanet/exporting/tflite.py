@@ -16,7 +16,7 @@ from keras_retinanet.exporting.tflite_graph import detection_function, network_f
 from keras_retinanet.exporting.tflite_metadata import METADATA_NAME, metadata, with_files
 from keras_retinanet.exporting.tflite_trial import remember
 from keras_retinanet.files import atomic_write
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 INPUT_TYPES = ("uint8", "float32")

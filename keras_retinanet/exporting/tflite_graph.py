@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.anchors import feature_sizes
-from keras_retinanet.detections import DetectionBatch
 from keras_retinanet.exporting.plain_detections import MIN_NORMAL, PlainDetector, Squares
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.anchors import feature_sizes
+from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 DETECTION_OUTPUTS = ("boxes", "classes", "scores", "num")
 

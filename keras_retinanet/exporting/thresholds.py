@@ -3,7 +3,7 @@
 from typing import Any
 
 from keras_retinanet.config.files import model_config_from_dict, to_plain
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 
 def with_detections(

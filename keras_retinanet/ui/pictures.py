@@ -17,10 +17,10 @@ from PIL import Image
 from keras_retinanet.data.exif import orientation, turn_image
 from keras_retinanet.data.images import decode_image
 from keras_retinanet.data.regular_files import read_picture
-from keras_retinanet.detections import Detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.overlaps import overlaps
 from keras_retinanet.evaluation.results import coco_results
+from keras_retinanet.modeling.detections import Detections
 
 # Longest side, in pixels, of a picture as the page shows it, and of its button in the strip.
 VIEW_SIDE = 1280

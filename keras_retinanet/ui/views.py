@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from keras_retinanet.detections import Detections
 from keras_retinanet.drawing import class_color
+from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.ui.pictures import Picture, chosen, same_objects, xywh
 from keras_retinanet.visualization import draw_detections
 

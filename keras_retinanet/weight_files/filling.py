@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_retinanet.backbones.efficientnet_lite import torch_names
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones.efficientnet_lite import torch_names
 from keras_retinanet.weight_files.mapped_file import release_array
 from keras_retinanet.weight_files.torch_names import TORCH_WEIGHTS, torch_layer_name
 

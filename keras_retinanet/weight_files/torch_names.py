@@ -1,4 +1,4 @@
-"""What PyTorch's ResNets call the layers of `backbones.resnet` and their weights."""
+"""What PyTorch's ResNets call the layers of `modeling.backbones.resnet` and their weights."""
 
 # Keras's name of a convolution's or batch norm's weight -> PyTorch's.
 TORCH_WEIGHTS = {

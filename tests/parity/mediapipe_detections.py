@@ -93,7 +93,7 @@ def main() -> int:
 
     from keras_retinanet.exporting.facts import default_image_size
     from keras_retinanet.exporting.tflite import export_tflite
-    from keras_retinanet.saving import load
+    from keras_retinanet.modeling.saving import load
 
     model = load(args.model)
     size = tuple(args.image_size or default_image_size(model.preprocessing))

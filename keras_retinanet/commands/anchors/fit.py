@@ -52,9 +52,9 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.anchor_fitting import best_ious, fit, network_boxes
-    from keras_retinanet.anchors import Anchors
     from keras_retinanet.data import load_train_val
-    from keras_retinanet.preprocessing import Preprocessing
+    from keras_retinanet.modeling.anchors import Anchors
+    from keras_retinanet.modeling.preprocessing import Preprocessing
 
     dataset, _ = load_train_val(config.data, config.train.seed)
     for line in dataset.problems.lines():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_retinanet.anchors import Anchors
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data import SOURCES, load_dataset
 from keras_retinanet.data.doctor.classes import class_findings
@@ -22,7 +21,8 @@ from keras_retinanet.data.doctor.tables import BoxTable, box_table
 from keras_retinanet.data.records import Dataset, align_classes
 from keras_retinanet.data.splits import find_split
 from keras_retinanet.errors import UserError
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_retinanet.anchor_fitting import REACHED_IOU, best_ious, network_boxes
-from keras_retinanet.anchors import Anchors
 from keras_retinanet.data.doctor.findings import Example, Finding, percent
 from keras_retinanet.data.doctor.tables import BoxTable, box_sides
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.preprocessing import Preprocessing
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # One cell of P3, the finest level: objects within a cell share their features.
 TINY_SIDE = 8.0

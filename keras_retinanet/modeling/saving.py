@@ -11,7 +11,7 @@ import keras
 from keras_retinanet.config.files import metadata_from_dict, model_config_from_dict
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import atomic_path
-from keras_retinanet.model import FORMAT, RetinaNet
+from keras_retinanet.modeling.retinanet import FORMAT, RetinaNet
 from keras_retinanet.weight_files.checkpoint import Damaged
 from keras_retinanet.weight_files.h5_file import KERAS_WEIGHTS
 from keras_retinanet.weight_files.h5_trial import check_h5

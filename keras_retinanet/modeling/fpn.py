@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from keras_retinanet.backbones.resnet import pad_for_stride
+from keras_retinanet.modeling.backbones.resnet import pad_for_stride
 
 LEVELS = (3, 4, 5, 6, 7)
 GROUP_NORM_GROUPS = 32  # Wu and He 2018, section 4.

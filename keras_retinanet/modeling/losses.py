@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_retinanet import boxes as box_ops
-from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.labeling import IGNORED, Targets
+from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.labeling import IGNORED, Targets
 
 
 def focal_loss(

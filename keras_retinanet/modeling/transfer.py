@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_retinanet.config.schema import ModelConfig
-from keras_retinanet.model import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Of both heads; only the class head's has a width that depends on the classes.
 FINAL_LAYER = "final"

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_retinanet import boxes as box_ops
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling import boxes as box_ops
 
 BACKGROUND = -1
 IGNORED = -2

@@ -21,7 +21,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.backbones.resnet import HE_FAN_OUT, pad_for_stride
+from keras_retinanet.modeling.backbones.resnet import HE_FAN_OUT, pad_for_stride
 
 BN_MOMENTUM = 0.99  # As in the release.
 STEM_CHANNELS = 32

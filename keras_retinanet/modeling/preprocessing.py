@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.resizing import pillow_resize, scaled_resize
+from keras_retinanet.modeling.resizing import pillow_resize, scaled_resize
 
 # Landscape and portrait canvases grow in this many steps from square to `long_side`.
 BUCKET_STEPS = 4

@@ -10,19 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.anchors import Anchors, feature_sizes
-from keras_retinanet.backbones import backbone_preprocessing, build_backbone
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.config.files import metadata_from_dict, model_config_from_dict, to_plain
 from keras_retinanet.config.schema import BackboneConfig, ModelConfig
-from keras_retinanet.detections import DetectionBatch, Detections, Detector
 from keras_retinanet.errors import UserError
-from keras_retinanet.fpn import build_fpn
-from keras_retinanet.heads import build_head
-from keras_retinanet.labeling import AnchorLabeler
-from keras_retinanet.losses import RetinaNetLoss, num_positives
-from keras_retinanet.optimizers import CoupledSGD
-from keras_retinanet.preprocessing import PixelNormalization, Preprocessing
+from keras_retinanet.modeling.anchors import Anchors, feature_sizes
+from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detections import DetectionBatch, Detections, Detector
+from keras_retinanet.modeling.fpn import build_fpn
+from keras_retinanet.modeling.heads import build_head
+from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
+from keras_retinanet.modeling.optimizers import CoupledSGD
+from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
 
 # Of the `.keras` file. A reader refuses a newer one; raise it when an older reader would be wrong.
 FORMAT = 1
@@ -349,7 +349,7 @@ def retinanet(
     """Build a RetinaNet as in the paper.
 
     Args:
-        backbone: a name from `keras_retinanet.backbones.BACKBONES`.
+        backbone: a name from `keras_retinanet.modeling.backbones.BACKBONES`.
         num_classes: K, background not counted (default 80, or the length of `class_names`).
         class_names: K names (default "class_0", ...).
         weights: of the trunk: None for random, "imagenet", or a file.

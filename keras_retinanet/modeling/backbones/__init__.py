@@ -7,11 +7,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
-from keras_retinanet.backbones.imagenet import load_weights as _load_weights
-from keras_retinanet.backbones.imagenet import required_options, weights_license
-from keras_retinanet.backbones.resnet import ResNetSpec, resnet
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
+from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
+from keras_retinanet.modeling.backbones.imagenet import required_options, weights_license
+from keras_retinanet.modeling.backbones.resnet import ResNetSpec, resnet
 
 
 def _resnext(groups: int, group_width: int, blocks: tuple[int, int, int, int]) -> Callable:

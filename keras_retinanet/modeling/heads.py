@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.fpn import LEVELS, norm_layer
+from keras_retinanet.modeling.fpn import LEVELS, norm_layer
 
 
 def _conv3x3(filters: int, name: str, *, separable: bool, std: float, **options: Any) -> Any:

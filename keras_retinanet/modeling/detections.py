@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet import boxes as box_ops
-from keras_retinanet.boxes import BoxCoder
+from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.boxes import BoxCoder
 
 
 class DetectionBatch(NamedTuple):

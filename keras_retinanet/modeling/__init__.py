@@ -1,0 +1,1 @@
+"""The paper: anchors, trunk, FPN, heads, labels, losses, detections, optimizers."""
