@@ -24,8 +24,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.mixing import mix
-from keras_retinanet.data.transforms import augment
+from keras_retinanet.data.augmentation.mixing import mix
+from keras_retinanet.data.augmentation.transforms import augment
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 SOURCE = (480, 640)

@@ -22,9 +22,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.config.schema import AugmentConfig, DataConfig
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.cache import cached
-from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.pipeline.batches import training_batches
+from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.records import Dataset, ImageRef
 from keras_retinanet.modeling.preprocessing import Preprocessing
 

@@ -26,8 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset, load_train_val
-from keras_retinanet.data.recognition import recognise
+from keras_retinanet.data.loading import load_dataset, load_train_val
+from keras_retinanet.data.sources.recognition import recognise
 from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.onnx_file import export_onnx

@@ -47,7 +47,7 @@ def main() -> None:
     config = load_config(Path(__file__).with_name("overfit_coco.yaml"), recipe)
     config = with_overrides(config, args.set)
 
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.evaluation.runner import evaluate
     from keras_retinanet.modeling.saving import load
     from keras_retinanet.training import train

@@ -18,8 +18,8 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.evaluation.coco import coco_evaluation, figures
 from keras_retinanet.evaluation.tables import Found, evaluation_set
 from keras_retinanet.exporting.exported import load_detector

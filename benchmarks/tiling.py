@@ -27,8 +27,8 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.exporting.exported import load_detector
 from keras_retinanet.exporting.thresholds import with_detections
 from keras_retinanet.merging import overlaps

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.config.schema import Config
-from keras_retinanet.data import plan
-from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.pipeline import plan
+from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing import IGNORED_COLOR, Color, Mark, draw_marks
 from keras_retinanet.modeling.anchors import Anchors
@@ -87,7 +87,7 @@ def labeled_pictures(
     """Returns the pictures of one training batch, without names, and the matches of their boxes.
 
     Args:
-        images, labels: as `data.pipeline.training_batches` gives them.
+        images, labels: as `data.pipeline.batches.training_batches` gives them.
         anchors, labeler: those of the training.
     """
     matches = labeler(anchors(*images.shape[1:3]), labels).matches.numpy()  # (B, R)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_retinanet import resources
 from keras_retinanet.config.schema import Config
-from keras_retinanet.data.plan import canvas_counts
+from keras_retinanet.data.pipeline.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.schedules import scaled_learning_rate, total_steps
 from keras_retinanet.visualization import batch_picture, save_picture

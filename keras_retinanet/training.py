@@ -14,10 +14,10 @@ from keras_retinanet import callbacks as cb
 from keras_retinanet import rehearsal
 from keras_retinanet.building import build_model, compile_model
 from keras_retinanet.config.schema import Config
-from keras_retinanet.data import load_train_val
-from keras_retinanet.data.cache import cached
-from keras_retinanet.data.fetching import strict_errors
-from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.loading import load_train_val
+from keras_retinanet.data.pipeline.batches import training_batches
+from keras_retinanet.data.pipeline.cache import cached
+from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.distribution import require_one_machine, strategy
 from keras_retinanet.errors import UserError

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_retinanet.batching import bounded_batches
-from keras_retinanet.data.headers import MAX_PIXELS
+from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.results import coco_results
 from keras_retinanet.files import atomic_path, atomic_write, open_regular

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.config.files import load_config
-from keras_retinanet.data.shapes import draw
+from keras_retinanet.data.sources.shapes import draw
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 SIDE = 160

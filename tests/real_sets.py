@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.records import Dataset, Record
 
 BCCD = Path(__file__).parent / "assets" / "bccd"

@@ -7,7 +7,7 @@ import pytest
 
 from keras_retinanet.anchor_fitting import best_ious, coverage, fit, network_boxes
 from keras_retinanet.config.files import load_config
-from keras_retinanet.data import load_dataset
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
 from keras_retinanet.evolution import minimize

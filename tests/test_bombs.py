@@ -19,13 +19,13 @@ from hostile_files import VALUES, tensor, write_torch_zip
 from keras_retinanet.checkpoints.model_files import model_file
 from keras_retinanet.config.files import load_config
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.label_map import read_label_map
-from keras_retinanet.data.openimages_classes import read_hierarchy
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.shards import masked_crc32c, read_records
-from keras_retinanet.data.source_files import csv_rows, label_lines
-from keras_retinanet.data.voc_xml import VocFileError, read_objects
+from keras_retinanet.data.sources.label_map import read_label_map
+from keras_retinanet.data.sources.openimages_classes import read_hierarchy
+from keras_retinanet.data.sources.shards import masked_crc32c, read_records
+from keras_retinanet.data.sources.source_files import csv_rows, label_lines
+from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.errors import MAX_MESSAGE, MAX_SHOWN, UserError, shown
 from keras_retinanet.evaluation.coco import score_files
 from keras_retinanet.learning_curves import learning_curves

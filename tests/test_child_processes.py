@@ -107,7 +107,7 @@ def folder(tmp_path_factory) -> Path:
     """A run to evaluate, and its scenes as COCO to convert."""
     from test_evaluate_command import OVERRIDES
 
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.data.writers import write_dataset
     from keras_retinanet.modeling.retinanet import RetinaNet
     from keras_retinanet.modeling.saving import save_model

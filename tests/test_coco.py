@@ -8,7 +8,8 @@ from PIL import Image
 from real_sets import CROWDS, IMAGES, SPLITS
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import coco, load_dataset, load_train_val
+from keras_retinanet.data.loading import load_dataset, load_train_val
+from keras_retinanet.data.sources import coco
 from keras_retinanet.errors import UserError
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 2, "name": "cat"}]

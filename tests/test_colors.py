@@ -5,7 +5,12 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.colors import distort_photometric, jitter_color, recolor, turn_hue
+from keras_retinanet.data.augmentation.colors import (
+    distort_photometric,
+    jitter_color,
+    recolor,
+    turn_hue,
+)
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 SEEDS = {"color_seed": [1, 2], "hue_seed": [3, 4], "photometric_seed": [5, 6]}

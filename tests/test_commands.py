@@ -133,7 +133,7 @@ def test_evaluate_refuses_classes_that_do_not_map(model_file, capsys):
 
 
 def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.modeling.retinanet import RetinaNet
     from keras_retinanet.modeling.saving import save_model
 

@@ -16,7 +16,7 @@ from exported_models import IDS, NAMES, spread_model, with_facts, write_pictures
 from PIL import Image
 
 from keras_retinanet.config.schema import DetectionConfig
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.tflite import export_tflite

@@ -72,7 +72,8 @@ def test_splits_classes_and_a_file(coco_folder, tmp_path, capsys):
 
 
 def test_embedded_scenes(tmp_path, capsys, monkeypatch):
-    from keras_retinanet.data import SOURCES, shapes
+    from keras_retinanet.data.loading import SOURCES
+    from keras_retinanet.data.sources import shapes
 
     monkeypatch.setattr(SOURCES["shapes"], "STREAMS", {"val": shapes.STREAMS["val"]})
     assert convert("shapes", tmp_path / "out", "--to", "yolo", "--classes", "star") == 0

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import csv
+from keras_retinanet.data.sources import csv_files
 from keras_retinanet.errors import UserError
 
 
@@ -16,7 +16,7 @@ def write_pictures(folder, *names):
 
 
 def load(folder, split="train", **options):
-    return csv.load(DataConfig(source="csv", data_dir=str(folder), **options), split)
+    return csv_files.load(DataConfig(source="csv", data_dir=str(folder), **options), split)
 
 
 def counts(dataset):
@@ -30,7 +30,7 @@ def test_rows_of_a_picture_may_lie_apart(tmp_path):
         "c.png,1,2,3,4,cat\n"
     )
     (tmp_path / "val.csv").write_text("c.png,1,1,9,9,ant\n")
-    assert csv.splits(DataConfig(source="csv", data_dir=str(tmp_path))) == ["train", "val"]
+    assert csv_files.splits(DataConfig(source="csv", data_dir=str(tmp_path))) == ["train", "val"]
     dataset = load(tmp_path)
     # The names of both files, so that both number alike.
     assert (dataset.class_names, dataset.class_ids) == (["ant", "cat", "dog"], [1, 2, 3])
@@ -165,15 +165,15 @@ def test_one_named_file(tmp_path):
     config = DataConfig(
         source="csv", annotations=str(tmp_path / "mine.csv"), images=str(tmp_path / "pictures")
     )
-    assert csv.splits(config) == [] and len(csv.load(config, None).records) == 1
+    assert csv_files.splits(config) == [] and len(csv_files.load(config, None).records) == 1
     with pytest.raises(UserError, match=r"absent\.csv"):
-        csv.load(DataConfig(source="csv", annotations="absent.csv"), None)
+        csv_files.load(DataConfig(source="csv", annotations="absent.csv"), None)
     with pytest.raises(UserError, match=r"train\.csv.*--annotations"):
         load(tmp_path)
 
 
 def test_fizyr_form_of_a_real_set_keeps_every_box(real_coco, tmp_path):
-    from keras_retinanet.data import coco
+    from keras_retinanet.data.sources import coco
 
     truth = coco.load(DataConfig(data_dir=str(real_coco)), "val")
     rows = [f"{name},{i}" for name, i in zip(truth.class_names, truth.class_ids, strict=True)]

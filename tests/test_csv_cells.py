@@ -8,7 +8,7 @@ from faults.small_sets import SETS, config_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_retinanet.data import load_dataset
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.writers import write_dataset
 from keras_retinanet.evaluation.results import write_csv
 from keras_retinanet.evaluation.summary import write_summary_csv

@@ -20,10 +20,10 @@ from keras_retinanet.data.doctor.pictures import (
     turned_findings,
     unlisted_findings,
 )
+from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
 from keras_retinanet.errors import UserError
-from keras_retinanet.image_formats import IMAGE_SUFFIXES
 
 
 def scene(rng, side=96) -> np.ndarray:

@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.erasing import ERASED_AREA, erase, seen_parts
+from keras_retinanet.data.augmentation.erasing import ERASED_AREA, erase, seen_parts
 
 SIDE = 12
 CORNERS = st.tuples(*[st.integers(0, SIDE)] * 4)

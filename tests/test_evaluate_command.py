@@ -38,7 +38,7 @@ def command(*words: str) -> int:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory) -> Path:
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.modeling.retinanet import RetinaNet
     from keras_retinanet.modeling.saving import save_model
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from keras_retinanet.data.exif import apply_exif, orientation, turn_boxes, turn_image
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import apply_exif, orientation, turn_boxes, turn_image
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.errors import UserError

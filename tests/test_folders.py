@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from keras_retinanet.data.folders import PictureFolder
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.sources.folders import PictureFolder
 
 
 @pytest.fixture

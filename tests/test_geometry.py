@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.data.geometry import (
+from keras_retinanet.data.augmentation.geometry import (
     crop_window,
     flip_horizontal,
     flip_vertical,

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.data.headers import PictureError
-from keras_retinanet.data.images import decode_image, image_size, image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import (
+    decode_image,
+    image_size,
+    image_sizes,
+    picture_fault,
+)
+from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.errors import UserError
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_retinanet.data.label_map import LabelMap, label_map_text, read_label_map
+from keras_retinanet.data.sources.label_map import LabelMap, label_map_text, read_label_map
 from keras_retinanet.errors import UserError
 
 # As object_detection/data has them: comments, either quotes, display names, nested fields.

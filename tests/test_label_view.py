@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.files import load_config
-from keras_retinanet.data import load_train_val
+from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.drawing import IGNORED_COLOR
 from keras_retinanet.label_view import (
     MATCHED_COLOR,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.mixing import copy_paste, mix, mixup, mosaic
+from keras_retinanet.data.augmentation.mixing import copy_paste, mix, mixup, mosaic
 
 NAMES = ("boxes", "classes", "ignore")
 

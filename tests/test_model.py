@@ -13,8 +13,8 @@ from keras_retinanet.config.schema import (
     ModelConfig,
     PreprocessingConfig,
 )
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.modeling.preprocessing import Preprocessing

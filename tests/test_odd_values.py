@@ -11,7 +11,7 @@ import tensorflow as tf
 from faults.small_sets import SETS, config_of, example, write_shard
 
 from keras_retinanet import cli
-from keras_retinanet.data import load_dataset
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, make_record
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import openimages
+from keras_retinanet.data.sources import openimages
 from keras_retinanet.errors import UserError
 
 HEADER = (

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.plan import batches, canvas_counts, evaluation_batches
+from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.pipeline.plan import batches, canvas_counts, evaluation_batches
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.modeling.preprocessing import Preprocessing
 

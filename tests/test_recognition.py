@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keras_retinanet.data.recognition import recognise
+from keras_retinanet.data.sources.recognition import recognise
 from keras_retinanet.errors import UserError
 
 

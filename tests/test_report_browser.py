@@ -10,7 +10,7 @@ from PIL import Image
 from test_report import hostile_analysis, write
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset
+from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.evaluation.comparison import write_comparison
 from keras_retinanet.evaluation.error_kinds import CLS, DETECTION_KINDS, ERROR_KINDS, LOC
 from keras_retinanet.evaluation.gallery import dataset_pictures

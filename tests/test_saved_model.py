@@ -21,7 +21,7 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_retinanet.config.files import to_plain
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.serving import OUTPUTS

@@ -12,7 +12,7 @@ from exporting_cases import (
     small_model,
 )
 
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.exporting.pictures import read_picture
 from keras_retinanet.exporting.saved_model import export_saved_model
 from keras_retinanet.exporting.serving import Serving

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.images import decode_image
-from keras_retinanet.data.shapes import (
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.sources.shapes import (
     CLASS_NAMES,
     DISTRACTOR,
     MIN_VISIBLE,

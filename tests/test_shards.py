@@ -5,9 +5,9 @@ import struct
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.data import shards
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, read_slice
+from keras_retinanet.data.sources import shards
 from keras_retinanet.errors import UserError
 
 CONTENTS = [b"first", b"", b"third" * 1000, b"\x00\xff" * 7]

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import csv, kitti, openimages, yolo
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.source_files import (
+from keras_retinanet.data.sources import csv_files, kitti, openimages, yolo
+from keras_retinanet.data.sources.source_files import (
     MAX_TEXT_BYTES,
     csv_rows,
     label_lines,
@@ -75,7 +75,7 @@ def places(tmp_path_factory):
         (folder / place).parent.mkdir(parents=True)
         Image.new("RGB", (40, 30)).save(folder / place)
     texts = {
-        csv: ("csv/train.csv", "a.png,1,2,30,20,cat\na.png,,,,,\n"),
+        csv_files: ("csv/train.csv", "a.png,1,2,30,20,cat\na.png,,,,,\n"),
         yolo: ("yolo/data.yaml", "train: images\nnames: {0: cat, 1: dog}\nnc: 2\n"),
         openimages: (
             "openimages/train-annotations-bbox.csv",
@@ -97,7 +97,9 @@ def check(dataset):
         assert ((record.classes >= 0) & (record.classes < len(dataset.class_names))).all()
 
 
-@pytest.mark.parametrize("source", [csv, yolo, openimages, kitti], ids=lambda m: m.__name__[21:])
+@pytest.mark.parametrize(
+    "source", [csv_files, yolo, openimages, kitti], ids=lambda m: m.__name__[21:]
+)
 @given(data=st.data())
 def test_mutated_annotations_are_read_counted_or_refused(places, source, data):
     file, content = places[source]

@@ -180,7 +180,7 @@ def test_transfer_keeps_all_but_the_last_layers(finished, models, capsys):
     out, _ = finished
     config = toy(**{"train.weights": str(out / "last.keras"), "data.classes": ["star", "circle"]})
     from keras_retinanet.building import build_model
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
 
     model = build_model(config, load_dataset(config.data, "train"))
     printed = capsys.readouterr().out

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.geometry import box_areas
-from keras_retinanet.data.transforms import augment, choose_view, pad_labels, render
+from keras_retinanet.data.augmentation.geometry import box_areas
+from keras_retinanet.data.augmentation.transforms import augment, choose_view, pad_labels, render
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=120, long_side=160)

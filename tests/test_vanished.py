@@ -13,11 +13,11 @@ from faults.small_sets import voc_text, write
 from PIL import Image
 
 from keras_retinanet.config.schema import AugmentConfig, DataConfig
-from keras_retinanet.data import load_dataset
-from keras_retinanet.data.cache import cached
-from keras_retinanet.data.fetching import strict_errors
-from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.data.vanished import TRIED, require_readable
+from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.pipeline.batches import training_batches
+from keras_retinanet.data.pipeline.cache import cached
+from keras_retinanet.data.pipeline.fetching import strict_errors
+from keras_retinanet.data.pipeline.vanished import TRIED, require_readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.preprocessing import Preprocessing
 

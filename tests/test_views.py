@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.transforms import View, choose_view
+from keras_retinanet.data.augmentation.transforms import View, choose_view
 
 
 @pytest.mark.parametrize("canvas", [(128, 160), (160, 128), (96, 224)])

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import load_dataset, load_train_val, voc
+from keras_retinanet.data.loading import load_dataset, load_train_val
+from keras_retinanet.data.sources import voc
 from keras_retinanet.errors import UserError
 
 OBJECT = (

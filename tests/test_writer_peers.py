@@ -9,11 +9,11 @@ import tensorflow as tf
 from real_sets import CROWDS, IMAGES
 from writer_sets import CAT, CROWD, WITHOUT_IGNORE, assert_same, encoded, load_all, made_set
 
-from keras_retinanet.data import tfrecord
+from keras_retinanet.data.sources import tfrecord
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.data.writers import WRITERS, write_dataset
 from keras_retinanet.data.writers import tfrecord as tfrecord_writer
-from keras_retinanet.data.writers.pictures import WriteOptions
+from keras_retinanet.data.writers.shared import WriteOptions
 
 # With crowds.
 BOXES = {"train2017": 246, "val2017": 258}

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from writer_sets import CAT, CROWD, DOG, assert_same, encoded, load_all, made_set
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import shapes
-from keras_retinanet.data.writers import WRITERS, pictures, write_dataset
-from keras_retinanet.data.writers.pictures import PictureNames, decimal
+from keras_retinanet.data.sources import shapes
+from keras_retinanet.data.writers import WRITERS, shared, write_dataset
+from keras_retinanet.data.writers.shared import PictureNames, decimal
 from keras_retinanet.errors import UserError
 
 FILE_NAMES = [
@@ -146,7 +146,7 @@ def test_nothing_half_written_stays(tmp_path, form, monkeypatch):
     def fail(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pictures, "image_size", fail)
+    monkeypatch.setattr(shared, "image_size", fail)
     with pytest.raises(KeyboardInterrupt):
         write_dataset({"train": made_set([("a.png", [CAT])])}, tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import yolo
+from keras_retinanet.data.sources import yolo
 from keras_retinanet.errors import UserError
 
 YAML = "train: images/train\nval: images/val\nnames: [cat, 'no', no]\n"

@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import coco, csv, tfrecord, voc, yolo
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.data.sources import coco, csv_files, tfrecord, voc, yolo
 
-READERS = {"coco": coco, "voc": voc, "csv": csv, "yolo": yolo, "tfrecord": tfrecord}
+READERS = {"coco": coco, "voc": voc, "csv": csv_files, "yolo": yolo, "tfrecord": tfrecord}
 # They have no boxes to ignore.
 WITHOUT_IGNORE = ("csv", "yolo")
 

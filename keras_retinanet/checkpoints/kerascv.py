@@ -23,7 +23,7 @@ from keras_retinanet.config.schema import (
     HeadConfig,
     ModelConfig,
 )
-from keras_retinanet.data.voc import VOC_CLASSES
+from keras_retinanet.data.sources.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint

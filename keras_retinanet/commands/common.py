@@ -133,7 +133,7 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
         overrides = {f"data.{name}": None for name in ("data_dir", "annotations", "images")}
         if source is None:
             import_tensorflow()
-            from keras_retinanet.data.recognition import recognise
+            from keras_retinanet.data.sources.recognition import recognise
 
             recognised, sentence = recognise(place)
             print(sentence)

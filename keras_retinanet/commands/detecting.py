@@ -78,7 +78,7 @@ class Task:
 
 def load_split(config: Config, trained: Config | None) -> "Dataset":
     """Return the split that is asked for; by default the one that training selects on."""
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
 
     split = config.evaluate.split
     same = trained is not None and trained.data == config.data

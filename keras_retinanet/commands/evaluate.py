@@ -190,7 +190,7 @@ def _draw(
     model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
 ) -> None:
     """Write the first pictures of `dataset` with their detections of at least `threshold`."""
-    from keras_retinanet.data.images import decode_image
+    from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.visualization import draw_detections, save_picture
 
     for index in range(min(DRAWN, len(dataset.records))):

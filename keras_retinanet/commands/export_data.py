@@ -61,7 +61,7 @@ def scored_split(
 
 
 def calibration_pictures(config: Config, count: int | None) -> Iterable["np.ndarray"]:
-    from keras_retinanet.data import load_train_val
+    from keras_retinanet.data.loading import load_train_val
     from keras_retinanet.exporting.sample import Sample
 
     train, _ = load_train_val(config.data, config.train.seed)
@@ -72,9 +72,9 @@ def check_pictures(
     files: list[str] | None, config: Config | None, scored: "Dataset | None"
 ) -> Iterable["np.ndarray"]:
     """Return pictures to check on: those named, else of the data set, else generated ones."""
-    from keras_retinanet.data import load_dataset
-    from keras_retinanet.data.images import decode_image
-    from keras_retinanet.data.regular_files import read_picture
+    from keras_retinanet.data.images.decoding import decode_image
+    from keras_retinanet.data.loading import load_dataset
+    from keras_retinanet.data.sources.regular_files import read_picture
     from keras_retinanet.exporting.sample import Sample
 
     if files:

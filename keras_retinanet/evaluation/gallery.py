@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.exif import turn_image
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.curves import threshold_places

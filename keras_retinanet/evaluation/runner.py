@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_retinanet.data.fetching import strict_errors
-from keras_retinanet.data.pipeline import evaluation_dataset
+from keras_retinanet.data.pipeline.batches import evaluation_dataset
+from keras_retinanet.data.pipeline.fetching import strict_errors
+from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.data.vanished import require_readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
 from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_retinanet.data.exif import turn_image
-from keras_retinanet.data.headers import PictureError
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import turn_image
+from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.records import Dataset
 
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.data.exif import orientation, turn_image
-from keras_retinanet.data.images import decode_image
-from keras_retinanet.data.regular_files import read_picture
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import orientation, turn_image
+from keras_retinanet.data.sources.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.overlaps import overlaps
 from keras_retinanet.evaluation.results import coco_results

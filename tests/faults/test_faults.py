@@ -7,7 +7,7 @@ import pytest
 
 from faults.small_sets import SETS, config_of
 from faults.table import FAULTS, shown
-from keras_retinanet.data import SOURCES
+from keras_retinanet.data.loading import SOURCES
 from keras_retinanet.data.problems import KINDS
 from keras_retinanet.errors import UserError
 

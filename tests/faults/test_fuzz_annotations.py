@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from faults.alarm import alarm
 from faults.mutations import MUTATIONS
 from faults.small_sets import SETS, config_of, example, write_shard
-from keras_retinanet.data import SOURCES
+from keras_retinanet.data.loading import SOURCES
 from keras_retinanet.data.problems import KINDS
 from keras_retinanet.errors import UserError
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from faults.alarm import alarm
 from faults.mutations import mutate_bytes, mutate_png
-from keras_retinanet.data import headers
-from keras_retinanet.data.exif import orientation
-from keras_retinanet.data.headers import PictureError
-from keras_retinanet.data.images import decode_image, image_size
+from keras_retinanet.data.images import headers
+from keras_retinanet.data.images.decoding import decode_image, image_size
+from keras_retinanet.data.images.exif import orientation
+from keras_retinanet.data.images.headers import PictureError
 
 FORMS = {
     "jpeg": ("RGB", "JPEG", {}),

@@ -52,7 +52,7 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.anchor_fitting import best_ious, fit, network_boxes
-    from keras_retinanet.data import load_train_val
+    from keras_retinanet.data.loading import load_train_val
     from keras_retinanet.modeling.anchors import Anchors
     from keras_retinanet.modeling.preprocessing import Preprocessing
 

@@ -50,9 +50,9 @@ def run(args: Namespace) -> int:
     import_tensorflow()
     from tqdm import tqdm
 
-    from keras_retinanet.data import load_dataset
+    from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.data.writers import write_dataset
-    from keras_retinanet.data.writers.pictures import WriteOptions
+    from keras_retinanet.data.writers.shared import WriteOptions
 
     config = source_config(args)
     splits = {name: load_dataset(config, name) for name in _split_names(config, args.split)}
@@ -82,7 +82,7 @@ def source_config(args: Namespace) -> DataConfig:
     Raises:
         UserError: SRC is not there, or is nothing known.
     """
-    from keras_retinanet.data.recognition import recognise
+    from keras_retinanet.data.sources.recognition import recognise
 
     src = Path(args.src)
     keys: dict[str, Any]
@@ -105,7 +105,7 @@ def source_config(args: Namespace) -> DataConfig:
 
 def _split_names(config: DataConfig, wanted: str | None) -> list[str]:
     """Return the splits to convert, as the data set calls them; "all" for one without splits."""
-    from keras_retinanet.data import SOURCES
+    from keras_retinanet.data.loading import SOURCES
     from keras_retinanet.data.splits import match_split
 
     if config.source not in SOURCES:

@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     config = recipe_config(args, VIEW_KEYS)
 
     import_tensorflow()
-    from keras_retinanet.data import load_train_val
+    from keras_retinanet.data.loading import load_train_val
     from keras_retinanet.label_view import (
         add_legend,
         contact_sheet,

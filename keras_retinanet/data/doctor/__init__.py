@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import SOURCES, load_dataset
 from keras_retinanet.data.doctor.classes import class_findings
 from keras_retinanet.data.doctor.contents import content_findings, problem_findings
 from keras_retinanet.data.doctor.duplicates import duplicate_findings, find_groups
@@ -18,6 +17,7 @@ from keras_retinanet.data.doctor.formats import format_findings
 from keras_retinanet.data.doctor.pictures import scan, turned_findings, unlisted_findings
 from keras_retinanet.data.doctor.sizes import InputBoxes, input_boxes, size_findings
 from keras_retinanet.data.doctor.tables import BoxTable, box_table
+from keras_retinanet.data.loading import SOURCES, load_dataset
 from keras_retinanet.data.records import Dataset, align_classes
 from keras_retinanet.data.splits import find_split
 from keras_retinanet.errors import UserError

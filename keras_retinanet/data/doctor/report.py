@@ -10,8 +10,8 @@ from PIL import Image
 from keras_retinanet.data.doctor import Diagnosis, charts
 from keras_retinanet.data.doctor.findings import Example
 from keras_retinanet.data.doctor.sizes import size_bins
-from keras_retinanet.data.exif import turn_image
-from keras_retinanet.data.images import decode_image
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError

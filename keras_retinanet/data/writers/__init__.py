@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from keras_retinanet.data.records import Dataset, align_classes
-from keras_retinanet.data.writers import coco, csv, tfrecord, voc, yolo
-from keras_retinanet.data.writers.pictures import WriteOptions
+from keras_retinanet.data.writers import coco, csv_files, tfrecord, voc, yolo
+from keras_retinanet.data.writers.shared import WriteOptions
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import temporary_folder
 
@@ -18,7 +18,7 @@ from keras_retinanet.files import temporary_folder
 WRITERS: dict[str, ModuleType] = {
     "coco": coco,
     "voc": voc,
-    "csv": csv,
+    "csv": csv_files,
     "yolo": yolo,
     "tfrecord": tfrecord,
 }

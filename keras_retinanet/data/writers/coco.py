@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.writers.lost import PictureKey, image_ids_lost, renamed_lost
-from keras_retinanet.data.writers.pictures import (
+from keras_retinanet.data.writers.shared import (
     PictureNames,
     WriteOptions,
     copied_pictures,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_retinanet.data.records import Dataset, ImageRef
-from keras_retinanet.data.writers.pictures import PictureNames
+from keras_retinanet.data.writers.shared import PictureNames
 
 # A file may be listed twice, under two ids.
 PictureKey = tuple[ImageRef, int | str]

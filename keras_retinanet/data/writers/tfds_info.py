@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.tfrecord import SIDES
+from keras_retinanet.data.sources.tfrecord import SIDES
 
 VERSION = "1.0.0"
 # TFDS decodes these; of other formats, such as WebP and moving GIFs, it gives the bytes.

@@ -21,19 +21,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.label_map import label_map_text
+from keras_retinanet.data.images.image_formats import image_format
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record
-from keras_retinanet.data.shards import write_shard
-from keras_retinanet.data.tfrecord import SIDES
-from keras_retinanet.data.writers.pictures import (
+from keras_retinanet.data.sources.label_map import label_map_text
+from keras_retinanet.data.sources.shards import write_shard
+from keras_retinanet.data.sources.tfrecord import SIDES
+from keras_retinanet.data.writers.shared import (
     WriteOptions,
     readable_picture,
     split_words,
 )
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 from keras_retinanet.errors import UserError
-from keras_retinanet.image_formats import image_format
 from keras_retinanet.processes.child_processes import hold, lifeline
 
 LABEL_MAP = "label_map.pbtxt"

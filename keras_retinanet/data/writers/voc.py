@@ -14,7 +14,7 @@ from keras_retinanet.data.writers.lost import (
     image_ids_lost,
     renamed_lost,
 )
-from keras_retinanet.data.writers.pictures import (
+from keras_retinanet.data.writers.shared import (
     PictureNames,
     WriteOptions,
     check_class_names,

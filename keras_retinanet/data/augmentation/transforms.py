@@ -1,0 +1,185 @@
+"""Random changes to one training picture and its boxes, in the graph, from stateless seeds.
+
+Order: choose a view (scale, crop, turn) -> turn and flip -> resize -> colour -> erase -> padding.
+The view is chosen before a pixel is read, so that only what will be seen need be decoded. Turns
+and flips go before the resize, with which they commute: there are fewer pixels, of one byte.
+Shape letters: G ground truths, h w picture after the resize, ch cw canvas.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.data.augmentation.colors import recolor
+from keras_retinanet.data.augmentation.erasing import erase
+from keras_retinanet.data.augmentation.geometry import (
+    box_areas,
+    crop_window,
+    flip_horizontal,
+    flip_vertical,
+    maybe,
+    move_boxes,
+    turn,
+    visible_boxes,
+)
+
+NO_CLASS = -1
+# What draws, each at a fixed place: switching one on leaves the others' draws. New ones go last.
+DRAWS = (
+    "scale",
+    "crop",
+    "flip",
+    "color",
+    "flip_vertical",
+    "rotate90",
+    "hue",
+    "photometric",
+    "erase",
+)
+
+
+class View(NamedTuple):
+    """Which part of a stored picture is seen, how large, and where in the canvas.
+
+    Attributes:
+        start, length: (2,) int32 (height, width), the window in the stored picture.
+        size: (2,) int32, what the window is resized to, before it is turned.
+        offset: (2,) int32, where the turned result lies in the canvas.
+        turns: () int32, quarter turns counter-clockwise, 0..3.
+    """
+
+    start: Any
+    length: Any
+    size: Any
+    offset: Any
+    turns: Any
+
+
+def named_seeds(seed) -> dict:
+    """Returns an independent (2,) int32 seed for each of `DRAWS` from `seed` (2,) int32."""
+    return dict(zip(DRAWS, tf.unstack(tf.random.split(seed, len(DRAWS))), strict=True))
+
+
+def choose_view(source_size, resized_size, canvas, *, seed, config: AugmentConfig) -> View:
+    """Draws what is seen of a stored picture, before any of it is decoded.
+
+    Args:
+        source_size: (2,) int32 (height, width) of the stored picture.
+        resized_size: (2,) int32, what the scale jitter starts from; a picture that is turned on
+            its side is first made smaller, aspect kept, where it would not fit the canvas.
+        canvas: (2,) int32 (height, width).
+        seed: (2,) int32, the one that `render` is given.
+    """
+    seeds = named_seeds(seed)
+    turns = tf.constant(0)
+    if config.rotate90 > 0:
+        draws = tf.random.stateless_uniform([2], seeds["rotate90"])
+        drawn = tf.minimum(1 + tf.cast(draws[1] * 3.0, tf.int32), 3)
+        turns = tf.where(draws[0] < config.rotate90, drawn, 0)
+        # Sizes and canvas are as before the turn; the offset is turned back at the end.
+        canvas = tf.where(turns % 2 == 1, canvas[::-1], canvas)
+        fit = tf.reduce_min(tf.cast(canvas, tf.float64) / tf.cast(resized_size, tf.float64))
+        fitted = tf.cast(tf.round(tf.cast(resized_size, tf.float64) * fit), tf.int32)
+        fitted = tf.clip_by_value(fitted, 1, canvas)
+        resized_size = tf.where((turns % 2 == 1) & (fit < 1.0), fitted, resized_size)
+    if config.scale == (1.0, 1.0):
+        zeros = tf.zeros(2, tf.int32)
+        return View(zeros, source_size, resized_size, zeros, turns)
+    scale = tf.random.stateless_uniform([], seeds["scale"], *config.scale)
+    start, length, size, offset = crop_window(
+        source_size, resized_size, canvas, scale, seeds["crop"]
+    )
+    return View(start, length, size, tf.where(turns % 2 == 1, offset[::-1], offset), turns)
+
+
+def render(
+    pixels, labels, view: View, *, source_size, canvas, seed, config: AugmentConfig, preprocessing
+):
+    """Makes one training example of the window of a picture that `choose_view` chose.
+
+    Args:
+        pixels: (., ., 3) uint8, the window `view.start`, `view.length`; a decoder may have made
+            it smaller already, since it is only resized.
+        labels: {"boxes": (G, 4) float32 xyxy in pixels of the stored picture, "classes": (G,),
+            "ignore": (G,)}.
+        source_size: (2,) int32 (height, width) of the stored picture.
+        canvas: (2,) int32 (height, width).
+        seed: (2,) int32: the same seed gives the same example.
+        preprocessing: the model's `Preprocessing`.
+
+    Returns:
+        (ch, cw, 3) float32 0..255, and the labels of the boxes still seen, in its pixels.
+    """
+    seeds = named_seeds(seed)
+    # What lies outside the picture was never seen, and is not what a crop takes away.
+    boxes, valid = visible_boxes(labels["boxes"], source_size, 0.0)
+    boxes, size = move_boxes(boxes, view.start, view.length, view.size), view.size
+    if config.rotate90 > 0:
+        pixels, boxes, size = turn(pixels, boxes, size, view.turns)
+    for name, flip in (("flip", flip_horizontal), ("flip_vertical", flip_vertical)):
+        if getattr(config, name) > 0:
+            is_flipped = tf.random.stateless_uniform([], seeds[name]) < getattr(config, name)
+            pixels, boxes = maybe(is_flipped, flip, pixels, boxes, size)
+    image = preprocessing.resize(pixels, size)
+    image = recolor(
+        image,
+        config,
+        color_seed=seeds["color"],
+        hue_seed=seeds["hue"],
+        photometric_seed=seeds["photometric"],
+    )
+    whole = boxes
+    boxes, visible = visible_boxes(boxes, size, config.min_visible)
+    if config.erase > 0:
+        image, boxes, area = _maybe_erase(image, boxes, seeds["erase"], config)
+        visible &= (area > 0.0) & (area >= config.min_visible * box_areas(whole))
+    image = preprocessing.pad(image, canvas, view.offset)
+    labels = labels | {"boxes": boxes + tf.cast(tf.gather(view.offset, [1, 0, 1, 0]), tf.float32)}
+    keep = valid & visible
+    return image, {name: tf.boolean_mask(values, keep) for name, values in labels.items()}
+
+
+def _maybe_erase(image, boxes, seed, config):
+    """Returns the image, what is seen of the boxes, and the areas (G,) that are."""
+    draw_seed, erase_seed = tf.unstack(tf.random.split(seed))
+    return tf.cond(
+        tf.random.stateless_uniform([], draw_seed) < config.erase,
+        lambda: erase(image, boxes, erase_seed),
+        lambda: (image, boxes, box_areas(boxes)),
+    )
+
+
+def augment(image, labels, *, resized_size, canvas, seed, config: AugmentConfig, preprocessing):
+    """Makes one training example of a decoded picture (H, W, 3) uint8.
+
+    Args: as `choose_view` and `render` take them. Returns: as `render`.
+    """
+    source_size = tf.shape(image)[:2]
+    view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
+    window = tf.slice(image, [*tf.unstack(view.start), 0], [*tf.unstack(view.length), 3])
+    return render(
+        window,
+        labels,
+        view,
+        source_size=source_size,
+        canvas=canvas,
+        seed=seed,
+        config=config,
+        preprocessing=preprocessing,
+    )
+
+
+def pad_labels(labels, max_boxes):
+    """Pads or cuts the labels of one picture to `max_boxes` boxes; padding has class -1."""
+    padding = {"boxes": 0.0, "classes": NO_CLASS, "ignore": False}
+    padded = {}
+    for name, values in labels.items():
+        values = values[:max_boxes]
+        missing = max_boxes - tf.shape(values)[0]
+        paddings = [[0, missing]] + [[0, 0]] * (len(values.shape) - 1)
+        value = tf.constant(padding[name], values.dtype)
+        padded[name] = tf.ensure_shape(
+            tf.pad(values, paddings, constant_values=value), [max_boxes, *values.shape[1:]]
+        )
+    return padded

@@ -1,0 +1,128 @@
+"""Data sets: `SOURCES` by name, and the splits to train, select and score on."""
+
+from types import ModuleType
+
+from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.images.exif import apply_exif
+from keras_retinanet.data.records import Dataset, align_classes, select_classes
+from keras_retinanet.data.sources import (
+    coco,
+    csv_files,
+    kitti,
+    openimages,
+    shapes,
+    tfds,
+    tfrecord,
+    voc,
+    yolo,
+)
+from keras_retinanet.data.splits import match_split, random_split, training_splits
+from keras_retinanet.errors import UserError
+
+# Each has `splits(config) -> list of names` (none: one set without splits) and
+# `load(config, split name or None) -> Dataset`.
+SOURCES: dict[str, ModuleType] = {
+    "coco": coco,
+    "csv": csv_files,
+    "kitti": kitti,
+    "openimages": openimages,
+    "shapes": shapes,
+    "tfds": tfds,
+    "tfrecord": tfrecord,
+    "voc": voc,
+    "yolo": yolo,
+}
+# `--val_split none`: train on everything, select by nothing.
+NO_SPLIT = "none"
+
+
+def load_dataset(config: DataConfig, split: str | None = None, *, seed: int = 0) -> Dataset:
+    """Reads the annotations of one split, with the classes that `config.classes` selects.
+
+    Args:
+        split: a split's name ("val" is also val2017 or valid). A set without splits has the
+            seeded parts "train" and "val", and "all". None: what `load_train_val` validates on
+            with the same `seed`; all of a file that `config.annotations` names.
+
+    Raises:
+        UserError: the source, the data or the split is not there, or nothing can be read of it.
+    """
+    source = _source(config)
+    available = source.splits(config)
+    if split is None and config.annotations is not None and not available:
+        split = "all"
+    train_name = None
+    if available:
+        if split is None:
+            train_name, split = _training_splits(config, available)
+        if split is not None:
+            name = match_split(split, available, _where(config))
+            return _checked(source.load(config, name), config)
+    dataset = _checked(source.load(config, train_name), config)
+    parts = ["train", "val", "all"]
+    name = match_split(split or "val", parts, f"{_where(config)}, which has none of its own")
+    return dataset if name == "all" else random_split(dataset, seed)[parts.index(name)]
+
+
+def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset | None]:
+    """Reads the split to train on and the one to select on, with the same classes.
+
+    Which they are: `splits.training_splits`. Where no split is left to validate on, a tenth of the
+    training pictures, drawn by `seed`, is held out; this is printed. None with
+    `config.val_split` "none".
+
+    Raises:
+        UserError: as `load_dataset`; also if the training split has no annotations.
+    """
+    source = _source(config)
+    available = source.splits(config)
+    train_name, val_name = _training_splits(config, available) if available else (None, None)
+    train = _checked(source.load(config, train_name), config)
+    if not train.has_annotations:
+        raise UserError(
+            f"Expected a split with boxes to train on. Received: split={train.split}, whose "
+            "annotations are not public. Choose another one with --split."
+        )
+    if config.val_split == NO_SPLIT:
+        return train, None
+    if val_name is not None:
+        return train, align_classes(_checked(source.load(config, val_name), config), train)
+    train, val = random_split(train, seed)
+    print(
+        f"{train.name} has no validation split to select on: {len(val.records)} of its "
+        f"{len(val.records) + len(train.records)} pictures are held out (seed {seed})."
+    )
+    return train, val
+
+
+def _training_splits(config: DataConfig, available: list[str]) -> tuple[str, str | None]:
+    wanted = None if config.val_split == NO_SPLIT else config.val_split
+    return training_splits(available, config.split, wanted, _where(config))
+
+
+def _where(config: DataConfig) -> str:
+    return str(config.data_dir or config.name or config.source)
+
+
+def _source(config: DataConfig) -> ModuleType:
+    if config.source not in SOURCES:
+        raise UserError(
+            f"Expected one of the data sources {', '.join(SOURCES)}. "
+            f"Received: {config.source}. Name one of them."
+        )
+    return SOURCES[config.source]
+
+
+def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
+    if not len(dataset.records):
+        why = "; ".join(dataset.problems.lines()) or "nothing is listed"
+        raise UserError(
+            f"Expected pictures in {dataset.name}, split {dataset.split}. Received: none that can "
+            f"be read ({why}). Look at --data_dir."
+        )
+    if config.classes:
+        dataset = select_classes(dataset, config.classes)
+    return apply_exif(dataset) if config.exif == "apply" else dataset
+
+
+__all__ = ["SOURCES", "Dataset", "load_dataset", "load_train_val"]

@@ -1,0 +1,1 @@
+"""Records to batches: the plan, pixels, the cache, the batches."""

@@ -1,0 +1,214 @@
+"""Records -> batches of network inputs: the only file that batches.
+
+plan (whole numbers) -> view -> read and decode, in parallel -> render -> mix -> batch -> prefetch.
+Shape letters: B images, G ground truths, h w picture after the resize, ch cw canvas.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.augmentation.mixing import mix
+from keras_retinanet.data.augmentation.transforms import View, choose_view, pad_labels, render
+from keras_retinanet.data.pipeline import plan
+from keras_retinanet.data.pipeline.fetching import fetcher
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.modeling.preprocessing import Preprocessing
+
+# Wider than the largest anchor (813 px): an ignored box with this margin holds at least half of
+# every anchor, also of those that stand out of the canvas.
+BLANK_MARGIN = 4096.0
+
+
+def training_batches(
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    *,
+    data_config: DataConfig,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Gives training batches without end; the same for the same arguments.
+
+    A picture that cannot be read gives a blank one whose every anchor is ignored, and is noted in
+    `dataset.problems`: it adds nothing, and the order of the others stays.
+
+    Args:
+        data_config: its `augment` and `max_boxes` are used.
+        batch_size: of all workers together.
+        start_step: the number of batches to leave out, without reading them.
+        shard: (number of this worker, how many there are): of each batch it gives, and reads, the
+            worker's own equal part.
+
+    Returns:
+        Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
+        the input, "classes": (B, G) int32 with -1 as padding, "ignore": (B, G) bool}).
+    """
+    config, max_boxes = data_config.augment, data_config.max_boxes
+    for record in dataset.records if start_step == 0 else ():
+        if len(record.boxes) > max_boxes:
+            dataset.problems.note("more boxes than max_boxes", record.file_name)
+    worker, workers = shard
+    mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
+
+    def batches():
+        for batch in plan.batches(
+            dataset,
+            preprocessing,
+            batch_size=batch_size,
+            seed=seed,
+            short_sides=config.short_sides,
+            start_step=start_step,
+        ):
+            yield _part(batch, mine)
+
+    fetch = fetcher(dataset, reduced=True)
+    source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
+
+    def example(row):
+        def render_example(index, canvas, seed):
+            is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
+            source_size = source_sizes[index]
+            resized_size = tf.where(is_planned, row["size"], _fit(source_size, canvas))
+            view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
+            return _rendered(
+                fetch(index, view, canvas),
+                canvas=canvas,
+                seed=seed,
+                config=config,
+                preprocessing=preprocessing,
+            )
+
+        image, labels = mix(row, render_example, config)
+        return image, pad_labels(labels, max_boxes)
+
+    loaded = _examples(batches).map(
+        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    # A plan's batch is whole and of one canvas, so batches are formed by counting.
+    return _tuned(loaded.batch(mine.stop - mine.start, drop_remainder=True))
+
+
+def _part(batch: plan.Batch, rows: slice) -> plan.Batch:
+    """Returns some of the pictures of a batch."""
+    return batch._replace(
+        indices=batch.indices[rows],
+        seeds=batch.seeds[rows],
+        partners=batch.partners[rows],
+        sizes=batch.sizes[rows],
+    )
+
+
+def _rendered(fetched, *, canvas, seed, config, preprocessing):
+    """Returns the example of a fetched picture: one that teaches nothing if it cannot be read."""
+    is_readable = fetched.source_size[0] > 0
+    no_window = View(tf.zeros(2, tf.int32), tf.ones(2, tf.int32), canvas, *fetched.view[3:])
+    view = tf.nest.map_structure(
+        lambda seen, blank: tf.where(is_readable, seen, blank), fetched.view, no_window
+    )
+    image, labels = render(
+        fetched.pixels,
+        fetched.labels,
+        view,
+        source_size=tf.maximum(fetched.source_size, 1),
+        canvas=canvas,
+        seed=seed,
+        config=config,
+        preprocessing=preprocessing,
+    )
+    return image, tf.cond(is_readable, lambda: labels, lambda: _ignore_all(canvas))
+
+
+def _fit(size, canvas):
+    """Returns the largest (height, width) of the aspect of `size` within `canvas`."""
+    scale = tf.reduce_min(canvas / size)
+    fitted = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
+    return tf.clip_by_value(fitted, 1, canvas)
+
+
+def evaluation_dataset(
+    dataset: Dataset, preprocessing: Preprocessing, *, batch_size: int
+) -> tf.data.Dataset:
+    """Gives each picture once, as prediction sees it; batches of one canvas, the last smaller.
+
+    Returns:
+        Of (indices (B,) int32 of the records, images (B, ch, cw, 3) float32 RGB 0..255, sizes
+        (B, 2) int32 (height, width) of the resized pictures in them, source_sizes (B, 2) int32 of
+        the stored ones). A picture that cannot be read has the sizes 0, 0, is blank and is noted
+        in `dataset.problems`.
+    """
+    batches = list(plan.evaluation_batches(dataset, preprocessing, batch_size=batch_size))
+    counts = tf.constant([len(batch.indices) for batch in batches], tf.int64)
+    fetch = fetcher(dataset, reduced=False)
+    known_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
+
+    def example(row):
+        nowhere = tf.zeros(2, tf.int32)
+        asked = View(nowhere, known_sizes[row["index"]], row["size"], nowhere, tf.constant(0))
+        pixels, _, view, source_size = fetch(row["index"], asked, row["canvas"])
+        shown = tf.where(view.size > 0, view.size, row["canvas"])
+        image = preprocessing.pad(preprocessing.resize(pixels, shown), row["canvas"])
+        return row["batch"], (row["index"], image, view.size, source_size)
+
+    loaded = _examples(lambda: iter(batches)).map(
+        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    grouped = loaded.group_by_window(
+        key_func=lambda number, _: number,
+        reduce_func=lambda _, group: group.map(lambda _, parts: parts).batch(batch_size),
+        window_size_func=lambda number: tf.gather(counts, number),
+    )
+    return _tuned(grouped)
+
+
+def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Dataset:
+    """Gives one row of the plan per picture, in order: its batch's number, index, seed, ..."""
+
+    def rows():
+        for number, batch in enumerate(make_batches()):
+            count = len(batch.indices)
+            yield {
+                "batch": np.full(count, number, np.int64),
+                "index": batch.indices,
+                "seed": batch.seeds,
+                "partners": batch.partners,
+                "canvas": np.tile(np.array(batch.canvas, np.int32), (count, 1)),
+                "size": batch.sizes,
+            }
+
+    signature = {
+        "batch": tf.TensorSpec([None], tf.int64),
+        "index": tf.TensorSpec([None], tf.int32),
+        "seed": tf.TensorSpec([None, 2], tf.int32),
+        "partners": tf.TensorSpec([None, plan.PARTNERS], tf.int32),
+        "canvas": tf.TensorSpec([None, 2], tf.int32),
+        "size": tf.TensorSpec([None, 2], tf.int32),
+    }
+    return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
+
+
+def _ignore_all(canvas):
+    """Returns the labels of a picture that teaches nothing: one ignored box, over every anchor."""
+    height, width = tf.unstack(tf.cast(canvas, tf.float32))
+    corner = tf.stack([-BLANK_MARGIN, -BLANK_MARGIN, width + BLANK_MARGIN, height + BLANK_MARGIN])
+    return {
+        "boxes": corner[None],
+        "classes": tf.zeros([1], tf.int32),
+        "ignore": tf.ones([1], tf.bool),
+    }
+
+
+def _tuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Each op on one thread, and no more threads than cores: pictures are what runs in parallel.
+    options.threading.max_intra_op_parallelism = 1
+    options.threading.private_threadpool_size = os.cpu_count() or 1
+    # A strategy splits each global batch over its replicas; files are not what it may split.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.with_options(options).prefetch(2)

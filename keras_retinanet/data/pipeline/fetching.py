@@ -1,0 +1,138 @@
+"""A record -> its pixels and labels, inside a tf.data graph: whatever a file holds, no run dies.
+
+Shape letters: G ground truths, h w decoded pixels.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.data.augmentation.transforms import View
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import turn_image
+from keras_retinanet.data.images.headers import PictureError, read_header
+from keras_retinanet.data.images.windows import Window, decode_window
+from keras_retinanet.data.pipeline.vanished import require_readable
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset, Record
+from keras_retinanet.errors import UserError
+
+
+class Fetched(NamedTuple):
+    """What the file of a record gave.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB: the view's window, which may be scaled down already.
+        labels: {"boxes" (G, 4) float32 xyxy in pixels of the stored picture, "classes" (G,) int32,
+            "ignore" (G,) bool}.
+        view: as asked for, but for the exact window that `pixels` show.
+        source_size: (2,) int32 (height, width) of the stored picture; 0, 0: it cannot be read.
+    """
+
+    pixels: Any
+    labels: dict[str, Any]
+    view: View
+    source_size: Any
+
+
+@contextlib.contextmanager
+def strict_errors(problems: Problems) -> Iterator[None]:
+    """Raises the `UserError` that problems keep where it stopped the tf.data graph it came from."""
+    try:
+        yield
+    except tf.errors.OpError:
+        if problems.error is not None:
+            raise problems.error from None
+        raise
+
+
+def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fetched]:
+    """Returns the graph function (index (), view, canvas (2,)) -> `Fetched`.
+
+    A picture that cannot be read is blank and has no boxes; one of another size than annotated is
+    seen whole. Both are counted in `dataset.problems`, once a picture.
+
+    Args:
+        reduced: decode no more than the view needs, and stop where no picture can be read any
+            more (training). Else the whole picture is decoded, then cut, to the very pixels that
+            `detect` sees, and whoever scores them looks whether any could be read.
+    """
+    types = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)
+    shapes = ((None, None, 3), (None, 4), (None,), (None,), (4, 2))
+    noted: set[int] = set()
+
+    def note(index: int, kind: str) -> None:
+        if index not in noted:
+            noted.add(index)
+            dataset.problems.note(kind, dataset.records[index].file_name)
+
+    def read(index, window, canvas):
+        record = dataset.records[index]
+        try:
+            encoded = dataset.read_bytes(index)
+            found, (start, length, size), source = _decode(record, encoded, window, canvas, reduced)
+        except (PictureError, OSError) as error:
+            note(int(index), getattr(error, "kind", "unreadable picture"))
+            if reduced:
+                _require_readable(dataset, int(index))
+            return _blank(record)
+        if tuple(source) != (record.height, record.width):
+            note(int(index), "picture of another size than annotated")
+        places = np.stack([start, length, size, source]).astype(np.int32)
+        return found, record.boxes, record.classes, record.ignore, places
+
+    def fetch(index, view, canvas):
+        window = tf.stack([view.start, view.length, view.size])
+        values = tf.numpy_function(read, [index, window, canvas], types, stateful=False)
+        values = [tf.ensure_shape(v, shape) for v, shape in zip(values, shapes, strict=True)]
+        pixels, boxes, classes, ignore, places = values
+        start, length, size, source_size = tf.unstack(places)
+        # Its size was not the one that the view was chosen for: it is seen whole, in the corner.
+        is_kept = tf.reduce_all(size == view.size)
+        view = View(
+            start, length, size, tf.where(is_kept, view.offset, 0), tf.where(is_kept, view.turns, 0)
+        )
+        labels = {"boxes": boxes, "classes": classes, "ignore": ignore}
+        return Fetched(pixels, labels, view, source_size)
+
+    return fetch
+
+
+def _require_readable(dataset: Dataset, index: int) -> None:
+    try:
+        require_readable(dataset, index)
+    except UserError as error:
+        dataset.problems.stop(error)
+
+
+def _decode(record: Record, encoded: bytes, window: np.ndarray, canvas: np.ndarray, reduced: bool):
+    """Returns pixels, the window (start, length, size) that they show, and the stored size."""
+    start, length, size = window
+    header = read_header(encoded)
+    source = np.array([header.height, header.width], np.int32)
+    image = None
+    if record.orientation != 1 or not reduced:
+        image = turn_image(decode_image(encoded), record.orientation)
+        source = np.array(image.shape[:2], np.int32)
+    if tuple(source) != (record.height, record.width):
+        start, length, size = np.zeros(2, np.int32), source, _fit(source, canvas)
+    if image is None:
+        found = decode_window(encoded, header, start=start, length=length, size=size)
+    else:
+        (top, left), (bottom, right) = start, start + length
+        found = Window(image[top:bottom, left:right], start, length)
+    return found.pixels, (found.start, found.length, size), source
+
+
+def _blank(record: Record):
+    blank, no_boxes = np.zeros((1, 1, 3), np.uint8), np.zeros((0, 4), np.float32)
+    return blank, no_boxes, record.classes[:0], record.ignore[:0], np.zeros((4, 2), np.int32)
+
+
+def _fit(size: np.ndarray, canvas: np.ndarray) -> np.ndarray:
+    """Returns the largest (height, width) of the aspect of `size` within `canvas`."""
+    scale = (canvas / size).min()
+    return np.clip(np.round(size * scale), 1, canvas).astype(np.int32)

@@ -1,0 +1,159 @@
+"""COCO JSON: COCO's own layout, Roboflow's export, or one annotation file with its pictures.
+
+Layouts under `data_dir`: `annotations/instances_<split>.json` with `<split>/` (or `images/`), as
+https://cocodataset.org packs them, or `<split>/_annotations.coco.json` beside the pictures.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
+from keras_retinanet.data.sources import tfds
+from keras_retinanet.data.sources.coco_json import read_coco
+from keras_retinanet.data.sources.coco_rows import RowReader, id_of, read_classes
+from keras_retinanet.data.sources.folders import PictureFolder
+from keras_retinanet.data.sources.regular_files import matching
+from keras_retinanet.data.splits import match_split
+from keras_retinanet.errors import UserError
+
+DEFAULT_DIR = "data/coco"
+ROBOFLOW_FILE = "_annotations.coco.json"
+# COCO's file for the splits whose boxes are not public; their pictures lie in test<year>/.
+INFO_PREFIX = "image_info_"
+LAYOUT = (
+    "annotations/instances_train2017.json, annotations/instances_val2017.json, train2017/*.jpg "
+    "and val2017/*.jpg"
+)
+
+
+@dataclass(frozen=True)
+class _Files:
+    annotations: Path
+    images: Path
+
+
+def splits(config: DataConfig) -> list[str]:
+    """Returns the names of the splits there; none for a single annotation file.
+
+    Raises:
+        UserError: nothing of the kind lies in the folder.
+    """
+    if config.annotations is not None:
+        return []
+    found = _find_files(_folder(config))
+    if found:
+        return list(found)
+    if _in_tfds(config):
+        return tfds.splits(_as_tfds(config))
+    if (_folder(config) / ROBOFLOW_FILE).is_file():
+        return []
+    raise UserError(
+        f"Expected a COCO data set: {LAYOUT}; or <split>/{ROBOFLOW_FILE}. Received: "
+        f"data_dir={_folder(config)}, without them. Make that layout, point --data_dir at it, or "
+        "name the files with --annotations FILE --images DIR."
+    )
+
+
+def load(config: DataConfig, split: str | None) -> Dataset:
+    """Reads one split: its annotations, not its pictures, of which only the presence is checked.
+
+    Crowd regions become boxes to ignore. Classes are contiguous in the order of their ids.
+
+    Args:
+        config: `data_dir`, or `annotations` and `images`, are used.
+        split: a split's name, with or without the year; None: all of a set without splits.
+
+    Raises:
+        UserError: a file is missing, cut off or not COCO's, or there is no such split.
+    """
+    available = splits(config)
+    if config.annotations is not None or not available:
+        return _read(_given_files(config), split or "all", config)
+    name = match_split(split or "train", available, str(_folder(config)))
+    found = _find_files(_folder(config))
+    if not found:
+        return tfds.load(_as_tfds(config), name)
+    return _read(found[name], name, config)
+
+
+def _folder(config: DataConfig) -> Path:
+    return Path(config.data_dir or DEFAULT_DIR)
+
+
+def _in_tfds(config: DataConfig) -> bool:
+    return config.data_dir is None and tfds.is_prepared("coco/2017")
+
+
+def _as_tfds(config: DataConfig) -> DataConfig:
+    return replace(config, source="tfds", name="coco/2017")
+
+
+def _find_files(folder: Path) -> dict[str, _Files]:
+    """Returns split -> files, for the two layouts that have splits."""
+    found: dict[str, _Files] = {}
+    for prefix in ("instances_", INFO_PREFIX):
+        for path in matching(folder / "annotations", f"{prefix}*.json"):
+            name = path.stem.removeprefix(prefix)
+            # test-dev2017 is a part of the pictures of test2017.
+            pictures = name.replace("-dev", "") if prefix == INFO_PREFIX else name
+            choices = [folder / pictures, folder / "images" / pictures, folder / "images"]
+            images = next((choice for choice in choices if choice.is_dir()), choices[0])
+            found.setdefault(name, _Files(path, images))
+    if not found:
+        for path in matching(folder, f"*/{ROBOFLOW_FILE}"):
+            found[path.parent.name] = _Files(path, path.parent)
+    return found
+
+
+def _given_files(config: DataConfig) -> _Files:
+    if config.annotations is None:
+        return _Files(_folder(config) / ROBOFLOW_FILE, _folder(config))
+    annotations = Path(config.annotations)
+    return _Files(annotations, Path(config.images) if config.images else annotations.parent)
+
+
+def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
+    content = read_coco(files.annotations)
+    class_names, class_ids, class_index = read_classes(content, files.annotations)
+    problems = Problems(strict=config.strict)
+    reader = RowReader(files.annotations.name, class_index, problems)
+    images = content["images"]
+    known = {image_id for row in images if (image_id := id_of(row)) is not None}
+    objects = reader.objects(content.get("annotations", []), known)
+    folder = PictureFolder(files.images, problems, allow_outside=config.allow_outside)
+    rows = reader.pictures(images, folder)
+    if images and not rows:
+        raise UserError(
+            f"Expected the pictures that {files.annotations} names in {files.images}. Received: "
+            f"none of {len(images)} there. Point --images at their folder."
+        )
+    return Dataset(
+        "coco",
+        split,
+        class_names,
+        class_ids,
+        _records(rows, objects, problems),
+        problems,
+        has_annotations="annotations" in content,
+    )
+
+
+def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Record]:
+    unsized = [path for _, _, path, size in rows if size is None]
+    read_sizes = dict(zip(unsized, image_sizes(unsized), strict=True)) if unsized else {}
+    records = []
+    for image_id, file_name, path, size in rows:
+        size = size or read_sizes[path]
+        if size is None:
+            problems.note(picture_fault(path), file_name)
+            continue
+        image, found = ImageRef(path), objects.get(image_id, [])
+        records.append(
+            make_record(
+                image_id, image, size, file_name=file_name, objects=found, problems=problems
+            )
+        )
+    return records

@@ -1,0 +1,169 @@
+"""KITTI's 2D object detection set, and what other tools write in its form.
+
+Layout: `training/image_2/000000.png`, `training/label_2/000000.txt`; or these two folders right in
+`data_dir`. Splits only where `ImageSets/train.txt`, `val.txt` list ids
+(https://www.cvlibs.net/datasets/kitti/eval_object.php).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.sources.regular_files import is_regular, matching
+from keras_retinanet.data.sources.source_files import (
+    Object,
+    Picture,
+    excerpt,
+    label_lines,
+    number,
+    numbered_lines,
+    pictures_by_stem,
+    read_records,
+)
+from keras_retinanet.data.splits import match_split
+from keras_retinanet.errors import UserError
+
+DEFAULT_DIR = "data/kitti"
+PICTURES, LABELS = "image_2", "label_2"
+LAYOUT = f"training/{PICTURES}/*.png, training/{LABELS}/*.txt (and ImageSets/train.txt, val.txt)"
+# Ids of "test" are pictures of testing/, which has no labels.
+SPLITS = ("train", "val", "trainval")
+# The devkit's order.
+KITTI_CLASSES = (
+    "Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc",
+)  # fmt: skip
+# Regions with objects that nobody annotated.
+DONT_CARE = "DontCare"
+# type truncated occluded alpha left top right bottom height width length x y z rotation (score)
+COLUMNS = (15, 16)
+BOX = slice(4, 8)
+
+
+class _Label(NamedTuple):
+    class_name: str
+    box: list[float]
+
+
+def splits(config: DataConfig) -> list[str]:
+    """Returns the splits that `ImageSets` lists; none where it lists none.
+
+    Raises:
+        UserError: the folder is not laid out as KITTI's.
+    """
+    return list(_lists(_root(config)))
+
+
+def load(config: DataConfig, split: str | None) -> Dataset:
+    """Reads one split: the txt of each picture, and the picture's size from its header.
+
+    Boxes are taken as written: pixels, from 0. `DontCare` regions hold objects of any class, so
+    each becomes one box to ignore for every class, after the objects. `Misc` is a class as others.
+    Occluded and truncated objects are kept.
+
+    Args:
+        config: `data_dir` is used.
+        split: a split's name; None: every picture.
+
+    Returns:
+        Classes in use in the folder, KITTI's own in the devkit's order and first; ids from 1.
+
+    Raises:
+        UserError: the folder is not laid out as KITTI's, or there is no such split.
+    """
+    root = _root(config)
+    lists = _lists(root)
+    if split is not None and lists:
+        split = match_split(split, list(lists), str(root))
+    problems = Problems(strict=config.strict)
+    pictures = pictures_by_stem(root / PICTURES)
+    labels = {path.stem: path for path in matching(root / LABELS, "*.txt") if is_regular(path)}
+    ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | labels.keys())
+    kept, found = [], []
+    # An id is only ever looked up among the files that are there: none leads out of the folder.
+    for image_id in ids:
+        if image_id not in pictures:
+            problems.note("missing picture", image_id)
+        elif image_id not in labels:
+            problems.note("missing annotation", image_id)
+        else:
+            rows = _read_label(labels[image_id], problems)
+            if rows is not None:
+                path = pictures[image_id]
+                kept.append(Picture(image_id, path, Path(path).name))
+                found.append(rows)
+    others = [labels[name] for name in labels.keys() - set(ids)]
+    class_names = _class_names(found, others)
+    objects = [_objects(rows, class_names) for rows in found]
+    records = read_records(kept, objects.__getitem__, problems)
+    class_ids = list(range(1, len(class_names) + 1))
+    return Dataset("kitti", split or "all", class_names, class_ids, records, problems)
+
+
+def _root(config: DataConfig) -> Path:
+    """Returns the folder that holds image_2 and label_2."""
+    folder = Path(config.data_dir or DEFAULT_DIR)
+    for root in (folder / "training", folder):
+        if (root / PICTURES).is_dir() and (root / LABELS).is_dir():
+            return root
+    raise UserError(
+        f"Expected a KITTI folder: {LAYOUT}. Received: data_dir={folder}, without them. Unpack "
+        "the left colour images and the labels there, or point --data_dir at them."
+    )
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    """Returns split -> file of ids; beside training/ or in it."""
+    for folder in (root / "ImageSets", root.parent / "ImageSets"):
+        found = {name: folder / f"{name}.txt" for name in SPLITS}
+        found = {name: path for name, path in found.items() if is_regular(path)}
+        if found:
+            return found
+    return {}
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        ids = [text.strip() for _, text in numbered_lines(path)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Expected an id a line. Received: {path}, {error}. Mend it.") from error
+    return [image_id for image_id in dict.fromkeys(ids) if image_id]
+
+
+def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
+    """Returns the rows of one picture's file that can be read; None if it cannot."""
+    lines = label_lines(str(path), problems)
+    if lines is None:
+        return None
+    labels = []
+    for line, words in lines:
+        try:
+            if len(words) not in COLUMNS:
+                raise ValueError(f"{len(words)} columns")
+            labels.append(_Label(words[0], [number(word) for word in words[BOX]]))
+        except ValueError:
+            problems.note(
+                "malformed annotation", f"{path.name}, line {line}: {excerpt(' '.join(words))}"
+            )
+    return labels
+
+
+def _class_names(found: list[list[_Label]], others: list[Path]) -> list[str]:
+    # Every split must number the classes alike, so the names of all files count.
+    names = {label.class_name for labels in found for label in labels}
+    for path in others:
+        names |= {label.class_name for label in _read_label(path, Problems()) or []}
+    official = [name for name in KITTI_CLASSES if name in names]
+    return official + sorted(names - {DONT_CARE, *official})
+
+
+def _objects(labels: list[_Label], class_names: list[str]) -> list[Object]:
+    objects: list[Object] = [
+        (label.box, class_names.index(label.class_name), False, None)
+        for label in labels
+        if label.class_name != DONT_CARE
+    ]
+    regions = [label.box for label in labels if label.class_name == DONT_CARE]
+    every = range(len(class_names))
+    return objects + [(box, index, True, None) for box in regions for index in every]

@@ -1,0 +1,173 @@
+"""Which source a folder or a file is for, told by the names that lie in it, and why.
+
+Only names are looked at, but for the name in a dataset_info.json: reading is the source's work.
+"""
+
+import json
+from pathlib import Path
+
+from keras_retinanet.data.sources.regular_files import matching
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import read_regular
+
+# What each source is told by, below the folder. Its first pattern is what a message shows.
+PATTERNS = {
+    "coco": (
+        "annotations/instances_*.json",
+        "*/_annotations.coco.json",
+        "_annotations.coco.json",
+        "annotations/image_info_*.json",
+    ),
+    "voc": (
+        "Annotations/*.xml",
+        "VOC[0-9]*/Annotations",
+        "VOCdevkit/VOC[0-9]*/Annotations",
+    ),
+    "csv": ("train.csv", "annotations.csv", "val.csv", "test.csv", "*/_annotations.csv"),
+    "yolo": (
+        "data.yaml",
+        "data.yml",
+        "dataset.yaml",
+        "dataset.yml",
+        "classes.txt",
+        "labels/classes.txt",
+    ),
+    "openimages": ("*-annotations-bbox.csv", "[alm]*/*-annotations-bbox.csv"),
+    "kitti": ("training/label_2", "label_2"),
+    "tfds": ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json"),
+    "tfrecord": (
+        "*.tfrecord",
+        "*.tfrecord-*-of-*",
+        "*.record",
+        "*.record-*-of-*",
+        "*.tfrecords",
+    ),
+}
+# Label tools leave these in folders of any form: they count where nothing else is found.
+WEAK = ("classes.txt", "labels/classes.txt")
+# A prepared TFDS folder holds TFRecord files too, and says more of them.
+CONTAINED = {"tfds": "tfrecord"}
+# Of a single file: its suffix.
+SUFFIXES = {".json": "coco", ".csv": "csv", ".yaml": "yolo", ".yml": "yolo"}
+SHOWN_NAMES = 3
+TFDS_INFO = "dataset_info.json"
+MAX_INFO_BYTES = 16 << 20
+
+# Keys of DataConfig -> values, and one line for the user.
+Recognised = tuple[dict[str, str], str]
+
+
+def recognise(place: str | Path) -> Recognised:
+    """Returns the keys of `DataConfig` that read `place`, and a sentence that says what it is.
+
+    Args:
+        place: a folder, or one annotation file.
+
+    Raises:
+        UserError: nothing is there, it is of no known form, or of several.
+    """
+    place = Path(place)
+    if place.is_file():
+        return _recognise_file(place)
+    if not place.is_dir():
+        raise UserError(f"Expected a folder or a file of a data set. Received: {place}, not there.")
+    found = {
+        source: names
+        for source, patterns in PATTERNS.items()
+        if (names := _matches(place, patterns))
+    }
+    for outer, inner in CONTAINED.items():
+        if outer in found:
+            found.pop(inner, None)
+    # Shards with the Object Detection API's keys, which TFDS reads too.
+    if "tfds" in found and (place / "label_map.pbtxt").is_file():
+        found["tfrecord"] = found.pop("tfds")
+    if len(found) > 1:
+        found = {source: names for source, names in found.items() if names[0] not in WEAK}
+    if len(found) > 1:
+        shown = "; ".join(f"{source}: {', '.join(names)}" for source, names in found.items())
+        raise UserError(
+            f"Expected a folder of one form. Received: {place}, with {shown}. Name the source "
+            f"before --data_dir, as in: train {next(iter(found))} --data_dir {place}"
+        )
+    if not found:
+        return _recognise_lone_json(place)
+    source, names = next(iter(found.items()))
+    keys = {"source": source, "data_dir": str(place)}
+    if source == "tfds":
+        keys |= _tfds_keys(next(path for path in _paths(place, PATTERNS["tfds"])))
+    return keys, _sentence(place, source, names)
+
+
+def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """Returns what the first pattern that finds something finds, sorted."""
+    for pattern in patterns:
+        found = matching(folder, pattern)
+        if found:
+            return found
+    return []
+
+
+def _matches(folder: Path, patterns: tuple[str, ...]) -> list[str]:
+    paths = _paths(folder, patterns)
+    names = [path.relative_to(folder).as_posix() for path in paths[:SHOWN_NAMES]]
+    return names + ([f"{len(paths) - SHOWN_NAMES} more"] if len(paths) > SHOWN_NAMES else [])
+
+
+def _sentence(place: Path, source: str, names: list[str]) -> str:
+    return f"{place} is recognised as {source}: {', '.join(names)}."
+
+
+def _recognise_lone_json(folder: Path) -> Recognised:
+    files = matching(folder, "*.json")
+    if len(files) != 1:
+        forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
+        raise UserError(
+            f"Expected the files of one of these: {forms}; or one COCO .json. "
+            f"Received: {folder}, without them. Name another folder, or the source before it."
+        )
+    return _recognise_file(files[0])
+
+
+def _recognise_file(file: Path) -> Recognised:
+    """Returns the keys for one file: what it lies beside are its pictures or other shards."""
+    folder = file.parent
+    if file.name == TFDS_INFO:
+        keys = _tfds_keys(file)
+        return {"source": "tfds", **keys}, _sentence(file, "tfds", [keys["name"]])
+    if any(file.match(pattern) for pattern in PATTERNS["tfrecord"]):
+        keys = {"source": "tfrecord", "data_dir": str(folder)}
+        return keys, _sentence(file, "tfrecord", ["its folder's shards"])
+    if file.match(PATTERNS["openimages"][0]):
+        source, why = "openimages", PATTERNS["openimages"][0]
+    elif file.suffix.lower() in SUFFIXES:
+        source, why = SUFFIXES[file.suffix.lower()], f"a {file.suffix.lower()} file"
+    else:
+        raise UserError(
+            f"Expected a folder, or an annotation file {', '.join(SUFFIXES)} or .tfrecord. "
+            f"Received: {file}. Name the folder of the data set."
+        )
+    keys = {"source": source, "annotations": str(file)}
+    # COCO's files are often packed with their pictures in a folder of this name.
+    if source == "coco" and (folder / "images").is_dir():
+        keys["images"] = str(folder / "images")
+    return keys, _sentence(file, source, [why])
+
+
+def _tfds_keys(info: Path) -> dict[str, str]:
+    """Returns `name` and `data_dir` for a file <data_dir>/<name>[/<config>]/<version>/<info>."""
+    parts = info.resolve().parent.parts
+    try:
+        name = json.loads(read_regular(info, max_bytes=MAX_INFO_BYTES))["name"]
+        start = len(parts) - 1 - parts[::-1].index(name)
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise UserError(
+            f"Expected <data set>/<version>/{TFDS_INFO}, as TFDS writes it. "
+            f"Received: {info} ({error!r}). Prepare the data set anew, or move it back."
+        ) from error
+    words = parts[start:]
+    if len(words) < 2:
+        raise UserError(
+            f"Expected a version below {name}/. Received: {info}. Prepare the data set anew."
+        )
+    return {"name": f"{'/'.join(words[:-1])}:{words[-1]}", "data_dir": str(Path(*parts[:start]))}

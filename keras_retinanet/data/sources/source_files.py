@@ -1,0 +1,180 @@
+"""What several sources share: lines and CSV rows with their numbers, pictures of a folder, records.
+
+Text is UTF-8, with or without a byte order mark, with any line ends but a bare CR.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import ImageRef, Record, make_record
+from keras_retinanet.data.sources.regular_files import is_regular
+from keras_retinanet.errors import UserError
+from keras_retinanet.files import open_regular
+
+# More than this is no annotation but a broken file.
+MAX_LINE_BYTES = 1 << 20
+# Of the annotation file of one image: ten thousand outline points take 200 kB.
+MAX_TEXT_BYTES = 16 << 20
+
+# Box xyxy, contiguous class, whether to ignore it, area (None: the box's).
+Object = tuple[Sequence[float], int, bool, float | None]
+
+
+# How much of a faulty row a message shows.
+SHOWN_CHARACTERS = 80
+
+
+class Picture(NamedTuple):
+    """A picture file that is there: what messages call it, and its id."""
+
+    image_id: str
+    path: str
+    file_name: str
+
+
+def excerpt(text: str) -> str:
+    """Returns the beginning of `text` on one line, for a message."""
+    return " ".join(text[:SHOWN_CHARACTERS].split())
+
+
+def number(text: str) -> float:
+    """Returns the number that `text` writes. Raises ValueError if it is none.
+
+    Python also takes 1_000 for one, which no annotation tool writes.
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
+
+
+def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Gives (line number from 1, the line with its end), reading no more than a line at a time.
+
+    Raises:
+        ValueError: a line is not UTF-8 or is endless; names the line.
+        OSError: the file cannot be read.
+    """
+    with open_regular(path) as stream:
+        count = 0
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            count += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"line {count}: longer than {MAX_LINE_BYTES} bytes")
+            try:
+                text = line.decode("utf-8-sig" if count == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"line {count}: not UTF-8 text") from error
+            yield count, text
+
+
+def label_lines(path: str, problems: Problems) -> list[tuple[int, list[str]]] | None:
+    """Returns (line number, words) of the annotation file of one picture, without empty lines.
+
+    None if it cannot be read, which is then counted.
+    """
+    try:
+        if os.path.getsize(path) > MAX_TEXT_BYTES:
+            raise ValueError(f"line 1: the file has more than {MAX_TEXT_BYTES} bytes")
+        rows = [(line, text.split()) for line, text in numbered_lines(path)]
+    except (OSError, ValueError) as error:
+        problems.note("unreadable annotation", f"{os.path.basename(path)}, {error}")
+        return None
+    return [(line, words) for line, words in rows if words]
+
+
+def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
+    """Gives (number of its first line, cells) of each row that is not empty.
+
+    Raises:
+        UserError: the file cannot be read, is not UTF-8 or has a quote that never closes.
+    """
+    lines = (text for _, text in numbered_lines(path))
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    line = 1
+    try:
+        for row in reader:
+            if any(row):
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise _no_csv(path, f"line {line}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise _no_csv(path, error) from error
+
+
+def _no_csv(path: str | os.PathLike[str], why: object) -> UserError:
+    return UserError(
+        f"Expected a whole CSV file in UTF-8. Received: {path}, {why}. Mend that line, or save the "
+        "file anew as UTF-8."
+    )
+
+
+def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns name without suffix -> path of the pictures right in `folder`; none if it is absent.
+
+    Of two that differ by their suffix, the first in the alphabet counts.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if is_picture(entry))
+    except OSError:
+        return {}
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(os.path.splitext(name)[0], os.path.join(folder, name))
+    return found
+
+
+def is_picture(entry: os.DirEntry[str] | Path) -> bool:
+    """Returns whether `entry` is a file named as a picture; a folder so named is none."""
+    return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and is_regular(entry)
+
+
+def read_records(
+    pictures: Sequence[Picture],
+    objects_of: Callable[[int], Sequence[Object]],
+    problems: Problems,
+    *,
+    relative: bool = False,
+) -> list[Record]:
+    """Reads the pictures' sizes from their headers and builds the records.
+
+    Args:
+        objects_of: from the index of a picture to its objects.
+        problems: gets the pictures whose header cannot be read, which are skipped.
+        relative: boxes are fractions of the picture's sides; else pixels.
+    """
+    sizes = image_sizes([picture.path for picture in pictures])
+    records = []
+    for index, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
+        if size is None:
+            problems.note(picture_fault(picture.path), picture.file_name)
+            continue
+        objects = objects_of(index)
+        if relative:
+            objects = [
+                (_in_pixels(box, size), class_index, ignore, area)
+                for box, class_index, ignore, area in objects
+            ]
+        record = make_record(
+            picture.image_id,
+            ImageRef(picture.path),
+            size,
+            file_name=picture.file_name,
+            objects=objects,
+            problems=problems,
+        )
+        records.append(record)
+    return records
+
+
+def _in_pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, ...]:
+    height, width = size
+    x1, y1, x2, y2 = box
+    return x1 * width, y1 * height, x2 * width, y2 * height

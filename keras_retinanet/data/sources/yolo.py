@@ -1,0 +1,210 @@
+"""YOLO's text files, as Ultralytics reads them: a data.yaml, pictures, and a txt beside each.
+
+Layout: `data.yaml` (path, train, val, test, names), `images/<split>/x.jpg` and
+`labels/<split>/x.txt` with rows `class cx cy w h` in fractions of the sides; or, without a YAML,
+`classes.txt`, `images/` and `labels/` (https://docs.ultralytics.com/datasets/detect).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.sources.folders import PictureFolder
+from keras_retinanet.data.sources.regular_files import walk
+from keras_retinanet.data.sources.source_files import (
+    Object,
+    Picture,
+    excerpt,
+    label_lines,
+    number,
+    numbered_lines,
+    read_records,
+)
+from keras_retinanet.data.sources.yolo_layout import (
+    CLASS_FILE,
+    Layout,
+    find_layout,
+    is_inside,
+    resolve,
+)
+from keras_retinanet.data.splits import match_split
+from keras_retinanet.errors import UserError
+
+PICTURES, LABELS = "images", "labels"
+# class cx cy w h, and perhaps a confidence; from three points on it is an outline.
+BOX_WORDS = (5, 6)
+MIN_OUTLINE_WORDS = 7
+
+
+def splits(config: DataConfig) -> list[str]:
+    """Returns the names of the splits; none where pictures lie in one folder without a YAML.
+
+    A `test` whose place is not there is left out: exports name it always.
+
+    Raises:
+        UserError: no data.yaml or classes.txt lies in the folder, or it cannot be read.
+    """
+    return list(find_layout(config).places)
+
+
+def load(config: DataConfig, split: str | None) -> Dataset:
+    """Reads one split: the txt of each picture, and the picture's size from its header.
+
+    A picture without a txt, or with an empty one, is background. The sixth column of a row is a
+    confidence, which is left out; a row of three points or more is an outline, whose bounds count,
+    or with `kpt_shape` in the YAML a box with key points.
+
+    Args:
+        config: `data_dir`, or `annotations` for the YAML; `allow_outside`.
+        split: a split's name; None: all of a set without splits.
+
+    Returns:
+        Classes in the order of their numbers, which are their ids.
+
+    Raises:
+        UserError: the YAML is not there, cut off or of another form; no such split, or none of its
+            pictures' folder there.
+    """
+    layout = find_layout(config)
+    places = [PICTURES if (layout.folder / PICTURES).is_dir() else "."]
+    if layout.places:
+        split = match_split(split or "train", list(layout.places), str(layout.folder))
+        places = layout.places[split]
+    problems = Problems(strict=config.strict)
+    pictures: dict[str, Picture] = {}
+    for text in places:
+        for picture in _pictures(layout, resolve(layout, text), problems):
+            if picture.path in pictures:
+                problems.note("picture id twice", picture.file_name)
+            pictures.setdefault(picture.path, picture)
+    class_names, class_ids, class_index = _classes(layout.names)
+    kept, objects, labelled = [], [], False
+    for picture in pictures.values():
+        label = _find_label(picture.path, layout.folder)
+        labelled = labelled or label is not None
+        found = [] if label is None else _read_label(label, class_index, layout, problems)
+        if found is not None:
+            kept.append(picture)
+            objects.append(found)
+    records = read_records(kept, objects.__getitem__, problems, relative=True)
+    return Dataset(
+        "yolo",
+        split or "all",
+        class_names,
+        class_ids,
+        records,
+        problems,
+        # A test part often comes without labels: its pictures are not all background.
+        has_annotations=labelled,
+    )
+
+
+def _classes(names: dict[int, str]) -> tuple[list[str], list[int], dict[int, int]]:
+    """Returns names, original numbers, and number -> index. Two numbers of a name are one class."""
+    first: dict[str, int] = {}
+    for key, name in names.items():
+        first.setdefault(name, key)
+    place = {name: index for index, name in enumerate(first)}
+    return list(first), list(first.values()), {key: place[name] for key, name in names.items()}
+
+
+def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Picture]:
+    """Gives the pictures of a folder and all below it, or those that a txt file lists."""
+    if place.is_dir():
+        paths = [path for path in walk(place) if path.suffix.lower() in IMAGE_SUFFIXES]
+        for path in paths:
+            name = os.path.relpath(path, layout.folder)
+            yield Picture(name, os.path.normpath(path), name)
+        _count_orphans(place, paths, layout.folder, problems)
+        return
+    yield from _listed(layout, place, problems)
+
+
+def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]:
+    """Gives the pictures that a txt file lists, relative to it or by their full names."""
+    try:
+        lines = [(line, text.strip()) for line, text in numbered_lines(file)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Expected a list of pictures. Received: {file}, {error}.") from error
+    folder = PictureFolder(layout.folder, problems, allow_outside=layout.allow_outside)
+    for line, text in lines:
+        path = os.path.abspath(os.path.join(file.parent, text))
+        name = path if layout.allow_outside else text
+        if is_inside(layout.folder, path):
+            name = os.path.relpath(path, layout.folder)
+        found = folder.find(name, where=f"{file.name}, line {line}") if text else None
+        if found is not None:
+            yield Picture(name, os.path.normpath(found), name)
+
+
+def _label_name(path: str | Path, folder: Path) -> str:
+    """Returns the txt of a picture: the last part `images` of its path replaced by `labels`."""
+    base, path = os.path.abspath(folder), os.path.abspath(path)
+    # Only below the data set's folder is it a part of the layout.
+    start = len(Path(base).parts) if is_inside(base, path) else 1
+    parts = list(Path(path).parts)
+    places = [i for i in range(start, len(parts)) if parts[i] == PICTURES]
+    if places:
+        parts[places[-1]] = LABELS
+    return os.path.splitext(os.path.join(*parts))[0] + ".txt"
+
+
+def _find_label(path: str, folder: Path) -> str | None:
+    beside = os.path.splitext(path)[0] + ".txt"
+    return next((p for p in (_label_name(path, folder), beside) if os.path.isfile(p)), None)
+
+
+def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Problems) -> None:
+    """Counts the label files whose picture is not there."""
+    labels = _label_name(place / "x", folder).removesuffix("x.txt")
+    if os.path.abspath(labels) == os.path.abspath(place):
+        return  # Beside the pictures, where other txt files may lie too.
+    expected = {_label_name(path, folder) for path in pictures}
+    for path in walk(Path(labels)):
+        is_label = path.suffix == ".txt" and path.name != CLASS_FILE
+        if is_label and os.path.abspath(path) not in expected:
+            problems.note("missing picture", f"of {os.path.relpath(path, folder)}")
+
+
+def _read_label(
+    path: str, class_index: dict[int, int], layout: Layout, problems: Problems
+) -> list[Object] | None:
+    """Returns the objects of one txt, boxes in fractions of the sides; None if unreadable."""
+    lines = label_lines(path, problems)
+    if lines is None:
+        return None
+    name = os.path.relpath(path, layout.folder)
+    objects: list[Object] = []
+    for line, words in lines:
+        try:
+            class_id, box = _read_row(words, has_keypoints=layout.has_keypoints)
+        except (ValueError, OverflowError):
+            problems.note(
+                "malformed annotation", f"{name}, line {line}: {excerpt(' '.join(words))}"
+            )
+            continue
+        if class_id in class_index:
+            objects.append((box, class_index[class_id], False, None))
+        else:
+            problems.note("undeclared class", f"{name}, line {line}: {excerpt(words[0])}")
+    return objects
+
+
+def _read_row(words: list[str], *, has_keypoints: bool) -> tuple[int, tuple[float, ...]]:
+    """Returns (class number, box xyxy). Raises ValueError if the row is of no known form."""
+    class_number, *values = [number(word) for word in words]
+    if not class_number.is_integer():
+        raise ValueError(f"{words[0]} is no class")
+    if len(words) in BOX_WORDS or (has_keypoints and len(words) > max(BOX_WORDS)):
+        x, y, width, height = values[:4]
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    elif len(words) >= MIN_OUTLINE_WORDS and len(values) % 2 == 0:
+        xs, ys = values[::2], values[1::2]
+        box = (min(xs), min(ys), max(xs), max(ys))
+    else:
+        raise ValueError(f"{len(words)} columns")
+    return int(class_number), box

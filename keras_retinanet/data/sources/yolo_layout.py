@@ -1,0 +1,191 @@
+"""Where the parts of a YOLO data set lie: its data.yaml read safely, its places found."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.sources.source_files import excerpt, is_picture, numbered_lines
+from keras_retinanet.errors import UserError, shown
+from keras_retinanet.files.text_files import TextLoader, parse_yaml, read_yaml_text
+
+DEFAULT_DIR = "data/yolo"
+YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+CLASS_FILE = "classes.txt"
+SPLITS = ("train", "val", "valid", "test")
+# Exports name a test part even where there is none.
+OPTIONAL_SPLIT = "test"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+NOTHING = ("", "null", "~")
+LAYOUT = f"data.yaml with train, val and names; or {CLASS_FILE}, images/*.jpg and labels/*.txt"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A data set's parts.
+
+    Attributes:
+        folder: nothing outside is read, unless `allow_outside`; `root`: what places are below.
+        names: class number -> name.
+        places: split -> folders, or txt files that list pictures; empty without splits.
+        has_keypoints: rows are boxes with key points, not outlines.
+    """
+
+    folder: Path
+    root: Path
+    names: dict[int, str]
+    places: dict[str, list[str]] = field(default_factory=dict)
+    has_keypoints: bool = False
+    allow_outside: bool = False
+
+
+def find_layout(config: DataConfig) -> Layout:
+    """Returns the layout that `config.annotations` (a YAML) or `config.data_dir` has.
+
+    Raises:
+        UserError: there is none, or its YAML is cut off or of another form.
+    """
+    if config.annotations is not None:
+        file = Path(config.annotations)
+        return _from_yaml(file, Path(config.data_dir or file.parent), config)
+    folder = Path(config.data_dir or DEFAULT_DIR)
+    for name in YAML_FILES:
+        if (folder / name).is_file():
+            return _from_yaml(folder / name, folder, config)
+    for file in (folder / CLASS_FILE, folder / "labels" / CLASS_FILE):
+        if file.is_file():
+            return _from_class_file(file, folder, config)
+    raise UserError(
+        f"Expected a YOLO data set: {LAYOUT}. Received: data_dir={folder}, without them. Point "
+        "--data_dir at one, or name the YAML with --annotations FILE."
+    )
+
+
+def resolve(layout: Layout, text: str) -> Path:
+    """Returns the folder or list that `text` of the YAML means.
+
+    Below `path`, as written; else without a leading "../", as Ultralytics does for Roboflow's
+    exports; else below the YAML's folder, where a data set ends up that has been moved.
+
+    Raises:
+        UserError: none of these is there and inside the data set's folder.
+    """
+    found = _look_up(layout, text)
+    if found is None:
+        raise UserError(
+            f"Expected a folder of pictures, or a list of them, inside {layout.folder}. "
+            f"Received: {excerpt(text)}, which is not there. Mend path, train, val or test of the "
+            "YAML, or read outside of that folder with --set data.allow_outside=true."
+        )
+    return found
+
+
+def is_inside(folder: str | Path, path: str | Path) -> bool:
+    """Returns whether `path` is `folder` or below it, by its name: links are the user's own."""
+    outer, inner = os.path.abspath(folder), os.path.abspath(path)
+    return os.path.commonpath([outer, inner]) == outer
+
+
+def _look_up(layout: Layout, text: str) -> Path | None:
+    plain = text.replace("\\", "/")
+    names = [plain] if not plain.startswith("../") else [plain, plain.removeprefix("../")]
+    for root in (layout.root, layout.folder):
+        for name in names:
+            path = root / name
+            # Unlike Path.exists, this is False for a name that is too long for any file.
+            if (layout.allow_outside or is_inside(layout.folder, path)) and os.path.exists(path):
+                return path
+    return None
+
+
+def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
+    """Returns the layout without a YAML: a split for each folder below images/, if there are."""
+    try:
+        names = [text.strip() for _, text in numbered_lines(file)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Expected a class name a line. Received: {file}, {error}.") from error
+    images = folder / "images"
+    entries = sorted(images.iterdir()) if images.is_dir() else []
+    parts = (
+        [] if any(map(is_picture, entries)) else [path for path in entries if os.path.isdir(path)]
+    )
+    return Layout(
+        folder,
+        folder,
+        dict(enumerate(name for name in names if name)),
+        {path.name: [f"images/{path.name}"] for path in parts},
+        allow_outside=config.allow_outside,
+    )
+
+
+def _from_yaml(file: Path, folder: Path, config: DataConfig) -> Layout:
+    content = _read_yaml(file)
+    places = {name: _texts(content.get(name, ""), name, file) for name in SPLITS}
+    path = content.get("path", "")
+    if not isinstance(path, str) or "\0" in path:
+        raise _wrong(file, "path", path)
+    layout = Layout(
+        folder,
+        folder if path in NOTHING else folder / path,
+        _class_names(content, file),
+        {name: texts for name, texts in places.items() if texts},
+        "kpt_shape" in content,
+        config.allow_outside,
+    )
+    if not any(_look_up(layout, text) for text in layout.places.get(OPTIONAL_SPLIT, [])):
+        layout.places.pop(OPTIONAL_SPLIT, None)
+    if not layout.places:
+        raise _wrong(file, "train, val", "none of them")
+    return layout
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = parse_yaml(read_yaml_text(file), str(file), loader=TextLoader)
+    except UserError as error:
+        raise UserError(f"{error} Mend it.") from error
+    if not isinstance(content, dict):
+        raise UserError(
+            "Expected YAML with train, val and names. "
+            f"Received: {file}, line 1: no mapping. Mend it."
+        )
+    return content
+
+
+def _texts(value: Any, key: str, file: Path) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) and "\0" not in text for text in values):
+        raise _wrong(file, key, value)
+    return [text for text in values if text not in NOTHING]
+
+
+def _class_names(content: dict[str, Any], file: Path) -> dict[int, str]:
+    names = content.get("names")
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(names, list):
+        pairs = list(enumerate(names))
+    elif isinstance(names, dict):
+        pairs = list(names.items())
+    try:
+        numbered = {int(key): name for key, name in pairs}
+    except ValueError:
+        numbered = {}
+    if not numbered or not all(map(_is_name, numbered.values())):
+        raise _wrong(file, "names", names)
+    if "nc" in content and content["nc"] != str(len(numbered)):
+        raise _wrong(file, f"nc: {len(numbered)}, as many as names", content["nc"])
+    return dict(sorted(numbered.items()))
+
+
+def _is_name(name: Any) -> bool:
+    """Whether `name` is a text that UTF-8 can write: YAML's escapes can also make other ones."""
+    return isinstance(name, str) and bool(name) and not _SURROGATE.search(name)
+
+
+def _wrong(file: Path, key: str, value: Any) -> UserError:
+    return UserError(
+        "Expected train, val, test: a folder, a list of pictures, or several; names: the class "
+        f"names, by number; nc: how many. Received: {file}, {key}: {shown(value)}. Mend it."
+    )
