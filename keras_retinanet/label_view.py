@@ -14,11 +14,11 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.drawing import IGNORED_COLOR, Color, Mark, draw_marks
+from keras_retinanet.drawing.marks import IGNORED_COLOR, Color, Mark, draw_marks
+from keras_retinanet.drawing.pictures import picture_grid
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.preprocessing import Preprocessing
-from keras_retinanet.visualization import picture_grid
 
 MATCHED_COLOR: Color = (0, 200, 80)
 MISSED_COLOR: Color = (255, 40, 40)

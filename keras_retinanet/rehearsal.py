@@ -10,8 +10,8 @@ from keras_retinanet import resources
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.pipeline.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.drawing.pictures import batch_picture, save_picture
 from keras_retinanet.schedules import scaled_learning_rate, total_steps
-from keras_retinanet.visualization import batch_picture, save_picture
 
 DRY_STEPS = 2
 

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.drawing.pictures import picture_grid
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
 from keras_retinanet.evaluation.curves import OperatingPoints, operating_points
@@ -15,7 +16,6 @@ from keras_retinanet.evaluation.gallery import dataset_pictures
 from keras_retinanet.evaluation.matching import match_detections
 from keras_retinanet.evaluation.runner import detections_for
 from keras_retinanet.evaluation.tables import Found, evaluation_set, found_from_results
-from keras_retinanet.visualization import picture_grid
 
 # So many pictures are shown, the same ones in every evaluation, with this long side in pixels.
 EXAMPLES = 4

@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.data.loading import load_train_val
-from keras_retinanet.drawing import IGNORED_COLOR
+from keras_retinanet.drawing.marks import IGNORED_COLOR
 from keras_retinanet.label_view import (
     MATCHED_COLOR,
     MISSED_COLOR,

@@ -14,6 +14,7 @@ from PIL import Image
 from keras_retinanet import cli
 from keras_retinanet.commands.ui import model_title
 from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.saving import save_model
@@ -28,7 +29,6 @@ from keras_retinanet.ui.pictures import (
 )
 from keras_retinanet.ui.server import bound_socket
 from keras_retinanet.ui.views import picture_line, short_name, view_picture
-from keras_retinanet.visualization import draw_detections
 
 NAMES = ["cat", "<dog>"]
 

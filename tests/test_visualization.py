@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.drawing import (
+from keras_retinanet.drawing.marks import (
     IGNORED_COLOR,
     Mark,
     class_color,
@@ -13,8 +13,7 @@ from keras_retinanet.drawing import (
     letter_size,
     text_color,
 )
-from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.visualization import (
+from keras_retinanet.drawing.pictures import (
     GRID_GAP,
     GRID_SIDE,
     batch_picture,
@@ -22,6 +21,7 @@ from keras_retinanet.visualization import (
     draw_detections,
     readable,
 )
+from keras_retinanet.modeling.detections import Detections
 
 GREY = np.full((200, 300, 3), 128, np.uint8)
 

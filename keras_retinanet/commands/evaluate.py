@@ -191,7 +191,7 @@ def _draw(
 ) -> None:
     """Write the first pictures of `dataset` with their detections of at least `threshold`."""
     from keras_retinanet.data.images.decoding import decode_image
-    from keras_retinanet.visualization import draw_detections, save_picture
+    from keras_retinanet.drawing.pictures import draw_detections, save_picture
 
     for index in range(min(DRAWN, len(dataset.records))):
         try:

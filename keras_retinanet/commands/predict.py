@@ -106,8 +106,8 @@ def _predict_pictures(
     config: PredictConfig,
 ) -> tuple[int, int]:
     """Return how many pictures could be read, and how many rows were written of them."""
+    from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
     from keras_retinanet.evaluation.results import coco_results, write_coco_json, write_csv
-    from keras_retinanet.visualization import draw_detections, readable, save_picture
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []

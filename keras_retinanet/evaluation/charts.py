@@ -10,12 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.ticker import MaxNLocator
 
-from keras_retinanet.evaluation.breakdown import BinFigures
-from keras_retinanet.evaluation.coco_figures import IOUS, RECALLS, CocoFigures
-from keras_retinanet.evaluation.curves import THRESHOLDS, OperatingPoints, mean_precision
-from keras_retinanet.evaluation.error_kinds import CORRECT
-from keras_retinanet.evaluation.tide import ErrorAnalysis
-from keras_retinanet.pages import (
+from keras_retinanet.drawing.pages import (
     AMBER,
     BLUE,
     FAINT,
@@ -26,6 +21,11 @@ from keras_retinanet.pages import (
     chart_style,
     chart_svg,
 )
+from keras_retinanet.evaluation.breakdown import BinFigures
+from keras_retinanet.evaluation.coco_figures import IOUS, RECALLS, CocoFigures
+from keras_retinanet.evaluation.curves import THRESHOLDS, OperatingPoints, mean_precision
+from keras_retinanet.evaluation.error_kinds import CORRECT
+from keras_retinanet.evaluation.tide import ErrorAnalysis
 
 GREEN, VIOLET, PINK, CYAN = "#2a9d6f", "#7b5fc4", "#d16ba5", "#2aa5b8"
 # Told apart with every kind of colour vision, on white, on black and on photographs.

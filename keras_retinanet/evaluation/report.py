@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.drawing.pages import render_page
 from keras_retinanet.evaluation import charts
 from keras_retinanet.evaluation.breakdown import BinFigures, aspect_breakdown, size_breakdown
 from keras_retinanet.evaluation.coco_figures import CocoFigures, Engine, coco_evaluation
@@ -27,7 +28,6 @@ from keras_retinanet.evaluation.summary import summarise
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 from keras_retinanet.evaluation.tide import ErrorAnalysis, analyse_errors
 from keras_retinanet.files import atomic_write
-from keras_retinanet.pages import render_page
 
 # Where no threshold has an F1.
 DEFAULT_THRESHOLD = 0.5

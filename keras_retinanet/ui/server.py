@@ -158,7 +158,9 @@ def application(blocks: "Blocks", *, max_file: int) -> "FastAPI":
         enable_monitoring=False,
         mcp_server=False,
         theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts),
-        css=(resources.files("keras_retinanet") / "templates" / "ui.css").read_text("utf-8"),
+        css=(resources.files("keras_retinanet.drawing") / "templates" / "ui.css").read_text(
+            "utf-8"
+        ),
         js=HIDE_TOKEN,
     )
     # Only `launch` sets it; until then gradio takes any path that a request names for an upload.

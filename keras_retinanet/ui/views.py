@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from keras_retinanet.drawing import class_color
+from keras_retinanet.drawing.marks import class_color
+from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.ui.pictures import Picture, chosen, same_objects, xywh
-from keras_retinanet.visualization import draw_detections
 
 # Letters below a picture of the strip; the ends of names tell more than their starts.
 NAME_LETTERS = 12

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from keras_retinanet.data.doctor.sizes import SizeBin
-from keras_retinanet.pages import (
+from keras_retinanet.drawing.pages import (
     AMBER,
     BLUE,
     GRID,

@@ -13,10 +13,10 @@ from keras_retinanet.data.doctor.sizes import size_bins
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.drawing.pages import picture_uri, render_page
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_write
-from keras_retinanet.pages import picture_uri, render_page
 
 THUMBNAIL_SIDE = 400
 JPEG_QUALITY = 80

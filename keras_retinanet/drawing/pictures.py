@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.drawing import IGNORED_COLOR, Mark, class_color, draw_marks
+from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
 from keras_retinanet.modeling.detections import Detections

@@ -96,7 +96,7 @@ def render_page(template: str, values: Mapping[str, Any], *, scripts: Sequence[s
     these alone and fetches nothing.
     """
     environment = Environment(
-        loader=PackageLoader("keras_retinanet"),
+        loader=PackageLoader("keras_retinanet.drawing"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,1 @@
+"""Marks on pictures, and pages that hold all they show."""
