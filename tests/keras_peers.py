@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from conftest import GOLDENS
 
-from keras_retinanet.checkpoints.family import named_weights
+from keras_retinanet.checkpoints.families.family import named_weights
 
 sys.path.insert(0, str(GOLDENS))
 from seeded_hub import seeded

@@ -10,7 +10,7 @@ import tensorflow as tf
 from conftest import GOLDENS
 from goldens.seeded_peers import read_layout, seeded_peer
 
-from keras_retinanet.checkpoints.family import fill, named_weights, shapes_of
+from keras_retinanet.checkpoints.families.family import fill, named_weights, shapes_of
 from keras_retinanet.modeling.anchors import feature_sizes
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint

@@ -6,7 +6,7 @@ import numpy as np
 from conftest import GOLDENS
 from goldens.seeded_weights import seeded
 
-from keras_retinanet.checkpoints.family import shapes_of
+from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.checkpoints.importing import model_of, recognise
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 

@@ -11,9 +11,9 @@ from peer_goldens import (
     seeded_checkpoint,
 )
 
-from keras_retinanet.checkpoints.coco_names import COCO80_IDS, COCO80_NAMES
-from keras_retinanet.checkpoints.detectron2 import FAMILY
-from keras_retinanet.checkpoints.family import foreign_tensors, shapes_of
+from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES
+from keras_retinanet.checkpoints.families.detectron2 import FAMILY
+from keras_retinanet.checkpoints.families.family import foreign_tensors, shapes_of
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 

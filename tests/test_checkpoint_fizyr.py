@@ -16,8 +16,8 @@ from foreign import (
 )
 from goldens.seeded_keras import seeded
 
-from keras_retinanet.checkpoints.family import fill, shapes_of
-from keras_retinanet.checkpoints.fizyr import FAMILY, TRUNKS
+from keras_retinanet.checkpoints.families.family import fill, shapes_of
+from keras_retinanet.checkpoints.families.fizyr import FAMILY, TRUNKS
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones import build_backbone

@@ -17,8 +17,8 @@ from keras_peers import (
     write_keras,
 )
 
-from keras_retinanet.checkpoints import kerashub
-from keras_retinanet.checkpoints.family import shapes_of
+from keras_retinanet.checkpoints.families import kerashub
+from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.checkpoints.importing import import_checkpoint, model_of
 from keras_retinanet.checkpoints.peer_model import import_model
 from keras_retinanet.config.schema import BackboneConfig, PreprocessingConfig

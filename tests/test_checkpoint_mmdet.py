@@ -18,9 +18,9 @@ from peer_checkpoints import (
     preset_of,
 )
 
-from keras_retinanet.checkpoints import mmdet
-from keras_retinanet.checkpoints.coco_names import COCO80_IDS, COCO80_NAMES
-from keras_retinanet.checkpoints.family import fill, foreign_tensors
+from keras_retinanet.checkpoints.families import mmdet
+from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES
+from keras_retinanet.checkpoints.families.family import fill, foreign_tensors
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint

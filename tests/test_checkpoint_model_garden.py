@@ -13,9 +13,9 @@ from foreign import (
 )
 from goldens.seeded_keras import seeded
 
-from keras_retinanet.checkpoints.family import fill, shapes_of
+from keras_retinanet.checkpoints.families.family import fill, shapes_of
+from keras_retinanet.checkpoints.families.model_garden import FAMILY, VALUE
 from keras_retinanet.checkpoints.importing import import_checkpoint
-from keras_retinanet.checkpoints.model_garden import FAMILY, VALUE
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.weight_files.checkpoint import Checkpoint

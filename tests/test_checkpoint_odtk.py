@@ -16,9 +16,9 @@ from peer_checkpoints import (
     preset_of,
 )
 
-from keras_retinanet.checkpoints import odtk
-from keras_retinanet.checkpoints.coco_names import COCO80_NAMES
-from keras_retinanet.checkpoints.family import fill, shapes_of
+from keras_retinanet.checkpoints.families import odtk
+from keras_retinanet.checkpoints.families.coco_names import COCO80_NAMES
+from keras_retinanet.checkpoints.families.family import fill, shapes_of
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.weight_files.checkpoint import Checkpoint

@@ -11,10 +11,10 @@ from peer_goldens import (
     seeded_checkpoint,
 )
 
-from keras_retinanet.checkpoints.coco_names import COCO91_NAMES
-from keras_retinanet.checkpoints.family import foreign_tensors, shapes_of
+from keras_retinanet.checkpoints.families.coco_names import COCO91_NAMES
+from keras_retinanet.checkpoints.families.family import foreign_tensors, shapes_of
+from keras_retinanet.checkpoints.families.torchvision import COUNTER, V1, V2
 from keras_retinanet.checkpoints.importing import recognise
-from keras_retinanet.checkpoints.torchvision import COUNTER, V1, V2
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.weight_files.checkpoint import Checkpoint

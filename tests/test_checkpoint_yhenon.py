@@ -14,9 +14,9 @@ from peer_checkpoints import (
     outputs_of,
 )
 
-from keras_retinanet.checkpoints import yhenon
-from keras_retinanet.checkpoints.coco_names import COCO80_IDS
-from keras_retinanet.checkpoints.family import fill
+from keras_retinanet.checkpoints.families import yhenon
+from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS
+from keras_retinanet.checkpoints.families.family import fill
 from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint

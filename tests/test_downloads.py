@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.checkpoints import downloads
-from keras_retinanet.checkpoints.catalogue import Entry
+from keras_retinanet.checkpoints.catalogue_file import Entry
 from keras_retinanet.checkpoints.downloads import cache_folder, cached_path, fetch
 from keras_retinanet.errors import UserError
 

@@ -5,8 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_retinanet.checkpoints.family import LAYOUTS, fill, foreign_tensors, named_weights
-from keras_retinanet.checkpoints.torchvision import V1
+from keras_retinanet.checkpoints.families.family import (
+    LAYOUTS,
+    fill,
+    foreign_tensors,
+    named_weights,
+)
+from keras_retinanet.checkpoints.families.torchvision import V1
 from keras_retinanet.config.schema import FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import retinanet

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from test_family import small_model
 
-from keras_retinanet.checkpoints.coco_names import (
+from keras_retinanet.checkpoints.families.coco_names import (
     COCO80_IDS,
     COCO80_NAMES,
     COCO91_NAMES,
     coco_classes,
 )
-from keras_retinanet.checkpoints.family import foreign_tensors
+from keras_retinanet.checkpoints.families.family import foreign_tensors
+from keras_retinanet.checkpoints.families.torchvision import V1
 from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, recognise
-from keras_retinanet.checkpoints.torchvision import V1
 from keras_retinanet.commands import import_checkpoint as command
 from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError

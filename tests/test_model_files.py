@@ -13,16 +13,16 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.checkpoints import model_files
-from keras_retinanet.checkpoints.catalogue import (
+from keras_retinanet.checkpoints.catalogue_file import (
     catalogue,
     entry_for,
     find_entry,
     near_names,
     provenance,
 )
+from keras_retinanet.checkpoints.families.torchvision_export import export_torchvision
 from keras_retinanet.checkpoints.importing import FAMILIES
 from keras_retinanet.checkpoints.model_files import model_file
-from keras_retinanet.checkpoints.torchvision_export import export_torchvision
 from keras_retinanet.commands.weights import get
 from keras_retinanet.commands.weights import list as weights_list
 from keras_retinanet.config.schema import (

@@ -11,7 +11,7 @@ import tensorflow as tf
 from flatbuffers.table import Table
 from tflite_files import interpreter
 
-from keras_retinanet.checkpoints.catalogue import find_entry, provenance
+from keras_retinanet.checkpoints.catalogue_file import find_entry, provenance
 from keras_retinanet.config.model import (
     DetectionConfig,
     FPNConfig,

@@ -11,12 +11,12 @@ from conftest import GOLDENS
 from goldens.seeded_weights import seeded
 
 from keras_retinanet.checkpoints.counters import counters_text, read_counters
-from keras_retinanet.checkpoints.importing import import_checkpoint
-from keras_retinanet.checkpoints.torchvision_export import (
+from keras_retinanet.checkpoints.families.torchvision_export import (
     builder_lines,
     check_graph,
     export_torchvision,
 )
+from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.commands import export
 from keras_retinanet.config.schema import (
     AnchorConfig,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_retinanet.checkpoints.torchvision_export import export_torchvision
+from keras_retinanet.checkpoints.families.torchvision_export import export_torchvision
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from keras_retinanet.checkpoints.catalogue import Entry
+from keras_retinanet.checkpoints.catalogue_file import Entry
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_retinanet.checkpoints import (
+from keras_retinanet.checkpoints.counters import COUNTERS, counters_text
+from keras_retinanet.checkpoints.families import (
     detectron2,
     fizyr,
     kerascv,
@@ -19,9 +20,15 @@ from keras_retinanet.checkpoints import (
     torchvision,
     yhenon,
 )
-from keras_retinanet.checkpoints.coco_names import COCO80_NAMES
-from keras_retinanet.checkpoints.counters import COUNTERS, counters_text
-from keras_retinanet.checkpoints.family import Family, Preset, Shapes, fill, listed, shapes_of
+from keras_retinanet.checkpoints.families.coco_names import COCO80_NAMES
+from keras_retinanet.checkpoints.families.family import (
+    Family,
+    Preset,
+    Shapes,
+    fill,
+    listed,
+    shapes_of,
+)
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError

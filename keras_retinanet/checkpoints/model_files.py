@@ -8,7 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from keras_retinanet.checkpoints.catalogue import (
+from keras_retinanet.checkpoints.catalogue_file import (
     Entry,
     catalogue,
     entry_for,

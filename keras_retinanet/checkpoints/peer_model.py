@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.checkpoints.family import shapes_of
+from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.checkpoints.importing import model_of, recognise
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet

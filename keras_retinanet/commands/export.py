@@ -63,7 +63,10 @@ def _onnx(model: "RetinaNet", out: Path, **options: Any) -> None:
 
 
 def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
-    from keras_retinanet.checkpoints.torchvision_export import builder_lines, export_torchvision
+    from keras_retinanet.checkpoints.families.torchvision_export import (
+        builder_lines,
+        export_torchvision,
+    )
 
     names = export_torchvision(model, out)
     print(f"{out}: {len(names)} tensors, {len(model.class_names)} classes. In torchvision:")

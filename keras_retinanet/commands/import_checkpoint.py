@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
         raise UserError(f"Expected --out other than FILE. Received: {out} for both.")
 
     import_tensorflow()
-    from keras_retinanet.checkpoints.catalogue import entry_for, provenance
+    from keras_retinanet.checkpoints.catalogue_file import entry_for, provenance
     from keras_retinanet.checkpoints.downloads import verify
     from keras_retinanet.checkpoints.importing import import_checkpoint
     from keras_retinanet.modeling.saving import save_model

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Fetch the file and say where it is; return the exit code."""
-    from keras_retinanet.checkpoints.catalogue import find_entry
+    from keras_retinanet.checkpoints.catalogue_file import find_entry
     from keras_retinanet.checkpoints.downloads import fetch
 
     entry = find_entry(args.name)

@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the table; return the exit code."""
-    from keras_retinanet.checkpoints.catalogue import catalogue
+    from keras_retinanet.checkpoints.catalogue_file import catalogue
     from keras_retinanet.checkpoints.downloads import cached_path
 
     entries = [e for e in catalogue().values() if e.family.startswith(args.family or "")]

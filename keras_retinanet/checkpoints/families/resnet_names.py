@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from keras_retinanet.checkpoints.family import Row
+from keras_retinanet.checkpoints.families.family import Row
 from keras_retinanet.weight_files.torch_names import torch_layer_name
 
 # Keras's name of a batch norm's weight -> PyTorch's.

@@ -9,10 +9,10 @@ coder. Files written since then also hold `ratios` and `scales`, which tells the
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from keras_retinanet.checkpoints.coco_names import coco_classes
-from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.resnet_names import conv_rows, torch_resnet_rows
-from keras_retinanet.checkpoints.trunk_names import trunk_name
+from keras_retinanet.checkpoints.families.coco_names import coco_classes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,

@@ -10,10 +10,10 @@ presets are near torchvision's models, and this family is what KerasHub computes
 import dataclasses
 from collections.abc import Iterator
 
-from keras_retinanet.checkpoints import keras3_names as names
-from keras_retinanet.checkpoints.coco_names import coco_classes
-from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.kerashub_config import LEVELS, PRESET_SIDE, refine
+from keras_retinanet.checkpoints.families import keras3_names as names
+from keras_retinanet.checkpoints.families.coco_names import coco_classes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.kerashub_config import LEVELS, PRESET_SIDE, refine
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from keras_retinanet.checkpoints.family import Row, Shapes
+from keras_retinanet.checkpoints.families.family import Row, Shapes
 from keras_retinanet.errors import UserError
 
 BN_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")

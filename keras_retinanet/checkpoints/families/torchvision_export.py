@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.checkpoints.counters import COUNTERS, read_counters
-from keras_retinanet.checkpoints.family import LAYOUTS, Row, named_weights
-from keras_retinanet.checkpoints.torchvision import V1, V2
+from keras_retinanet.checkpoints.families.family import LAYOUTS, Row, named_weights
+from keras_retinanet.checkpoints.families.torchvision import V1, V2
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BoxCoderConfig,

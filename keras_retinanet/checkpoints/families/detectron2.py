@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from keras_retinanet.checkpoints.coco_names import coco_classes
-from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.resnet_names import conv_rows, torch_resnet_rows
-from keras_retinanet.checkpoints.trunk_names import trunk_name
+from keras_retinanet.checkpoints.families.coco_names import coco_classes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from keras_retinanet.checkpoints.family import Preset
+from keras_retinanet.checkpoints.families.family import Preset
 from keras_retinanet.config.schema import AnchorConfig, DetectionConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 

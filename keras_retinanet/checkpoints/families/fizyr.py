@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keras_retinanet.checkpoints.coco_names import coco_classes
-from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.coco_names import coco_classes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
 from keras_retinanet.config.schema import (
     BackboneConfig,
     BoxCoderConfig,

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from keras_retinanet.checkpoints import keras3_names as names
-from keras_retinanet.checkpoints.coco_names import coco_classes
-from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.kerascv_config import USUAL_SIDE, preprocessing, refine
+from keras_retinanet.checkpoints.families import keras3_names as names
+from keras_retinanet.checkpoints.families.coco_names import coco_classes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.kerascv_config import USUAL_SIDE, preprocessing, refine
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,

@@ -14,8 +14,8 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from keras_retinanet.checkpoints.coco_names import BACKGROUND, COCO91_IDS, coco_classes
-from keras_retinanet.checkpoints.family import Family, Preset, Row, Shapes, named_weights
+from keras_retinanet.checkpoints.families.coco_names import BACKGROUND, COCO91_IDS, coco_classes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes, named_weights
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
