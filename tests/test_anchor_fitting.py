@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_retinanet.anchor_fitting import best_ious, coverage, fit, network_boxes
 from keras_retinanet.config.files import load_config
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.doctor.anchor_fitting import best_ious, coverage, fit, network_boxes
+from keras_retinanet.doctor.evolution import minimize
 from keras_retinanet.errors import UserError
-from keras_retinanet.evolution import minimize
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.preprocessing import Preprocessing

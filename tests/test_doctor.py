@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data import doctor
-from keras_retinanet.data.doctor import text
-from keras_retinanet.data.doctor.classes import class_findings, distance
-from keras_retinanet.data.doctor.contents import content_findings, problem_findings
-from keras_retinanet.data.doctor.formats import MISREADINGS, format_findings, noted_boxes
-from keras_retinanet.data.doctor.sizes import input_boxes, size_bins, size_findings
-from keras_retinanet.data.doctor.tables import box_table
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.doctor import diagnosis as doctor
+from keras_retinanet.doctor import text
+from keras_retinanet.doctor.box_table import box_table
+from keras_retinanet.doctor.classes import class_findings, distance
+from keras_retinanet.doctor.contents import content_findings, problem_findings
+from keras_retinanet.doctor.formats import MISREADINGS, format_findings, noted_boxes
+from keras_retinanet.doctor.sizes import input_boxes, size_bins, size_findings
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -8,8 +8,7 @@ from PIL import Image
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.data.loading import load_train_val
-from keras_retinanet.drawing.marks import IGNORED_COLOR
-from keras_retinanet.label_view import (
+from keras_retinanet.doctor.label_view import (
     MATCHED_COLOR,
     MISSED_COLOR,
     add_legend,
@@ -18,6 +17,7 @@ from keras_retinanet.label_view import (
     labeled_pictures,
     training_pictures,
 )
+from keras_retinanet.drawing.marks import IGNORED_COLOR
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.labeling import AnchorLabeler
 

@@ -51,8 +51,8 @@ def run(args: Namespace) -> int:
     config = recipe_config(args, FIT_KEYS)
 
     import_tensorflow()
-    from keras_retinanet.anchor_fitting import best_ious, fit, network_boxes
     from keras_retinanet.data.loading import load_train_val
+    from keras_retinanet.doctor.anchor_fitting import best_ious, fit, network_boxes
     from keras_retinanet.modeling.anchors import Anchors
     from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -87,7 +87,7 @@ def _table(boxes, before, after) -> list[str]:
     """Return lines of text: how well the boxes are reached, by size, before -> after."""
     import numpy as np
 
-    from keras_retinanet.anchor_fitting import coverage
+    from keras_retinanet.doctor.anchor_fitting import coverage
 
     lines = [
         "box size, px     boxes        IoU >= .4         IoU >= .5         IoU >= .6       mean IoU"

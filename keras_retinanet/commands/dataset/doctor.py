@@ -32,9 +32,9 @@ def run(args: Namespace) -> int:
     config = recipe_config(args, {})
 
     import_tensorflow()
-    from keras_retinanet.data.doctor import diagnose
-    from keras_retinanet.data.doctor.report import write_report
-    from keras_retinanet.data.doctor.text import lines
+    from keras_retinanet.doctor.diagnosis import diagnose
+    from keras_retinanet.doctor.doctor_page import write_report
+    from keras_retinanet.doctor.text import lines
     from keras_retinanet.modeling.anchors import Anchors
     from keras_retinanet.modeling.preprocessing import Preprocessing
 

@@ -47,13 +47,13 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.data.loading import load_train_val
-    from keras_retinanet.drawing.pictures import save_picture
-    from keras_retinanet.label_view import (
+    from keras_retinanet.doctor.label_view import (
         add_legend,
         contact_sheet,
         draw_labels,
         training_pictures,
     )
+    from keras_retinanet.drawing.pictures import save_picture
 
     dataset, _ = load_train_val(config.data, config.train.seed)
     pictures = training_pictures(dataset, config, args.count)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_retinanet.data.doctor.findings import Example, Finding, percent
-from keras_retinanet.data.doctor.tables import BoxTable
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.doctor.box_table import BoxTable
+from keras_retinanet.doctor.findings import Example, Finding, percent
 
 # Fewer boxes say too little about a format.
 MIN_BOXES = 20

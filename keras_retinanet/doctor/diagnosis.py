@@ -1,6 +1,6 @@
 """Reads every split of a data set and says what is wrong with it, before a training is spent on it.
 
-`diagnose` gives a `Diagnosis`; `doctor.text` and `doctor.report` say it.
+`diagnose` gives a `Diagnosis`; `doctor.text` and `doctor.doctor_page` say it.
 """
 
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.doctor.classes import class_findings
-from keras_retinanet.data.doctor.contents import content_findings, problem_findings
-from keras_retinanet.data.doctor.duplicates import duplicate_findings, find_groups
-from keras_retinanet.data.doctor.findings import SEVERITIES, Finding, by_urgency
-from keras_retinanet.data.doctor.formats import format_findings
-from keras_retinanet.data.doctor.pictures import scan, turned_findings, unlisted_findings
-from keras_retinanet.data.doctor.sizes import InputBoxes, input_boxes, size_findings
-from keras_retinanet.data.doctor.tables import BoxTable, box_table
 from keras_retinanet.data.loading import SOURCES, load_dataset
 from keras_retinanet.data.records import Dataset, align_classes
 from keras_retinanet.data.splits import find_split
+from keras_retinanet.doctor.box_table import BoxTable, box_table
+from keras_retinanet.doctor.classes import class_findings
+from keras_retinanet.doctor.contents import content_findings, problem_findings
+from keras_retinanet.doctor.duplicates import duplicate_findings, find_groups
+from keras_retinanet.doctor.findings import SEVERITIES, Finding, by_urgency
+from keras_retinanet.doctor.formats import format_findings
+from keras_retinanet.doctor.scanning import scan, turned_findings, unlisted_findings
+from keras_retinanet.doctor.sizes import InputBoxes, input_boxes, size_findings
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_retinanet.data.doctor.findings import Example, Finding, Severity, counted
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation
 from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
 
 # Side of the reduced grey picture that near duplicates are compared by: 256 bytes a picture.
 GREY_SIDE = 16

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.data.doctor import Diagnosis, charts
-from keras_retinanet.data.doctor.findings import Example
-from keras_retinanet.data.doctor.sizes import size_bins
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.doctor import svg_charts
+from keras_retinanet.doctor.diagnosis import Diagnosis
+from keras_retinanet.doctor.findings import Example
+from keras_retinanet.doctor.sizes import size_bins
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.drawing.pages import picture_uri, render_page
 from keras_retinanet.errors import UserError
@@ -115,8 +116,8 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     sizes = np.concatenate([table.picture_sizes for table in tables])
     per_picture = np.concatenate([table.per_picture for table in tables])
     drawn = [
-        ("Picture sizes", charts.picture_sizes(sizes)),
-        ("Boxes per picture", charts.histogram(per_picture, "boxes in a picture", "pictures")),
+        ("Picture sizes", svg_charts.picture_sizes(sizes)),
+        ("Boxes per picture", svg_charts.histogram(per_picture, "boxes in a picture", "pictures")),
     ]
     if any(len(part.sides) for part in diagnosis.inputs):
         boxes = np.concatenate([table.boxes for table in tables])
@@ -125,10 +126,10 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         drawn += [
             (
                 "Box sizes",
-                charts.reached_by_size(size_bins(diagnosis.inputs), diagnosis.input_name),
+                svg_charts.reached_by_size(size_bins(diagnosis.inputs), diagnosis.input_name),
             ),
-            ("Box shapes", charts.aspect_ratios(ratios)),
-            ("Where the boxes' centres lie", charts.centres(boxes, box_sizes)),
+            ("Box shapes", svg_charts.aspect_ratios(ratios)),
+            ("Where the boxes' centres lie", svg_charts.centres(boxes, box_sizes)),
         ]
     return [{"title": title, "svg": svg} for title, svg in drawn]
 

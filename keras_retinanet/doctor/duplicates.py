@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_retinanet.data.doctor.findings import Example, Finding, counted
-from keras_retinanet.data.doctor.pictures import GREY_SIDE, Fingerprint
 from keras_retinanet.data.records import Dataset, ImageRef
+from keras_retinanet.doctor.findings import Example, Finding, counted
+from keras_retinanet.doctor.scanning import GREY_SIDE, Fingerprint
 
 # Two pictures are near duplicates when at most this many of the 64 bits of their difference hash
 # differ: one of its four parts is then equal, which finds the pairs without trying them all ...

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from keras_retinanet.data.doctor.sizes import SizeBin
+from keras_retinanet.doctor.sizes import SizeBin
 from keras_retinanet.drawing.pages import (
     AMBER,
     BLUE,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_retinanet.data.doctor.findings import Finding, counted, percent
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.doctor.findings import Finding, counted, percent
 
 # A class with fewer training boxes is hardly learned.
 FEW_BOXES = 20

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.doctor.evolution import minimize
 from keras_retinanet.errors import UserError
-from keras_retinanet.evolution import minimize
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.anchors import LEVELS, Anchors
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_retinanet.data.doctor import Diagnosis
-from keras_retinanet.data.doctor.findings import Finding, counted
-from keras_retinanet.data.doctor.sizes import size_bins
+from keras_retinanet.doctor.diagnosis import Diagnosis
+from keras_retinanet.doctor.findings import Finding, counted
+from keras_retinanet.doctor.sizes import size_bins
 
 # How many names a finding shows; the page has all of them.
 SHOWN_ITEMS = 4

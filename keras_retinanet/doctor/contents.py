@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from keras_retinanet.data.doctor.findings import Example, Finding, Severity, counted, percent
-from keras_retinanet.data.doctor.tables import BoxTable
 from keras_retinanet.data.problems import KINDS
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.doctor.box_table import BoxTable
+from keras_retinanet.doctor.findings import Example, Finding, Severity, counted, percent
 
 # What is taken as it was meant: nothing is lost.
 HARMLESS = {

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_retinanet.anchor_fitting import REACHED_IOU, best_ious, network_boxes
-from keras_retinanet.data.doctor.findings import Example, Finding, percent
-from keras_retinanet.data.doctor.tables import BoxTable, box_sides
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.doctor.anchor_fitting import REACHED_IOU, best_ious, network_boxes
+from keras_retinanet.doctor.box_table import BoxTable, box_sides
+from keras_retinanet.doctor.findings import Example, Finding, percent
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
