@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_retinanet.evaluation.coco_figures import coco_evaluation
+from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation
 from keras_retinanet.evaluation.tables import EvaluationSet, Found, Truths, xywh_to_xyxy
 
 BOXES = 7  # a picture, COCO's mean

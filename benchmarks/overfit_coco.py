@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from keras_retinanet.config.files import load_config, with_overrides
-from keras_retinanet.evaluation.coco import format_metrics
+from keras_retinanet.evaluation.metrics.coco_metric import format_metrics
 from keras_retinanet.files import atomic_write
 
 PICTURES = 20

@@ -20,7 +20,7 @@ from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.loading import load_dataset
-from keras_retinanet.evaluation.coco import coco_evaluation, figures
+from keras_retinanet.evaluation.metrics.coco_metric import coco_evaluation, figures
 from keras_retinanet.evaluation.tables import Found, evaluation_set
 from keras_retinanet.exporting.exported import load_detector
 from keras_retinanet.test_time import with_test_time

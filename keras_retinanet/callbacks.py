@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.coco_figures import FIGURES
+from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.event_log import EventLog
 from keras_retinanet.files import atomic_write
 from keras_retinanet.interruption import Interruption, Mode

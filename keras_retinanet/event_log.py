@@ -15,7 +15,7 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.image import metadata as image_plugin
 from tensorboard.plugins.pr_curve import metadata as pr_curve
 
-from keras_retinanet.evaluation.curves import OperatingPoints
+from keras_retinanet.evaluation.metrics.curves import OperatingPoints
 
 # Curves of this many classes, those with the most boxes: each takes 2.4 kB an evaluation.
 CURVE_CLASSES = 100

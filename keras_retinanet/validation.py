@@ -10,10 +10,10 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.drawing.pictures import picture_grid
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
-from keras_retinanet.evaluation.curves import OperatingPoints, operating_points
-from keras_retinanet.evaluation.gallery import dataset_pictures
-from keras_retinanet.evaluation.matching import match_detections
+from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
+from keras_retinanet.evaluation.metrics.curves import OperatingPoints, operating_points
+from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.report.gallery import dataset_pictures
 from keras_retinanet.evaluation.runner import detections_for
 from keras_retinanet.evaluation.tables import Found, evaluation_set, found_from_results
 

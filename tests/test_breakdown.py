@@ -12,13 +12,13 @@ from error_cases import as_tables, columns, made_case, random_boxes, wrong_detec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from keras_retinanet.evaluation.breakdown import (
+from keras_retinanet.evaluation.errors.breakdown import (
     ASPECTS,
     SIDES,
     aspect_breakdown,
     size_breakdown,
 )
-from keras_retinanet.evaluation.tide import analyse_errors
+from keras_retinanet.evaluation.errors.costs import analyse_errors
 
 PICTURES, CLASSES = 30, 4
 

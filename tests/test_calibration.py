@@ -5,8 +5,8 @@ import pytest
 from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.calibration import calibration
-from keras_retinanet.evaluation.matching import Matches, match_detections
+from keras_retinanet.evaluation.metrics.calibration import calibration
+from keras_retinanet.evaluation.metrics.matching import Matches, match_detections
 from keras_retinanet.evaluation.tables import Found
 
 

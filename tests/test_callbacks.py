@@ -12,7 +12,7 @@ from keras_retinanet import callbacks
 from keras_retinanet.callbacks import COLUMNS, Evaluation, Log
 from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.curves import THRESHOLDS, OperatingPoints
+from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints
 from keras_retinanet.interruption import Interruption
 from keras_retinanet.run_state import Clock, RunState
 from keras_retinanet.validation import Score

@@ -8,8 +8,8 @@ import pytest
 from error_cases import as_tables, made_case
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation import coco_figures, fast_coco
-from keras_retinanet.evaluation.coco_figures import (
+from keras_retinanet.evaluation.metrics import coco_figures, fast_coco
+from keras_retinanet.evaluation.metrics.coco_figures import (
     FIGURES,
     IOUS,
     class_table,
@@ -19,7 +19,7 @@ from keras_retinanet.evaluation.coco_figures import (
     mean,
     per_class,
 )
-from keras_retinanet.evaluation.matching import match_detections
+from keras_retinanet.evaluation.metrics.matching import match_detections
 from keras_retinanet.evaluation.tables import (
     EvaluationSet,
     Found,

@@ -8,15 +8,15 @@ import pytest
 from error_cases import as_tables, made_case
 
 from keras_retinanet import cli
-from keras_retinanet.evaluation import report
-from keras_retinanet.evaluation.coco_figures import FIGURES
+from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
+from keras_retinanet.evaluation.report import report_page
 
 MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return report.analyse(*as_tables(made_case()), engine="pycocotools")
+    return report_page.analyse(*as_tables(made_case()), engine="pycocotools")
 
 
 def run(*words) -> int:
@@ -30,7 +30,7 @@ def rows_of(text, name) -> list[str]:
 def test_runs_side_by_side(analysis, tmp_path, capsys):
     pictures, found = analysis.pictures, analysis.found
     worse = replace(found, boxes=found.boxes + 12, stated_xywh=None)
-    other = report.analyse(pictures, worse)
+    other = report_page.analyse(pictures, worse)
     for name, each in (("one", analysis), ("two", other)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "evaluation.json").write_text(json.dumps(each.to_plain()))

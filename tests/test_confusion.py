@@ -5,8 +5,8 @@ import pytest
 from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.confusion import NOT_COUNTED, Confusion, confusion_matrix
-from keras_retinanet.evaluation.error_kinds import CORRECT, judge
+from keras_retinanet.evaluation.errors.confusion import NOT_COUNTED, Confusion, confusion_matrix
+from keras_retinanet.evaluation.errors.kinds import CORRECT, judge
 
 BOX = [0.0, 0.0, 100.0, 100.0]
 NEAR = [0.0, 0.0, 90.0, 100.0]  # IoU .9 with BOX

@@ -13,7 +13,7 @@ import pytest
 
 from keras_retinanet import cli
 from keras_retinanet.config.files import load_config, save_config
-from keras_retinanet.evaluation import coco_figures
+from keras_retinanet.evaluation.metrics import coco_figures
 
 PICTURES = 9
 OVERRIDES = {

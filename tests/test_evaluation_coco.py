@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.coco import (
+from keras_retinanet.evaluation.metrics.coco_metric import (
     FIGURES,
     coco_metrics,
     format_metrics,

@@ -6,7 +6,7 @@ from conftest import GOLDENS
 from error_cases import as_tables, columns
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.openimages import open_images_evaluation
+from keras_retinanet.evaluation.metrics.openimages_metric import open_images_evaluation
 
 GROUP = (0, 0, [0, 0, 100, 100], True)
 SINGLE = (0, 0, [200, 200, 50, 50], False)

@@ -9,13 +9,13 @@ import pytest
 from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation import gallery, report
-from keras_retinanet.evaluation.comparison import write_comparison
-from keras_retinanet.evaluation.curves import THRESHOLDS, mean_precision, operating_points
-from keras_retinanet.evaluation.error_kinds import ERROR_KINDS
-from keras_retinanet.evaluation.matching import match_detections
-from keras_retinanet.evaluation.saved import read_runs
-from keras_retinanet.evaluation.worst import worst_pictures
+from keras_retinanet.evaluation.errors.kinds import ERROR_KINDS
+from keras_retinanet.evaluation.errors.worst import worst_pictures
+from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, mean_precision, operating_points
+from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.report import gallery, report_page
+from keras_retinanet.evaluation.report.comparison import write_comparison
+from keras_retinanet.evaluation.report.saved import read_runs
 
 HOSTILE = [
     "</script><script>window.hacked = 1</script>",
@@ -35,7 +35,7 @@ def grey_picture(index):
 
 def write(path, analysis, **options):
     options = {"pictures": grey_picture, "title": "made", **options}
-    report.write_report(path, analysis, **options)
+    report_page.write_report(path, analysis, **options)
     return path.read_text(encoding="utf-8")
 
 
@@ -46,7 +46,7 @@ def page_data(text) -> dict:
 
 @pytest.fixture(scope="module")
 def analysis():
-    return report.analyse(*as_tables(made_case()), engine="pycocotools")
+    return report_page.analyse(*as_tables(made_case()), engine="pycocotools")
 
 
 # -------------------------------------------------------------------------------------- numbers
@@ -159,7 +159,7 @@ def test_empty_sets_have_a_page(case, tmp_path):
     truths = [(0, 0, [10.0, 10.0, 50.0, 50.0], False)] if case == "no detections" else []
     found = [(1, 1, [10.0, 10.0, 50.0, 50.0], 0.5)] if case == "no boxes" else []
     size = 0 if case == "no pictures" else 2
-    empty = report.analyse(*as_tables(columns(truths, found, pictures=size, classes=2)))
+    empty = report_page.analyse(*as_tables(columns(truths, found, pictures=size, classes=2)))
     text = write(tmp_path / "a.html", empty)
     assert page_data(text)["total"] == size
     value = 0.0 if case == "no detections" else -1.0
@@ -177,7 +177,7 @@ def hostile_analysis():
     pictures, found = as_tables(made_case())
     names = [HOSTILE[index % len(HOSTILE)] for index in range(40)]
     pictures = replace(pictures, class_names=list(HOSTILE), file_names=names)
-    return report.analyse(pictures, found)
+    return report_page.analyse(pictures, found)
 
 
 def assert_harmless(text):
@@ -214,7 +214,7 @@ def test_many_classes_show_the_most_confused(tmp_path, rng):
     truths = [(i % 20, i % 90, [*box[:2], 60.0, 60.0], False) for i, box in enumerate(boxes)]
     # Class 7 is taken for class 80 each time.
     found = [(i, 80 if k == 7 else k, box, 0.9) for i, k, box, _ in truths]
-    many = report.analyse(*as_tables(columns(truths, found, pictures=20, classes=90)))
+    many = report_page.analyse(*as_tables(columns(truths, found, pictures=20, classes=90)))
     text = write(tmp_path / "a.html", many)
     names = re.findall(r'<th scope="row" title="([^"]*)"', text)
     assert len(names) == 21 and {"class 7", "class 80", "background"} <= set(names)

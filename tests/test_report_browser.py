@@ -11,11 +11,11 @@ from test_report import hostile_analysis, write
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.loading import load_dataset
-from keras_retinanet.evaluation.comparison import write_comparison
-from keras_retinanet.evaluation.error_kinds import CLS, DETECTION_KINDS, ERROR_KINDS, LOC
-from keras_retinanet.evaluation.gallery import dataset_pictures
-from keras_retinanet.evaluation.report import analyse, write_report
-from keras_retinanet.evaluation.saved import read_runs
+from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, ERROR_KINDS, LOC
+from keras_retinanet.evaluation.report.comparison import write_comparison
+from keras_retinanet.evaluation.report.gallery import dataset_pictures
+from keras_retinanet.evaluation.report.report_page import analyse, write_report
+from keras_retinanet.evaluation.report.saved import read_runs
 from keras_retinanet.evaluation.tables import evaluation_set
 
 pytestmark = pytest.mark.browser

@@ -166,7 +166,7 @@ def threshold_detections(image_id, image, threshold, guess):
 
 
 def test_thresholding_does_not_solve_it(val):
-    from keras_retinanet.evaluation.coco import coco_metrics, ground_truth
+    from keras_retinanet.evaluation.metrics.coco_metric import coco_metrics, ground_truth
 
     truth = ground_truth(val)
     images = [decode_image(val.read_bytes(i)).astype(np.float32) for i in range(SCENES)]

@@ -6,10 +6,12 @@ import json
 import pytest
 from error_cases import as_tables, columns, made_case
 
-from keras_retinanet.evaluation.calibration import calibration
-from keras_retinanet.evaluation.coco_figures import FIGURES, coco_evaluation, figures
-from keras_retinanet.evaluation.matching import match_detections
-from keras_retinanet.evaluation.openimages import open_images_evaluation
+from keras_retinanet.evaluation.metrics.best_thresholds import best_thresholds
+from keras_retinanet.evaluation.metrics.calibration import calibration
+from keras_retinanet.evaluation.metrics.coco_figures import FIGURES, coco_evaluation, figures
+from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.metrics.openimages_metric import open_images_evaluation
+from keras_retinanet.evaluation.metrics.voc_metric import voc_evaluation
 from keras_retinanet.evaluation.summary import (
     CLASS_COLUMNS,
     format_rows,
@@ -18,8 +20,6 @@ from keras_retinanet.evaluation.summary import (
     write_summary_csv,
     write_summary_json,
 )
-from keras_retinanet.evaluation.thresholds import best_thresholds
-from keras_retinanet.evaluation.voc import voc_evaluation
 
 
 @pytest.fixture(scope="module")

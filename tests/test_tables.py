@@ -7,7 +7,7 @@ import pytest
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.coco import ground_truth
+from keras_retinanet.evaluation.metrics.coco_metric import ground_truth
 from keras_retinanet.evaluation.results import coco_results
 from keras_retinanet.evaluation.tables import (
     Found,

@@ -5,8 +5,8 @@ import pytest
 from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.matching import match_detections
-from keras_retinanet.evaluation.thresholds import ALL_CLASSES, best_thresholds
+from keras_retinanet.evaluation.metrics.best_thresholds import ALL_CLASSES, best_thresholds
+from keras_retinanet.evaluation.metrics.matching import match_detections
 
 
 def case(truths, found, *, pictures=2, classes=1):

@@ -6,7 +6,7 @@ from conftest import GOLDENS
 from error_cases import as_tables, columns
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.voc import voc_evaluation
+from keras_retinanet.evaluation.metrics.voc_metric import voc_evaluation
 
 
 @pytest.fixture(scope="module")

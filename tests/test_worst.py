@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from error_cases import as_tables, columns, made_case
 
-from keras_retinanet.evaluation.error_kinds import DETECTION_KINDS, ERROR_KINDS, TRUTH_FATES
-from keras_retinanet.evaluation.tide import analyse_errors
-from keras_retinanet.evaluation.worst import error_costs, error_instances, worst_pictures
+from keras_retinanet.evaluation.errors.costs import analyse_errors
+from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS, TRUTH_FATES
+from keras_retinanet.evaluation.errors.worst import error_costs, error_instances, worst_pictures
 
 BOX = [0.0, 0.0, 100.0, 100.0]
 FAR = [200.0, 200.0, 100.0, 100.0]

@@ -157,8 +157,8 @@ def _score_file(args: Namespace) -> int:
             f"Received: {'also ' + ', '.join(given) if given else 'no --annotations'}."
         )
     import_tensorflow()
-    from keras_retinanet.evaluation.coco import format_metrics, score_files
-    from keras_retinanet.evaluation.report import analyse
+    from keras_retinanet.evaluation.metrics.coco_metric import format_metrics, score_files
+    from keras_retinanet.evaluation.report.report_page import analyse
     from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 
     print(format_metrics(score_files(args.annotations, args.detections, engine=args.engine)))

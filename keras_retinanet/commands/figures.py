@@ -7,16 +7,16 @@ from keras_retinanet.commands.detecting import Task
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
-    from keras_retinanet.evaluation.report import Analysis
+    from keras_retinanet.evaluation.report.report_page import Analysis
     from keras_retinanet.evaluation.runner import DetectorRun
 
 
 def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "DetectorRun") -> None:
     """Print the figures, and write the files that are asked for."""
-    from keras_retinanet.evaluation.gallery import dataset_pictures
-    from keras_retinanet.evaluation.report import analyse, write_report
+    from keras_retinanet.evaluation.errors.costs import format_errors
+    from keras_retinanet.evaluation.report.gallery import dataset_pictures
+    from keras_retinanet.evaluation.report.report_page import analyse, write_report
     from keras_retinanet.evaluation.summary import format_summary, summarise
-    from keras_retinanet.evaluation.tide import format_errors
 
     options: dict[str, Any] = {
         "engine": args.engine,

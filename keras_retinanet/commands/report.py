@@ -28,8 +28,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Write the page; print the AP of each run."""
     import_tensorflow()
-    from keras_retinanet.evaluation.comparison import write_comparison
-    from keras_retinanet.evaluation.saved import read_runs
+    from keras_retinanet.evaluation.report.comparison import write_comparison
+    from keras_retinanet.evaluation.report.saved import read_runs
 
     runs = read_runs(args.runs, annotations=args.annotations)
     for each in runs:

@@ -18,8 +18,8 @@ from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
-from keras_retinanet.evaluation.coco_figures import coco_evaluation, figures, per_class
-from keras_retinanet.evaluation.pictures import Pass, PictureDetector, picture_passes
+from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
+from keras_retinanet.evaluation.picture_passes import Pass, PictureDetector, picture_passes
 from keras_retinanet.evaluation.replicas import replicated
 from keras_retinanet.evaluation.streaming import Columns
 from keras_retinanet.evaluation.tables import (

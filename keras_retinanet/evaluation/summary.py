@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.evaluation.calibration import calibration
-from keras_retinanet.evaluation.coco import format_metrics
-from keras_retinanet.evaluation.coco_figures import (
+from keras_retinanet.evaluation.metrics.best_thresholds import best_thresholds
+from keras_retinanet.evaluation.metrics.calibration import calibration
+from keras_retinanet.evaluation.metrics.coco_figures import (
     CocoFigures,
     Engine,
     class_table,
@@ -19,11 +19,11 @@ from keras_retinanet.evaluation.coco_figures import (
     figures,
     iou_table,
 )
-from keras_retinanet.evaluation.matching import MATCH_IOU, match_detections
-from keras_retinanet.evaluation.openimages import open_images_evaluation
+from keras_retinanet.evaluation.metrics.coco_metric import format_metrics
+from keras_retinanet.evaluation.metrics.matching import MATCH_IOU, match_detections
+from keras_retinanet.evaluation.metrics.openimages_metric import open_images_evaluation
+from keras_retinanet.evaluation.metrics.voc_metric import voc_evaluation
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
-from keras_retinanet.evaluation.thresholds import best_thresholds
-from keras_retinanet.evaluation.voc import voc_evaluation
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.csv_cells import quoted
 from keras_retinanet.terminal import printable

@@ -11,22 +11,26 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.drawing.pages import render_page
-from keras_retinanet.evaluation import charts
-from keras_retinanet.evaluation.breakdown import BinFigures, aspect_breakdown, size_breakdown
-from keras_retinanet.evaluation.coco_figures import CocoFigures, Engine, coco_evaluation
-from keras_retinanet.evaluation.confusion import ConfusionMatrix, confusion_matrix
-from keras_retinanet.evaluation.curves import OperatingPoints, curve_numbers, operating_points
-from keras_retinanet.evaluation.error_kinds import DETECTION_KINDS, ERROR_KINDS
-from keras_retinanet.evaluation.gallery import (
+from keras_retinanet.evaluation.errors.breakdown import BinFigures, aspect_breakdown, size_breakdown
+from keras_retinanet.evaluation.errors.confusion import ConfusionMatrix, confusion_matrix
+from keras_retinanet.evaluation.errors.costs import ErrorAnalysis, analyse_errors
+from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS
+from keras_retinanet.evaluation.metrics.coco_figures import CocoFigures, Engine, coco_evaluation
+from keras_retinanet.evaluation.metrics.curves import (
+    OperatingPoints,
+    curve_numbers,
+    operating_points,
+)
+from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.report import charts
+from keras_retinanet.evaluation.report.gallery import (
     MAX_PICTURES,
     Pictures,
     picture_rows,
     show_pictures,
 )
-from keras_retinanet.evaluation.matching import match_detections
 from keras_retinanet.evaluation.summary import summarise
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
-from keras_retinanet.evaluation.tide import ErrorAnalysis, analyse_errors
 from keras_retinanet.files import atomic_write
 
 # Where no threshold has an F1.

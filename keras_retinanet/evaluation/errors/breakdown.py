@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.evaluation.average_precision import COCO_RECALLS, class_average_precision
-from keras_retinanet.evaluation.error_kinds import BADLY_PLACED, FOUND, MISNAMED, MISSED
-from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
-from keras_retinanet.evaluation.tide import ErrorAnalysis
+from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
+from keras_retinanet.evaluation.errors.kinds import BADLY_PLACED, FOUND, MISNAMED, MISSED
+from keras_retinanet.evaluation.metrics.average_precision import (
+    COCO_RECALLS,
+    class_average_precision,
+)
+from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
 
 # COCO's bounds, 32 and 96 px, cut finer: a box belongs to the sides (square roots of its area)
 # from one edge up to the next.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.overlaps import overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.overlaps import overlaps, rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The challenge's IoU.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 MATCH_IOU = 0.5

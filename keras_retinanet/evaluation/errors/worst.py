@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_retinanet.evaluation.error_kinds import CLS, CORRECT, ERROR_KINDS, LOC
-from keras_retinanet.evaluation.overlaps import rows_of_each
-from keras_retinanet.evaluation.tide import ErrorAnalysis
+from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
+from keras_retinanet.evaluation.errors.kinds import CLS, CORRECT, ERROR_KINDS, LOC
+from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
 
 
 class ErrorCosts(NamedTuple):

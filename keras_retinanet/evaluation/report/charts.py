@@ -21,11 +21,11 @@ from keras_retinanet.drawing.pages import (
     chart_style,
     chart_svg,
 )
-from keras_retinanet.evaluation.breakdown import BinFigures
-from keras_retinanet.evaluation.coco_figures import IOUS, RECALLS, CocoFigures
-from keras_retinanet.evaluation.curves import THRESHOLDS, OperatingPoints, mean_precision
-from keras_retinanet.evaluation.error_kinds import CORRECT
-from keras_retinanet.evaluation.tide import ErrorAnalysis
+from keras_retinanet.evaluation.errors.breakdown import BinFigures
+from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
+from keras_retinanet.evaluation.errors.kinds import CORRECT
+from keras_retinanet.evaluation.metrics.coco_figures import IOUS, RECALLS, CocoFigures
+from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints, mean_precision
 
 GREEN, VIOLET, PINK, CYAN = "#2a9d6f", "#7b5fc4", "#d16ba5", "#2aa5b8"
 # Told apart with every kind of colour vision, on white, on black and on photographs.

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from keras_retinanet.drawing.pages import render_page
-from keras_retinanet.evaluation.charts import KIND_COLORS, LINE_COLORS, run_curves
-from keras_retinanet.evaluation.coco_figures import FIGURES
-from keras_retinanet.evaluation.error_kinds import ERROR_KINDS
-from keras_retinanet.evaluation.saved import ClassFigures, Evaluation, Run
+from keras_retinanet.evaluation.errors.kinds import ERROR_KINDS
+from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
+from keras_retinanet.evaluation.report.charts import KIND_COLORS, LINE_COLORS, run_curves
+from keras_retinanet.evaluation.report.saved import ClassFigures, Evaluation, Run
 from keras_retinanet.files import atomic_write
 
 CURVES = {

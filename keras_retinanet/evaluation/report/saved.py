@@ -8,9 +8,9 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.charts import LINE_COLORS
-from keras_retinanet.evaluation.coco_figures import FIGURES, RECALLS
-from keras_retinanet.evaluation.report import analyse
+from keras_retinanet.evaluation.metrics.coco_figures import FIGURES, RECALLS
+from keras_retinanet.evaluation.report.charts import LINE_COLORS
+from keras_retinanet.evaluation.report.report_page import analyse
 from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 from keras_retinanet.files.text_files import read_json
 

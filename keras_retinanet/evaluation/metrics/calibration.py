@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.matching import Matches
+from keras_retinanet.evaluation.metrics.matching import Matches
 from keras_retinanet.evaluation.tables import Found
 
 BINS = 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The paper's two IoUs: from FOREGROUND on a box is well placed, up to BACKGROUND it is on nothing.

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.fast_coco import fast_tables, is_installed
-from keras_retinanet.evaluation.reference_coco import reference_tables
+from keras_retinanet.evaluation.metrics.fast_coco import fast_tables, is_installed
+from keras_retinanet.evaluation.metrics.reference_coco import reference_tables
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 Engine = Literal["auto", "hotcoco", "pycocotools"]

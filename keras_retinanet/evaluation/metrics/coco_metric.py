@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.evaluation.coco_figures import (
+from keras_retinanet.evaluation.metrics.coco_figures import (
     FIGURES,
     CocoFigures,
     Engine,

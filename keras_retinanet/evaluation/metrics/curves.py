@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_retinanet.evaluation.coco_figures import CocoFigures
-from keras_retinanet.evaluation.matching import Matches
+from keras_retinanet.evaluation.metrics.coco_figures import CocoFigures
+from keras_retinanet.evaluation.metrics.matching import Matches
 from keras_retinanet.evaluation.tables import Found
 
 # The thresholds of a slider with steps of .01.

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.evaluation.average_precision import TIDE_RECALLS, class_average_precision
-from keras_retinanet.evaluation.error_kinds import (
+from keras_retinanet.evaluation.errors.kinds import (
     BACKGROUND,
     CORRECT,
     DETECTION_KINDS,
@@ -23,6 +22,10 @@ from keras_retinanet.evaluation.error_kinds import (
     MAX_DETECTIONS,
     Judgement,
     judge,
+)
+from keras_retinanet.evaluation.metrics.average_precision import (
+    TIDE_RECALLS,
+    class_average_precision,
 )
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 

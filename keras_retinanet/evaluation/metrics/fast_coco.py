@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.evaluation.reference_coco import CocoTables, picture_ranks
+from keras_retinanet.evaluation.metrics.reference_coco import CocoTables, picture_ranks
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.error_kinds import FOREGROUND, match_in_order
-from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.errors.kinds import FOREGROUND, match_in_order
+from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 

@@ -15,11 +15,11 @@ from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pages import picture_uri
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.curves import threshold_places
-from keras_retinanet.evaluation.error_kinds import CLS, DETECTION_KINDS, LOC
-from keras_retinanet.evaluation.overlaps import rows_of_each
-from keras_retinanet.evaluation.tide import ErrorAnalysis
-from keras_retinanet.evaluation.worst import ErrorCosts, error_costs, worst_pictures
+from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
+from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, LOC
+from keras_retinanet.evaluation.errors.worst import ErrorCosts, error_costs, worst_pictures
+from keras_retinanet.evaluation.metrics.curves import threshold_places
+from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
 
 Pictures = Callable[[int], np.ndarray]
 

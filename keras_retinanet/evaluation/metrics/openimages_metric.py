@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.voc_metric import area_ap, first_claims, precision_recall
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
-from keras_retinanet.evaluation.voc import area_ap, first_claims, precision_recall
 
 # The share of two boxes, and of a detection inside a group, from which on they match.
 OPEN_IMAGES_IOU = 0.5

@@ -1,0 +1,1 @@
+"""What is wrong with detections, and what it costs."""

@@ -1,0 +1,1 @@
+"""Figures by the rules of COCO, VOC and Open Images; curves, calibration."""
