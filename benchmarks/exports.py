@@ -32,8 +32,8 @@ from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.onnx_file import export_onnx
 from keras_retinanet.exporting.sample import Sample
-from keras_retinanet.exporting.saved_model import export_saved_model
-from keras_retinanet.exporting.tflite import export_tflite
+from keras_retinanet.exporting.saved_model.folder import export_saved_model
+from keras_retinanet.exporting.tflite.conversion import export_tflite
 from keras_retinanet.modeling.saving import load
 
 TIMED_PICTURES = 10

@@ -9,12 +9,13 @@ import tensorflow as tf
 from tflite_files import converted
 
 from keras_retinanet.config.files import load_config
-from keras_retinanet.exporting import tflite, tflite_file
 from keras_retinanet.exporting.facts import FACTS_KEY, MODEL_DIGEST, facts_json, model_facts
 from keras_retinanet.exporting.onnx_check import model_digest
-from keras_retinanet.exporting.saved_model import _write_assets
-from keras_retinanet.exporting.serving import OUTPUTS
-from keras_retinanet.exporting.tflite_metadata import with_files
+from keras_retinanet.exporting.saved_model.folder import _write_assets
+from keras_retinanet.exporting.saved_model.serving import OUTPUTS
+from keras_retinanet.exporting.tflite import conversion
+from keras_retinanet.exporting.tflite import flatbuffer as tflite_file
+from keras_retinanet.exporting.tflite.metadata import with_files
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 SIDE = 32
@@ -52,7 +53,7 @@ def tiny_flatbuffer() -> bytes:
         }
 
     file = tflite_file.read(converted(run.get_concrete_function()))
-    tflite_file.name_ends(file, "image", list(tflite.FORMS["nms"]))
+    tflite_file.name_ends(file, "image", list(conversion.FORMS["nms"]))
     return tflite_file.write(file)
 
 
@@ -61,7 +62,7 @@ def as_exported(flatbuffer: bytes) -> bytes:
     facts = model_facts(
         MODEL,
         kind="tflite",
-        outputs=tflite.FORMS["nms"],
+        outputs=conversion.FORMS["nms"],
         form="nms",
         image_size=(SIDE, SIDE),
         letterbox="top_left",
@@ -158,7 +159,7 @@ def tiny_onnx(path: Path, *, domain: str = "", external: str | None = None, dige
     facts = model_facts(
         MODEL,
         kind="onnx",
-        outputs=dict.fromkeys(tflite.FORMS["nms"], "-"),
+        outputs=dict.fromkeys(conversion.FORMS["nms"], "-"),
         form="nms",
         image_size=(SIDE, SIDE),
         letterbox="top_left",

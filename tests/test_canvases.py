@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.exporting import canvases
+from keras_retinanet.exporting.saved_model import canvases
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # As the importers and recipes have them.

@@ -18,8 +18,8 @@ from PIL import Image
 from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.exporting.exported import load_exported
-from keras_retinanet.exporting.saved_model import export_saved_model
-from keras_retinanet.exporting.tflite import export_tflite
+from keras_retinanet.exporting.saved_model.folder import export_saved_model
+from keras_retinanet.exporting.tflite.conversion import export_tflite
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detections import Detector
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -62,13 +62,13 @@ def pictures() -> list[np.ndarray]:
 
 def export(model: RetinaNet, path: Path, **options) -> Path:
     if path.suffix == ".tflite":
-        from keras_retinanet.exporting.tflite import export_tflite as write
+        from keras_retinanet.exporting.tflite.conversion import export_tflite as write
     elif path.suffix == ".onnx":
         pytest.importorskip("onnxruntime", reason="runs the .onnx file")
         pytest.importorskip("tf2onnx", reason="writes the .onnx file")
         from keras_retinanet.exporting.onnx_file import export_onnx as write
     else:
-        from keras_retinanet.exporting.saved_model import export_saved_model as write
+        from keras_retinanet.exporting.saved_model.folder import export_saved_model as write
     write(model, path, say=lambda step: None, **options)
     return path
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting import tflite_file
-from keras_retinanet.exporting.quantization import float_operators, int8_flatbuffer
+from keras_retinanet.exporting.tflite import flatbuffer as tflite_file
+from keras_retinanet.exporting.tflite.quantization import float_operators, int8_flatbuffer
 
 # It advises to install ai-edge-litert.
 pytestmark = [

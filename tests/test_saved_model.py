@@ -23,8 +23,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_retinanet.config.files import to_plain
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.saved_model import export_saved_model
-from keras_retinanet.exporting.serving import OUTPUTS
+from keras_retinanet.exporting.saved_model.folder import export_saved_model
+from keras_retinanet.exporting.saved_model.serving import OUTPUTS
 from keras_retinanet.exporting.thresholds import with_detections
 
 pytestmark = pytest.mark.conversion
@@ -276,7 +276,7 @@ def test_a_failed_export_leaves_the_old_one(model, folder, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left")
 
-    monkeypatch.setattr("keras_retinanet.exporting.saved_model._write_assets", full)
+    monkeypatch.setattr("keras_retinanet.exporting.saved_model.folder._write_assets", full)
     monkeypatch.setattr(tf.saved_model, "save", lambda _, path, *__: Path(path).mkdir())
     with pytest.raises(OSError, match="no space left"):
         export_saved_model(model, folder, say=lambda _: None)

@@ -13,9 +13,9 @@ from exporting_cases import (
 )
 
 from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.exporting.pictures import read_picture
-from keras_retinanet.exporting.saved_model import export_saved_model
-from keras_retinanet.exporting.serving import Serving
+from keras_retinanet.exporting.saved_model.folder import export_saved_model
+from keras_retinanet.exporting.saved_model.graph_decoding import read_picture
+from keras_retinanet.exporting.saved_model.serving import Serving
 from keras_retinanet.exporting.thresholds import with_detections
 
 pytestmark = pytest.mark.conversion

@@ -48,7 +48,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory):
-    from keras_retinanet.exporting.saved_model import export_saved_model
+    from keras_retinanet.exporting.saved_model.folder import export_saved_model
 
     path = tmp_path_factory.mktemp("models") / "retinanet" / "1"
     export_saved_model(model, path, warmup=True, say=lambda line: None)

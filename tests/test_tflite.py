@@ -21,9 +21,9 @@ from keras_retinanet.config.model import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.exported import load_exported
-from keras_retinanet.exporting.tflite import FORMS, export_tflite
-from keras_retinanet.exporting.tflite_file import operators, read, write
-from keras_retinanet.exporting.tflite_metadata import METADATA_NAME
+from keras_retinanet.exporting.tflite.conversion import FORMS, export_tflite
+from keras_retinanet.exporting.tflite.flatbuffer import operators, read, write
+from keras_retinanet.exporting.tflite.metadata import METADATA_NAME
 from keras_retinanet.modeling.retinanet import retinanet
 
 pytestmark = pytest.mark.conversion
@@ -331,7 +331,7 @@ def test_one_line_for_each_step_and_nothing_half_written(model, tmp_path, monkey
     def fail(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("keras_retinanet.exporting.tflite.with_files", fail)
+    monkeypatch.setattr("keras_retinanet.exporting.tflite.conversion.with_files", fail)
     lines = []
     with pytest.raises(RuntimeError):
         export_tflite(model, tmp_path / "x.tflite", image_size=(32, 32), say=lines.append)

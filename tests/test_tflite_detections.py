@@ -9,8 +9,8 @@ from tflite_files import converted, interpreter
 
 from keras_retinanet.config.model import DetectionConfig
 from keras_retinanet.exporting.plain_detections import PlainDetector
-from keras_retinanet.exporting.tflite_file import operators
-from keras_retinanet.exporting.tflite_graph import detection_function
+from keras_retinanet.exporting.tflite.flatbuffer import operators
+from keras_retinanet.exporting.tflite.graphs import detection_function
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detections import Detector

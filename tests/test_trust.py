@@ -24,10 +24,12 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_retinanet import cli
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting import saved_model_check, tflite_file, tflite_trial
 from keras_retinanet.exporting.exported import describe_exported, load_exported
 from keras_retinanet.exporting.facts import FILE_DIGESTS
 from keras_retinanet.exporting.onnx_check import MESSAGES
+from keras_retinanet.exporting.saved_model import program_check
+from keras_retinanet.exporting.tflite import flatbuffer as tflite_file
+from keras_retinanet.exporting.tflite import tflite_trial
 from keras_retinanet.weight_files import h5_trial
 
 PICTURE = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -212,14 +214,14 @@ def test_other_graphs_and_sizes_are_refused(harmless, tmp_path, monkeypatch):
     shutil.copytree(harmless, tmp_path / "model")
     (tmp_path / "model" / "saved_model.pbtxt").touch()
     assert "the file saved_model.pbtxt" in refusal(tmp_path / "model")
-    monkeypatch.setattr(saved_model_check, "MAX_GRAPH", 100)
+    monkeypatch.setattr(program_check, "MAX_GRAPH", 100)
     assert "saved_model.pb of at most 100 bytes" in refusal(harmless)
 
 
 def test_a_changed_savedmodel_runs_only_if_trusted(harmless, tmp_path):
     path = tmp_path / "model"
     shutil.copytree(harmless, path)
-    change_facts(path, **{FILE_DIGESTS: saved_model_check.digests(path)})
+    change_facts(path, **{FILE_DIGESTS: program_check.digests(path)})
     load_exported(path)
     variables = next((path / "variables").glob("*.data-*"))
     content = bytearray(variables.read_bytes())
@@ -227,7 +229,7 @@ def test_a_changed_savedmodel_runs_only_if_trusted(harmless, tmp_path):
     variables.write_bytes(content)
     message = refusal(path)
     assert "damaged or was changed: its bytes (variables/variables.data-00000-of-00001)" in message
-    change_facts(path, **{FILE_DIGESTS: saved_model_check.digests(harmless)})
+    change_facts(path, **{FILE_DIGESTS: program_check.digests(harmless)})
     shutil.copy(next((harmless / "variables").glob("*.data-*")), variables)
     edited(path, tmp_path / "edited", lambda graph: graph.meta_info_def.tags.append("more"))
     assert "its bytes (saved_model.pb) are not" in refusal(tmp_path / "edited")

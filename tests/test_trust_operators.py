@@ -3,8 +3,8 @@
 import pytest
 
 from keras_retinanet.config.files import load_config
-from keras_retinanet.exporting.saved_model_operators import OPERATORS
-from keras_retinanet.exporting.serving import Serving
+from keras_retinanet.exporting.saved_model.operators import OPERATORS
+from keras_retinanet.exporting.saved_model.serving import Serving
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 SMALL = {

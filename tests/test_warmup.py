@@ -3,7 +3,7 @@
 import numpy as np
 from warmup_records import read_warmup
 
-from keras_retinanet.exporting.warmup import prediction_log, write_warmup
+from keras_retinanet.exporting.saved_model.warmup import prediction_log, write_warmup
 
 # What tensorflow-serving-api 2.21.0 writes: `PredictionLog.SerializeToString` of the same request.
 SERVERS_BYTES = (

@@ -4,7 +4,7 @@ import warnings
 
 import tensorflow as tf
 
-from keras_retinanet.exporting import tflite
+from keras_retinanet.exporting.tflite import conversion
 
 
 def interpreter(file, threads=1):
@@ -20,4 +20,4 @@ def interpreter(file, threads=1):
 
 def converted(function):
     """The flatbuffer of a concrete function without variables."""
-    return tflite._converter(function, custom=True).convert()
+    return conversion._converter(function, custom=True).convert()

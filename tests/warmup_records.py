@@ -7,7 +7,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.core.framework import tensor_pb2
 
-from keras_retinanet.exporting.warmup import WARMUP_FILE
+from keras_retinanet.exporting.saved_model.warmup import WARMUP_FILE
 
 
 def prediction_log_class():

@@ -44,13 +44,13 @@ DISAGREES = 1  # exit code
 
 
 def _saved_model(model: "RetinaNet", out: Path, **options: Any) -> None:
-    from keras_retinanet.exporting.saved_model import export_saved_model
+    from keras_retinanet.exporting.saved_model.folder import export_saved_model
 
     export_saved_model(model, out, **options)
 
 
 def _tflite(model: "RetinaNet", out: Path, **options: Any) -> None:
-    from keras_retinanet.exporting.tflite import export_tflite
+    from keras_retinanet.exporting.tflite.conversion import export_tflite
 
     export_tflite(model, out, **options)
 

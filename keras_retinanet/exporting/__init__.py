@@ -1,1 +1,1 @@
-"""A model -> files that applications load without this package: SavedModel, TFLite, ONNX."""
+"""A model to files that applications load without this package."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting import onnx_check, saved_model_check, tflite_check
+from keras_retinanet.exporting import onnx_check
 from keras_retinanet.exporting.detectors import (
     CanvasInput,
     ExportedDetector,
@@ -23,7 +23,9 @@ from keras_retinanet.exporting.facts import (
     export_kind,
     read_facts,
 )
-from keras_retinanet.exporting.tflite_trial import make_interpreter, try_tflite
+from keras_retinanet.exporting.saved_model import program_check
+from keras_retinanet.exporting.tflite import tflite_check
+from keras_retinanet.exporting.tflite.tflite_trial import make_interpreter, try_tflite
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.modeling.saving import load
 
@@ -48,11 +50,11 @@ class Kind(NamedTuple):
 
 
 def _saved_model_doubt(path: Path, facts: dict[str, Any]) -> str | None:
-    if strange := saved_model_check.strange_parts(path):
+    if strange := program_check.strange_parts(path):
         return _holds(strange)
     if FILE_DIGESTS not in facts:  # exported before they were kept
         return None
-    return _is_changed(saved_model_check.changed_files(path, facts[FILE_DIGESTS]))
+    return _is_changed(program_check.changed_files(path, facts[FILE_DIGESTS]))
 
 
 def _tflite_doubt(path: Path, facts: dict[str, Any]) -> str | None:
@@ -122,7 +124,7 @@ def _load_onnx(path: Path, facts: dict[str, Any]) -> ExportedDetector:
 
 
 _KINDS = {
-    "saved_model": Kind(saved_model_check.saved_model_facts, _saved_model_doubt, WholePictures),
+    "saved_model": Kind(program_check.saved_model_facts, _saved_model_doubt, WholePictures),
     "tflite": Kind(tflite_check.tflite_facts, _tflite_doubt, _load_tflite),
     "onnx": Kind(onnx_check.onnx_facts, _onnx_doubt, _load_onnx),
 }

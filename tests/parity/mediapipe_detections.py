@@ -92,7 +92,7 @@ def main() -> int:
     from PIL import Image
 
     from keras_retinanet.exporting.facts import default_image_size
-    from keras_retinanet.exporting.tflite import export_tflite
+    from keras_retinanet.exporting.tflite.conversion import export_tflite
     from keras_retinanet.modeling.saving import load
 
     model = load(args.model)

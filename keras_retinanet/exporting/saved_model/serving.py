@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from keras_retinanet.exporting.folding import folded
-from keras_retinanet.exporting.grouping import detect_groups, prepare, responses
-from keras_retinanet.exporting.pictures import read_picture
 from keras_retinanet.exporting.plain_detections import PlainDetector
+from keras_retinanet.exporting.saved_model.graph_decoding import read_picture
+from keras_retinanet.exporting.saved_model.grouping import detect_groups, prepare, responses
 from keras_retinanet.modeling.detections import DetectionBatch, Detector
 from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
 

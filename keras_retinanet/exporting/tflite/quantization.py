@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting import tflite_file
+from keras_retinanet.exporting.tflite import flatbuffer as tflite_file
 
 # Their weights are what int8 makes small and fast.
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting import tflite_file
 from keras_retinanet.exporting.facts import default_image_size, model_facts
 from keras_retinanet.exporting.folding import folded
-from keras_retinanet.exporting.quantization import int8_flatbuffer
-from keras_retinanet.exporting.tflite_graph import detection_function, network_function
-from keras_retinanet.exporting.tflite_metadata import METADATA_NAME, metadata, with_files
-from keras_retinanet.exporting.tflite_trial import remember
+from keras_retinanet.exporting.tflite import flatbuffer
+from keras_retinanet.exporting.tflite.graphs import detection_function, network_function
+from keras_retinanet.exporting.tflite.metadata import METADATA_NAME, metadata, with_files
+from keras_retinanet.exporting.tflite.quantization import int8_flatbuffer
+from keras_retinanet.exporting.tflite.tflite_trial import remember
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling.retinanet import RetinaNet
 
@@ -85,14 +85,14 @@ def export_tflite(
         converted = int8_flatbuffer(converter, (_as(input_type, canvas) for canvas in canvases))
     else:
         converted = _at_precision(converter, precision).convert()
-    file = tflite_file.read(converted)
+    file = flatbuffer.read(converted)
     if form == "raw":
-        tflite_file.add_constant(file, "anchors", model.anchors(*image_size).numpy()[None])
+        flatbuffer.add_constant(file, "anchors", model.anchors(*image_size).numpy()[None])
     else:
         say("converting decoding and suppression")
         behind = _converter(detection_function(model, image_size, form), custom=stretch)
-        tflite_file.join(file, tflite_file.read(behind.convert()))
-    tflite_file.name_ends(file, "image", list(FORMS[form]))
+        flatbuffer.join(file, flatbuffer.read(behind.convert()))
+    flatbuffer.name_ends(file, "image", list(FORMS[form]))
     facts = model_facts(
         model,
         kind="tflite",
@@ -103,9 +103,9 @@ def export_tflite(
         image_size=image_size,
         letterbox="stretch" if stretch else "top_left",
     )
-    tflite_file.add_metadata(file, METADATA_NAME, metadata(facts, model.name))
+    flatbuffer.add_metadata(file, METADATA_NAME, metadata(facts, model.name))
     say("writing")
-    content = with_files(tflite_file.write(file), facts)
+    content = with_files(flatbuffer.write(file), facts)
     with atomic_write(out, "wb") as stream:
         stream.write(content)
     remember(hashlib.sha256(content).hexdigest())

@@ -22,7 +22,7 @@ from keras_retinanet.errors import UserError
 # Its path is this process's without the current folder, whose modules could be anybody's.
 PROGRAM = (
     "import sys; sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
-    "from keras_retinanet.exporting.tflite_trial import run_once; run_once()"
+    "from keras_retinanet.exporting.tflite.tflite_trial import run_once; run_once()"
 )
 KNOWN_FILE = "tflite_tried.txt"
 SECONDS = 300
@@ -69,7 +69,7 @@ def try_tflite(path: Path, content: bytes) -> None:
 
 def _problem(content: bytes) -> str | None:
     """Return what went wrong with a file in another process; None: nothing."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     try:
         trial = subprocess.run(
             [sys.executable, "-c", PROGRAM, root],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.exporting.canvases import letterbox, way_back
+from keras_retinanet.exporting.saved_model.canvases import letterbox, way_back
 from keras_retinanet.modeling.detections import DetectionBatch
 from keras_retinanet.modeling.preprocessing import Preprocessing
 

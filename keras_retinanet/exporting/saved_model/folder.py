@@ -17,10 +17,10 @@ from keras_retinanet.exporting.facts import (
     labels_text,
     model_facts,
 )
-from keras_retinanet.exporting.saved_model_check import digests
-from keras_retinanet.exporting.serving import OUTPUTS, Serving
+from keras_retinanet.exporting.saved_model.program_check import digests
+from keras_retinanet.exporting.saved_model.serving import OUTPUTS, Serving
+from keras_retinanet.exporting.saved_model.warmup import write_warmup
 from keras_retinanet.exporting.staging import staged
-from keras_retinanet.exporting.warmup import write_warmup
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 CONFIG_FILE = "config.yaml"

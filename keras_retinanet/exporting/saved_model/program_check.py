@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import FACTS_FILE, MAX_FACTS, SAVED_MODEL_FILE
-from keras_retinanet.exporting.saved_model_operators import OPERATORS, SAVER_OPERATORS
+from keras_retinanet.exporting.saved_model.operators import OPERATORS, SAVER_OPERATORS
 
 # Of `saved_model.pb`; real ones have 1 to 10 MB.
 MAX_GRAPH = 64 << 20
