@@ -50,7 +50,7 @@ def main() -> None:
     from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.evaluation.runner import evaluate
     from keras_retinanet.modeling.saving import load
-    from keras_retinanet.training import train
+    from keras_retinanet.training.run import train
 
     result = train(config, args.out)
     figures = evaluate(load(result["last"]), load_dataset(config.data, "all"))

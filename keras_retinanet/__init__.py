@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keras_retinanet.modeling.losses import RetinaNetLoss
     from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
     from keras_retinanet.modeling.saving import load, save_model
-    from keras_retinanet.training import train
+    from keras_retinanet.training.run import train
 
 __all__ = [
     "AnchorLabeler",
@@ -53,7 +53,7 @@ _MODULES = {
     "load_config": "config.files",
     "retinanet": "modeling.retinanet",
     "save_model": "modeling.saving",
-    "train": "training",
+    "train": "training.run",
 }
 
 

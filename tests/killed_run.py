@@ -8,11 +8,11 @@ import signal
 import sys
 from functools import partial
 
-from keras_retinanet import callbacks
 from keras_retinanet.config.files import load_config
 from keras_retinanet.modeling.backbones import BACKBONES
 from keras_retinanet.modeling.backbones.resnet import ResNetSpec, resnet
-from keras_retinanet.training import train
+from keras_retinanet.training import callbacks
+from keras_retinanet.training.run import train
 
 # Nothing is found in so few steps, so AP stays 0: patience ends the run at its third evaluation. In
 # step 8 a process dies whose state of step 7 holds that the second one was no better.

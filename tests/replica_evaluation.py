@@ -15,11 +15,11 @@ from exporting_cases import small_model
 from keras_retinanet.commands.detecting import Task
 from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.data.loading import load_dataset
-from keras_retinanet.distribution import strategy
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures
 from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.evaluation.tables import EvaluationSet, Found, Truths
 from keras_retinanet.modeling.saving import load, save_model
+from keras_retinanet.training.distribution import strategy
 
 PICTURES = 50
 

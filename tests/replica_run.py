@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
-from keras_retinanet.distribution import strategy
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.modeling.optimizers import CoupledSGD
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.training.distribution import strategy
 
 STEPS, BATCH, SIDE = 3, 8, 96
 

@@ -28,8 +28,8 @@ from keras_retinanet.data.sources.source_files import csv_rows, label_lines
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.errors import MAX_MESSAGE, MAX_SHOWN, UserError, shown
 from keras_retinanet.evaluation.metrics.coco_metric import score_files
-from keras_retinanet.learning_curves import learning_curves
 from keras_retinanet.modeling.saving import read_config
+from keras_retinanet.training.learning_curves import learning_curves
 from keras_retinanet.weight_files.archives import unpacked
 from keras_retinanet.weight_files.reading import read_checkpoint
 

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_retinanet import callbacks
-from keras_retinanet.callbacks import COLUMNS, Evaluation, Log
 from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints
-from keras_retinanet.interruption import Interruption
-from keras_retinanet.run_state import Clock, RunState
-from keras_retinanet.validation import Score
+from keras_retinanet.training import callbacks
+from keras_retinanet.training.callbacks import COLUMNS, Evaluation, Log
+from keras_retinanet.training.interruption import Interruption
+from keras_retinanet.training.run_state import Clock, RunState
+from keras_retinanet.training.validation import Score
 
 TRAIN = TrainConfig(steps=100, batch_size=16, patience=2)
 

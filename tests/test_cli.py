@@ -39,7 +39,7 @@ def trained(monkeypatch, tmp_path):
         calls.update(config=config, out_dir=Path(out_dir), resume=resume, dry_run=dry_run)
 
     fake = types.SimpleNamespace(train=train)
-    monkeypatch.setitem(sys.modules, "keras_retinanet.training", fake)
+    monkeypatch.setitem(sys.modules, "keras_retinanet.training.run", fake)
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> types.SimpleNamespace:

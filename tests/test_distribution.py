@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_retinanet.distribution import require_one_machine
 from keras_retinanet.errors import UserError
+from keras_retinanet.training.distribution import require_one_machine
 
 # float32 sums in another order; a loss normalised per replica would be off by tens of per cent.
 LOSS_RTOL = 1e-5

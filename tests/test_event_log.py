@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 from tensorboard.plugins.pr_curve import metadata as pr_curve
 
 from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints
-from keras_retinanet.event_log import EventLog, curve_table
+from keras_retinanet.training.event_log import EventLog, curve_table
 
 
 def read(folder):

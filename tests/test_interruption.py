@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from keras_retinanet.interruption import Interruption, Mode
 from keras_retinanet.processes.signals import Terminated
+from keras_retinanet.training.interruption import Interruption, Mode
 
 
 def test_the_first_signal_waits_for_the_end_of_the_step():

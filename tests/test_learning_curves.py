@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.learning_curves import learning_curves
+from keras_retinanet.training.learning_curves import learning_curves
 
 HEADER = "step,loss,class_loss,box_loss,learning_rate,AP,AP50,AP75,seconds\n"
 LOSSES = "10,2.0,1.2,0.8,,,,,\n20,1.5,0.9,0.6,,,,,\n"

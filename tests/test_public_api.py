@@ -26,7 +26,7 @@ def test_public_names_are_these():
 
 def test_every_public_name_is_what_its_module_has():
     from keras_retinanet.modeling.retinanet import retinanet
-    from keras_retinanet.training import train
+    from keras_retinanet.training.run import train
 
     for name in keras_retinanet.__all__:
         assert getattr(keras_retinanet, name) is not None

@@ -5,7 +5,7 @@ import yaml
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
-from keras_retinanet.run_folder import (
+from keras_retinanet.training.run_folder import (
     begin_run,
     new_run_folder,
     require_new,

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.run_state import Clock, RunState
+from keras_retinanet.training.run_state import Clock, RunState
 
 TRAIN = TrainConfig(steps=100, batch_size=16)
 DATA, INDEX = "ckpt-28.data-00000-of-00001", "ckpt-28.index"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.building import provenance
 from keras_retinanet.config.schema import (
     BackboneConfig,
     Config,
@@ -24,6 +23,7 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.modeling.saving import load, save_model
+from keras_retinanet.training.building import provenance
 
 CONFIG = ModelConfig(
     backbone=BackboneConfig("resnet18"),

@@ -3,7 +3,7 @@
 import pytest
 
 from keras_retinanet.config.schema import OptimizerConfig, ScheduleConfig, TrainConfig
-from keras_retinanet.schedules import rate_factor, scaled_learning_rate, total_steps
+from keras_retinanet.training.schedules import rate_factor, scaled_learning_rate, total_steps
 
 
 def test_paper_schedule_in_steps_and_pictures():

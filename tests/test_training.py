@@ -19,7 +19,7 @@ from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones import BACKBONES
 from keras_retinanet.modeling.saving import load
-from keras_retinanet.training import train
+from keras_retinanet.training.run import train
 
 # One machine computes one run twice to the bit; threads may sum in another order.
 WEIGHT_ATOL = 1e-6
@@ -179,8 +179,8 @@ def test_dry_run_measures_and_draws(tmp_path, capsys):
 def test_transfer_keeps_all_but_the_last_layers(finished, models, capsys):
     out, _ = finished
     config = toy(**{"train.weights": str(out / "last.keras"), "data.classes": ["star", "circle"]})
-    from keras_retinanet.building import build_model
     from keras_retinanet.data.loading import load_dataset
+    from keras_retinanet.training.building import build_model
 
     model = build_model(config, load_dataset(config.data, "train"))
     printed = capsys.readouterr().out
@@ -214,6 +214,6 @@ def test_pictures_without_boxes_alone_are_refused(tmp_path):
 
 
 def test_memory_that_cannot_suffice_is_told_before_the_first_step(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_retinanet.resources.available_memory", lambda: 2**20)
+    monkeypatch.setattr("keras_retinanet.training.resources.available_memory", lambda: 2**20)
     with pytest.raises(UserError, match=r"A step of 4 pictures needs about .* GiB.*--?[a-z_]+"):
         train(toy(), tmp_path)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet import validation
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.drawing.marks import IGNORED_COLOR, class_color
 from keras_retinanet.drawing.pictures import GRID_GAP
-from keras_retinanet.validation import EXAMPLE_SIDE, EXAMPLES, Validation
+from keras_retinanet.training import validation
+from keras_retinanet.training.validation import EXAMPLE_SIDE, EXAMPLES, Validation
 
 SIZE = (60, 80)
 COUNT = 9

@@ -97,7 +97,7 @@ def stop_where_asked() -> None:
 
     STOP_AT=N: after step N, before its callbacks. STOP_AT=evaluation: in the next evaluation.
     """
-    from keras_retinanet import callbacks, validation
+    from keras_retinanet.training import callbacks, validation
 
     def stop():
         os.environ.pop("STOP_AT")
@@ -116,7 +116,7 @@ def stop_where_asked() -> None:
             return super().__call__(model)
 
     callbacks.Pace = Pace
-    from keras_retinanet import training
+    from keras_retinanet.training import run as training
 
     training.Validation = Validation
 

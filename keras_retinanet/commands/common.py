@@ -13,7 +13,7 @@ from keras_retinanet.config.files import load_config, with_overrides
 from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
-from keras_retinanet.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
+from keras_retinanet.training.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
 
 # The paper resizes to 800 px, at most 1333: other sizes keep that ratio.
 LONG_TO_SHORT = 1333 / 800

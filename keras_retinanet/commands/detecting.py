@@ -64,9 +64,9 @@ class Task:
 
     def detector(self) -> Any:
         """Read the model, a `.keras` file in the scope of all devices; add what the flags ask."""
-        from keras_retinanet.distribution import strategy
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.exporting.facts import export_kind
+        from keras_retinanet.training.distribution import strategy
 
         if export_kind(self.model) is not None:
             model = load_detector(self.model, trust=self.trust)
@@ -160,8 +160,8 @@ def _run_here(
     """Add to `columns` what is found in the pictures `missing`; return milliseconds."""
     if not missing:
         return [], []
-    from keras_retinanet.distribution import strategy
     from keras_retinanet.evaluation.runner import run_detector
+    from keras_retinanet.training.distribution import strategy
 
     run = run_detector(
         task.detector(),

@@ -22,7 +22,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
-from keras_retinanet.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
+from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 
 # The recipe of a run that names neither a data set nor a recipe, or the embedded set alone.
 EMBEDDED = "shapes"
@@ -85,8 +85,8 @@ def run(args: Namespace) -> int:
     config, place = _resumed(args) if resuming else config_from_args(args)
 
     import_tensorflow()
-    from keras_retinanet.distribution import use_devices
-    from keras_retinanet.training import train
+    from keras_retinanet.training.distribution import use_devices
+    from keras_retinanet.training.run import train
 
     if args.devices:
         use_devices(args.devices)

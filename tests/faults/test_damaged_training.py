@@ -10,7 +10,7 @@ from faults.small_sets import voc_text, write
 from faults.table import promising
 from keras_retinanet.config.files import load_config
 from keras_retinanet.errors import UserError
-from keras_retinanet.training import train
+from keras_retinanet.training.run import train
 
 PICTURES, SIDE, BATCH = 60, 64, 4
 OVERRIDES = {

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.run_folder import STATE_FOLDER
-from keras_retinanet.schedules import total_steps
+from keras_retinanet.training.run_folder import STATE_FOLDER
+from keras_retinanet.training.schedules import total_steps
 
 # The newest states of a run; the older one serves where the newest is damaged.
 KEPT_STATES = 2

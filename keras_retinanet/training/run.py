@@ -10,22 +10,22 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_retinanet import callbacks as cb
-from keras_retinanet import rehearsal
-from keras_retinanet.building import build_model, compile_model
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.distribution import require_one_machine, strategy
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.files.owners import folder_lock
-from keras_retinanet.interruption import Interruption, Mode
 from keras_retinanet.modeling.saving import save_model
-from keras_retinanet.run_folder import (
+from keras_retinanet.training import callbacks as cb
+from keras_retinanet.training import dry_run as rehearsal
+from keras_retinanet.training.building import build_model, compile_model
+from keras_retinanet.training.distribution import require_one_machine, strategy
+from keras_retinanet.training.interruption import Interruption, Mode
+from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
     begin_run,
@@ -34,9 +34,9 @@ from keras_retinanet.run_folder import (
     require_same_pictures,
     write_data_report,
 )
-from keras_retinanet.run_state import NOT_STORED, Clock, RunState, saved_steps
-from keras_retinanet.schedules import total_steps
-from keras_retinanet.validation import Validation
+from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
+from keras_retinanet.training.schedules import total_steps
+from keras_retinanet.training.validation import Validation
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: bool = False) -> dict:

@@ -15,7 +15,7 @@ from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.modeling.retinanet import RetinaNet, resolve
 from keras_retinanet.modeling.saving import load, read_config
 from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
-from keras_retinanet.schedules import scaled_learning_rate
+from keras_retinanet.training.schedules import scaled_learning_rate
 from keras_retinanet.version import __version__
 
 

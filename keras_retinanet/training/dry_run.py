@@ -6,12 +6,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_retinanet import resources
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.pipeline.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pictures import batch_picture, save_picture
-from keras_retinanet.schedules import scaled_learning_rate, total_steps
+from keras_retinanet.training import resources
+from keras_retinanet.training.schedules import scaled_learning_rate, total_steps
 
 DRY_STEPS = 2
 

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
-from keras_retinanet.event_log import EventLog
 from keras_retinanet.files import atomic_write
-from keras_retinanet.interruption import Interruption, Mode
-from keras_retinanet.learning_curves import learning_curves
 from keras_retinanet.modeling.saving import save_model
-from keras_retinanet.run_state import Clock, RunState
-from keras_retinanet.schedules import rate_factor, scaled_learning_rate, total_steps
-from keras_retinanet.validation import Score, Validation
+from keras_retinanet.training.event_log import EventLog
+from keras_retinanet.training.interruption import Interruption, Mode
+from keras_retinanet.training.learning_curves import learning_curves
+from keras_retinanet.training.run_state import Clock, RunState
+from keras_retinanet.training.schedules import rate_factor, scaled_learning_rate, total_steps
+from keras_retinanet.training.validation import Score, Validation
 
 LOG_EVERY = 20
 LOSSES = ("loss", "class_loss", "box_loss")

@@ -1,0 +1,1 @@
+"""`train(config)`: one run around `model.fit`."""
