@@ -23,8 +23,8 @@ from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.evaluation.metrics.coco_metric import coco_evaluation, figures
 from keras_retinanet.evaluation.tables import Found, evaluation_set
 from keras_retinanet.exporting.exported import load_detector
-from keras_retinanet.test_time import with_test_time
-from keras_retinanet.tiling import merge_tiles
+from keras_retinanet.inference.tiling import merge_tiles
+from keras_retinanet.inference.tta import with_test_time
 
 COMBINATIONS = ((1.0,), (1.0, 1.25), (0.75, 1.0, 1.25), (1.0, 1.25, 1.5))
 MOST = 100

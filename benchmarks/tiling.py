@@ -31,9 +31,9 @@ from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.exporting.exported import load_detector
 from keras_retinanet.exporting.thresholds import with_detections
-from keras_retinanet.merging import overlaps
+from keras_retinanet.inference.merging import overlaps
+from keras_retinanet.inference.tiling import Tiled, merge_tiles, tile_windows
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.tiling import Tiled, merge_tiles, tile_windows
 
 SIDE = 2000
 GREY = 127

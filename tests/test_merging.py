@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_retinanet.merging import fuse, overlaps
+from keras_retinanet.inference.merging import fuse, overlaps
 
 
 def test_overlaps_by_hand():

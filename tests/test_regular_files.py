@@ -12,7 +12,6 @@ from faults.alarm import alarm
 from faults.small_sets import SETS, config_of
 from PIL import Image
 
-from keras_retinanet.batching import BATCH_PIXELS, bounded_batches
 from keras_retinanet.config.files import load_config
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.decoding import decode_image
@@ -33,9 +32,10 @@ from keras_retinanet.data.sources.source_files import csv_rows
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.inference.batching import BATCH_PIXELS, bounded_batches
+from keras_retinanet.inference.videos import Video
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.modeling.saving import save_model
-from keras_retinanet.videos import Video
 
 SECONDS = 60  # only an end
 

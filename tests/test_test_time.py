@@ -7,8 +7,8 @@ from exporting_cases import blobs, small_model
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
 from keras_retinanet.exporting.facts import model_facts
-from keras_retinanet.merging import fuse
-from keras_retinanet.test_time import (
+from keras_retinanet.inference.merging import fuse
+from keras_retinanet.inference.tta import (
     COARSEST_STRIDE,
     DEFAULT_SCALES,
     FUSION_IOU,

@@ -9,8 +9,8 @@ from exporting_cases import blobs, small_model
 from keras_retinanet.config.model import DetectionConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.picture_passes import PictureDetector
+from keras_retinanet.inference.tiling import merge_tiles, tile_windows, with_tiles
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.tiling import merge_tiles, tile_windows, with_tiles
 
 NAMES = ["square", "cut square"]
 

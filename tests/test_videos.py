@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from keras_retinanet import cli, videos
+from keras_retinanet import cli
 from keras_retinanet.errors import UserError
+from keras_retinanet.inference import videos
 from keras_retinanet.modeling.detections import Detections
 
 NAMES = ["cat", "dog"]

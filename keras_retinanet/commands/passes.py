@@ -65,8 +65,8 @@ def with_passes(model: Any, args: Namespace) -> Any:
     Raises:
         UserError: a value out of range, or a scale that the file cannot have.
     """
-    from keras_retinanet.test_time import with_test_time
-    from keras_retinanet.tiling import with_tiles
+    from keras_retinanet.inference.tiling import with_tiles
+    from keras_retinanet.inference.tta import with_test_time
 
     if args.tta or args.scales:
         model = with_test_time(model, scales=args.scales, flip=args.tta)

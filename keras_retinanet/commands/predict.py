@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_retinanet.batching import bounded_batches
 from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
@@ -32,6 +31,7 @@ from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, PredictConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.errors import UserError
+from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _predict_pictures(
 
 def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) -> int | None:
     """Return how many rows were written of a video; None, said, if it cannot be read."""
-    from keras_retinanet.videos import annotate_video
+    from keras_retinanet.inference.videos import annotate_video
 
     try:
         figures = annotate_video(

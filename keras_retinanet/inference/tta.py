@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.composed import ComposedDetector, picture_list
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
-from keras_retinanet.merging import fuse
+from keras_retinanet.inference.composed import ComposedDetector, picture_list
+from keras_retinanet.inference.merging import fuse
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.modeling.retinanet import RetinaNet, check_picture

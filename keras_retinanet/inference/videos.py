@@ -16,13 +16,13 @@ from typing import IO, Any
 import numpy as np
 from tqdm import tqdm
 
-from keras_retinanet.batching import bounded_batches
 from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.drawing.pictures import draw_detections, readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.results import coco_results
 from keras_retinanet.files import atomic_path, atomic_write, open_regular
 from keras_retinanet.files.csv_cells import quoted
+from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.terminal import printable
 

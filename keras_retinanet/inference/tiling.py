@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.composed import ComposedDetector, picture_list
 from keras_retinanet.errors import UserError
-from keras_retinanet.merging import overlaps
+from keras_retinanet.inference.composed import ComposedDetector, picture_list
+from keras_retinanet.inference.merging import overlaps
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.retinanet import check_picture
 

@@ -1,0 +1,1 @@
+"""What is done with a detector beyond one picture: tiles, passes, videos."""
