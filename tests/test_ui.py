@@ -18,8 +18,9 @@ from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.saving import save_model
-from keras_retinanet.ui import pictures as ui_pictures
-from keras_retinanet.ui.pictures import (
+from keras_retinanet.ui import shown_pictures as ui_pictures
+from keras_retinanet.ui.server import bound_socket
+from keras_retinanet.ui.shown_pictures import (
     Picture,
     Side,
     add_pictures,
@@ -27,7 +28,6 @@ from keras_retinanet.ui.pictures import (
     same_objects,
     total_boxes,
 )
-from keras_retinanet.ui.server import bound_socket
 from keras_retinanet.ui.views import picture_line, short_name, view_picture
 
 NAMES = ["cat", "<dog>"]

@@ -10,7 +10,7 @@ from exported_models import clear_threshold, spread_model, write_pictures
 from ui_server import served, upload_folders
 
 from keras_retinanet.modeling.saving import load, save_model
-from keras_retinanet.ui.pictures import Side, add_pictures, detections_json
+from keras_retinanet.ui.shown_pictures import Side, add_pictures, detections_json
 from keras_retinanet.ui.views import view_picture
 
 pytestmark = pytest.mark.browser

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.ui.pictures import Side
 from keras_retinanet.ui.server import application, require_gradio
+from keras_retinanet.ui.shown_pictures import Side
 
 
 class Unused:

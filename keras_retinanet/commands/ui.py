@@ -72,7 +72,7 @@ def run(args: Namespace) -> int:
         require_gradio(folder)
         import_tensorflow()
         from keras_retinanet.exporting.exported import load_detector
-        from keras_retinanet.ui.pictures import Side
+        from keras_retinanet.ui.shown_pictures import Side
 
         serve(
             [Side(model_title(path), load_detector(path, trust=args.trust)) for path in paths],

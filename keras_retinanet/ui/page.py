@@ -11,7 +11,13 @@ import gradio as gr
 from markupsafe import Markup
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.ui.pictures import Picture, Side, add_pictures, detections_json, total_boxes
+from keras_retinanet.ui.shown_pictures import (
+    Picture,
+    Side,
+    add_pictures,
+    detections_json,
+    total_boxes,
+)
 from keras_retinanet.ui.uploads import is_inside
 from keras_retinanet.ui.views import picture_line, short_name, view_picture
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they bring gradio and TensorFlow along
     from fastapi import FastAPI
     from gradio import Blocks
 
-    from keras_retinanet.ui.pictures import Side
+    from keras_retinanet.ui.shown_pictures import Side
 
 HOST = "127.0.0.1"
 # As the page counts when it says that a file is too large.
@@ -101,7 +101,7 @@ def serve(
 
     from keras_retinanet.ui.guard import Guard
     from keras_retinanet.ui.page import Page
-    from keras_retinanet.ui.pictures import MAX_PICTURES
+    from keras_retinanet.ui.shown_pictures import MAX_PICTURES
 
     page = Page(sides, folder=folder, threshold=threshold, exif=exif)
     port, token = bound.getsockname()[1], secrets.token_urlsafe()

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from keras_retinanet.drawing.marks import class_color
 from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.ui.pictures import Picture, chosen, same_objects, xywh
+from keras_retinanet.ui.shown_pictures import Picture, chosen, same_objects, xywh
 
 # Letters below a picture of the strip; the ends of names tell more than their starts.
 NAME_LETTERS = 12
