@@ -9,8 +9,8 @@ run as they stand, without its torch; and by the TensorFlow Object Detection API
 package detection-tools is a copy. Open Images' are by the latter's challenge evaluator, with and
 without classes that nobody looked for.
 
-The detections, stored with the figures, are those of tests/error_cases.py with true boxes of whole
-pixels, a class of crowds alone and no equal scores: these peers sort such by chance.
+The detections, stored with the figures, are those of tests/support/error_cases.py with true boxes
+of whole pixels, a class of crowds alone and no equal scores: these peers sort such by chance.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path[:0] = [str(TESTS), str(TESTS / "support")]
 from error_cases import made_case  # noqa: E402
 
 CROWD_CLASS = 5

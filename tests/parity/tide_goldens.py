@@ -5,8 +5,8 @@
 In an environment of its own: pip install tidecv==1.0.1 numpy pycocotools
 
 The file holds, per case, tidecv's AP and costs (of 100) and the kind of each error. The cases are:
-"made" (tests/error_cases.py); "bccd", the detections of a RetinaNet of this project in the test
-part of BCCD, taken from the golden itself unless --detections gives others; "tiny_coco" and
+"made" (tests/support/error_cases.py); "bccd", the detections of a RetinaNet of this project in the
+test part of BCCD, taken from the golden itself unless --detections gives others; "tiny_coco" and
 "cocoapi". The true boxes of all but the first are read from --data.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from tidecv import TIDE, Data
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path[:0] = [str(TESTS), str(TESTS / "support")]
 from error_cases import bccd_truths, coco_case, made_case  # noqa: E402
 
 NAME = "tide.npz"

@@ -1,4 +1,5 @@
-"""The operators that exports of ours can hold; `tests/test_trust.py` holds exports against them.
+"""The operators that exports of ours can hold; `tests/exporting/test_trust.py` holds exports
+against them.
 
 None reads or writes a file, opens a connection, prints or calls Python. Collected from the
 signatures of all backbones and options, then widened by operators of the same kinds (arithmetic,
