@@ -23,10 +23,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.augmentation.mixing import mix
-from keras_retinanet.data.augmentation.transforms import augment
-from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.config import AugmentConfig
+from keras_retinanet.data import augment, mix
+from keras_retinanet.modeling import Preprocessing
 
 SOURCE = (480, 640)
 SHAPES = {"800": ((800, 1067), (800, 1088)), "320": ((240, 320), (256, 320))}

@@ -20,8 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation
-from keras_retinanet.evaluation.tables import EvaluationSet, Found, Truths, xywh_to_xyxy
+from keras_retinanet.evaluation import EvaluationSet, Found, Truths, coco_evaluation, xywh_to_xyxy
 
 BOXES = 7  # a picture, COCO's mean
 COPIES = 3

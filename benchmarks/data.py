@@ -21,12 +21,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.config.schema import AugmentConfig, DataConfig
-from keras_retinanet.data.loading import load_dataset
-from keras_retinanet.data.pipeline.batches import training_batches
-from keras_retinanet.data.pipeline.cache import cached
-from keras_retinanet.data.records import Dataset, ImageRef
-from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.config import AugmentConfig, DataConfig
+from keras_retinanet.data import Dataset, ImageRef, cached, load_dataset, training_batches
+from keras_retinanet.modeling import Preprocessing
 
 BATCH = 8
 RUNS = 3

@@ -25,16 +25,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.loading import load_dataset, load_train_val
-from keras_retinanet.data.sources.recognition import recognise
-from keras_retinanet.evaluation.runner import evaluate
-from keras_retinanet.exporting.exported import load_exported
-from keras_retinanet.exporting.onnx_file import export_onnx
-from keras_retinanet.exporting.sample import Sample
-from keras_retinanet.exporting.saved_model.folder import export_saved_model
-from keras_retinanet.exporting.tflite.conversion import export_tflite
-from keras_retinanet.modeling.saving import load
+from keras_retinanet.config import DataConfig
+from keras_retinanet.data import load_dataset, load_train_val, recognise
+from keras_retinanet.evaluation import evaluate
+from keras_retinanet.exporting import (
+    Sample,
+    export_onnx,
+    export_saved_model,
+    export_tflite,
+    load_exported,
+)
+from keras_retinanet.modeling import load
 
 TIMED_PICTURES = 10
 ROUNDS = 5

@@ -10,8 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
-from keras_retinanet.config.files import load_config, with_overrides
-from keras_retinanet.evaluation.metrics.coco_metric import format_metrics
+from keras_retinanet.config import load_config, with_overrides
+from keras_retinanet.evaluation import format_metrics
 from keras_retinanet.files import atomic_write
 
 PICTURES = 20
@@ -47,10 +47,10 @@ def main() -> None:
     config = load_config(Path(__file__).with_name("overfit_coco.yaml"), recipe)
     config = with_overrides(config, args.set)
 
-    from keras_retinanet.data.loading import load_dataset
-    from keras_retinanet.evaluation.runner import evaluate
-    from keras_retinanet.modeling.saving import load
-    from keras_retinanet.training.run import train
+    from keras_retinanet.data import load_dataset
+    from keras_retinanet.evaluation import evaluate
+    from keras_retinanet.modeling import load
+    from keras_retinanet.training import train
 
     result = train(config, args.out)
     figures = evaluate(load(result["last"]), load_dataset(config.data, "all"))

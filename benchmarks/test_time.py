@@ -16,15 +16,11 @@ from keras_retinanet.commands.common import (
     flag_overrides,
     with_source,
 )
-from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config
-from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.data.loading import load_dataset
-from keras_retinanet.evaluation.metrics.coco_metric import coco_evaluation, figures
-from keras_retinanet.evaluation.tables import Found, evaluation_set
-from keras_retinanet.exporting.exported import load_detector
-from keras_retinanet.inference.tiling import merge_tiles
-from keras_retinanet.inference.tta import with_test_time
+from keras_retinanet.config import Config, with_overrides
+from keras_retinanet.data import decode_image, load_dataset
+from keras_retinanet.evaluation import Found, coco_evaluation, evaluation_set, figures
+from keras_retinanet.exporting import load_detector
+from keras_retinanet.inference import merge_tiles, with_test_time
 
 COMBINATIONS = ((1.0,), (1.0, 1.25), (0.75, 1.0, 1.25), (1.0, 1.25, 1.5))
 MOST = 100

@@ -25,15 +25,11 @@ from keras_retinanet.commands.common import (
     flag_overrides,
     with_source,
 )
-from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config
-from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.data.loading import load_dataset
-from keras_retinanet.exporting.exported import load_detector
-from keras_retinanet.exporting.thresholds import with_detections
-from keras_retinanet.inference.merging import overlaps
-from keras_retinanet.inference.tiling import Tiled, merge_tiles, tile_windows
-from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.config import Config, with_overrides
+from keras_retinanet.data import decode_image, load_dataset
+from keras_retinanet.exporting import load_detector, with_detections
+from keras_retinanet.inference import Tiled, merge_tiles, overlaps, tile_windows
+from keras_retinanet.modeling import Detections
 
 SIDE = 2000
 GREY = 127

@@ -12,9 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from keras_retinanet.config.files import load_config, with_overrides
-from keras_retinanet.training import callbacks
-from keras_retinanet.training.run import train
+from keras_retinanet.config import load_config, with_overrides
+from keras_retinanet.training import callbacks, train
 
 # The first step of a run traces its graph, the first evaluation the detector's.
 WARM_UP = 5

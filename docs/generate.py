@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.config.schema import Config
+from keras_retinanet.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}

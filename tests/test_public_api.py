@@ -1,9 +1,17 @@
 """The public names, and that importing the package costs nothing."""
 
+import ast
+import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import keras_retinanet
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_public_names_are_these():
@@ -25,8 +33,8 @@ def test_public_names_are_these():
 
 
 def test_every_public_name_is_what_its_module_has():
-    from keras_retinanet.modeling.retinanet import retinanet
-    from keras_retinanet.training.run import train
+    from keras_retinanet.modeling import retinanet
+    from keras_retinanet.training import train
 
     for name in keras_retinanet.__all__:
         assert getattr(keras_retinanet, name) is not None
@@ -47,3 +55,101 @@ def test_import_and_help_load_no_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ROOMS = {
+    "config": """
+        AnchorConfig AugmentConfig BackboneConfig BoxCoderConfig Config DataConfig DetectionConfig
+        EvaluateConfig FPNConfig HeadConfig LossConfig MatchConfig ModelConfig OptimizerConfig
+        PredictConfig PreprocessingConfig ScheduleConfig TrainConfig config_from_dict config_names
+        config_to_dict dotted_keys load_config save_config with_overrides
+    """,
+    "weight_files": """Checkpoint read_checkpoint write_tensors""",
+    "modeling": """
+        AnchorLabeler Anchors BACKBONES BACKGROUND BoxCoder CoupledSGD Detections Detector
+        DetectorAdamW IGNORED LEVELS Preprocessing RetinaNet RetinaNetLoss Targets build_backbone
+        build_fpn build_head feature_sizes focal_loss generalized_iou iou load num_positives
+        retinanet save_model smooth_l1 transfer_weights transferred_config
+    """,
+    "data": """
+        Dataset ImageRef Problems Record SOURCES WRITERS WriteOptions augment cached decode_image
+        evaluation_dataset image_size load_dataset load_train_val mix random_split recognise
+        training_batches write_dataset
+    """,
+    "drawing": """Mark draw_boxes draw_detections draw_marks picture_grid save_picture""",
+    "checkpoints": """
+        Entry FAMILIES catalogue export_torchvision fetch find_entry import_checkpoint
+        import_model model_file recognise
+    """,
+    "doctor": """
+        Diagnosis Finding LabeledPicture best_ious contact_sheet coverage diagnose draw_labels fit
+        network_boxes training_pictures write_report
+    """,
+    "evaluation": """
+        Analysis ConfusionMatrix DetectorRun ErrorAnalysis EvaluationSet FIGURES Found Truths
+        analyse analyse_errors aspect_breakdown best_thresholds calibration coco_evaluation
+        coco_metrics coco_results confusion_matrix dataset_pictures detections_for error_instances
+        evaluate evaluation_set figures format_errors format_metrics format_summary
+        found_from_results ground_truth map_classes open_images_evaluation read_runs
+        results_from_found run_detector score_files set_from_annotations size_breakdown summarise
+        voc_evaluation worst_pictures write_coco_json write_comparison write_csv write_report
+        write_summary_csv write_summary_json xywh_to_xyxy
+    """,
+    "exporting": """
+        Agreement ExportedDetector Sample check_export export_onnx export_saved_model
+        export_tflite load_detector load_exported model_facts read_facts verify_export
+        with_detections
+    """,
+    "training": """
+        Score Validation build_model build_optimizer compile_model rate_factor
+        scaled_learning_rate strategy total_steps train
+    """,
+    "inference": """
+        Tiled Video annotate_video fuse merge_tiles overlaps tile_windows with_test_time
+        with_tiles
+    """,
+    "ui": """serve""",
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_names_of_a_room_are_these(room):
+    module = importlib.import_module(f"keras_retinanet.{room}")
+    assert sorted(module.__all__) == ROOMS[room].split()
+    for name in module.__all__:
+        assert not hasattr(getattr(module, name), "__path__"), f"{name} is a module"
+        assert name in dir(module)
+
+
+def test_typing_sees_the_names_that_load():
+    for room in ROOMS:
+        file = ROOT / "keras_retinanet" / room / "__init__.py"
+        froms = [
+            n
+            for n in ast.walk(ast.parse(file.read_text("utf-8")))
+            if isinstance(n, ast.ImportFrom) and n.module.startswith(f"keras_retinanet.{room}.")
+        ]
+        homes = {alias.name: node.module for node in froms for alias in node.names}
+        assert sorted(homes) == ROOMS[room].split()
+        for name, home in homes.items():
+            module = importlib.import_module(f"keras_retinanet.{room}")
+            assert getattr(module, name) is getattr(importlib.import_module(home), name)
+
+
+def test_documents_and_notebooks_import_rooms_and_nothing_deeper():
+    files = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("docs/**/*.ipynb"),
+        *ROOT.glob("export/*.md"),
+    ]
+    assert len(files) > 20
+    deep = re.compile(rf"keras_retinanet\.({'|'.join(ROOMS)})\.\w")
+    found = [
+        f"{file.name}: {line.strip()}"
+        for file in files
+        if file.name != "CHANGELOG.md"
+        for line in file.read_text("utf-8").splitlines()
+        if deep.search(line)
+    ]
+    assert found == []

@@ -1,1 +1,61 @@
 """What can be chosen, as frozen dataclasses with the paper's values, and as YAML."""
+
+from keras_retinanet.config.files import (
+    config_from_dict,
+    config_names,
+    config_to_dict,
+    dotted_keys,
+    load_config,
+    save_config,
+    with_overrides,
+)
+from keras_retinanet.config.model import (
+    AnchorConfig,
+    BackboneConfig,
+    BoxCoderConfig,
+    DetectionConfig,
+    FPNConfig,
+    HeadConfig,
+    ModelConfig,
+    PreprocessingConfig,
+)
+from keras_retinanet.config.schema import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    EvaluateConfig,
+    LossConfig,
+    MatchConfig,
+    OptimizerConfig,
+    PredictConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "AnchorConfig",
+    "AugmentConfig",
+    "BackboneConfig",
+    "BoxCoderConfig",
+    "Config",
+    "DataConfig",
+    "DetectionConfig",
+    "EvaluateConfig",
+    "FPNConfig",
+    "HeadConfig",
+    "LossConfig",
+    "MatchConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PredictConfig",
+    "PreprocessingConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "config_from_dict",
+    "config_names",
+    "config_to_dict",
+    "dotted_keys",
+    "load_config",
+    "save_config",
+    "with_overrides",
+]

@@ -1,1 +1,33 @@
 """What is done with a detector beyond one picture: tiles, passes, videos."""
+
+from typing import TYPE_CHECKING
+
+from keras_retinanet.lazy import lazily
+
+if TYPE_CHECKING:
+    from keras_retinanet.inference.merging import fuse, overlaps
+    from keras_retinanet.inference.tiling import Tiled, merge_tiles, tile_windows, with_tiles
+    from keras_retinanet.inference.tta import with_test_time
+    from keras_retinanet.inference.videos import Video, annotate_video
+
+__all__ = [
+    "Tiled",
+    "Video",
+    "annotate_video",
+    "fuse",
+    "merge_tiles",
+    "overlaps",
+    "tile_windows",
+    "with_test_time",
+    "with_tiles",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "merging": "fuse overlaps",
+        "tiling": "Tiled merge_tiles tile_windows with_tiles",
+        "tta": "with_test_time",
+        "videos": "Video annotate_video",
+    },
+)

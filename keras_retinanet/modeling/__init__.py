@@ -1,1 +1,47 @@
 """The paper: anchors, trunk, FPN, heads, labels, losses, detections, optimizers."""
+
+from keras_retinanet.modeling.anchors import LEVELS, Anchors, feature_sizes
+from keras_retinanet.modeling.backbones import BACKBONES, build_backbone
+from keras_retinanet.modeling.boxes import BoxCoder, generalized_iou, iou
+from keras_retinanet.modeling.detections import Detections, Detector
+from keras_retinanet.modeling.fpn import build_fpn
+from keras_retinanet.modeling.heads import build_head
+from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler, Targets
+from keras_retinanet.modeling.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
+from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
+from keras_retinanet.modeling.saving import load, save_model
+from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
+
+__all__ = [
+    "BACKBONES",
+    "BACKGROUND",
+    "IGNORED",
+    "LEVELS",
+    "AnchorLabeler",
+    "Anchors",
+    "BoxCoder",
+    "CoupledSGD",
+    "Detections",
+    "Detector",
+    "DetectorAdamW",
+    "Preprocessing",
+    "RetinaNet",
+    "RetinaNetLoss",
+    "Targets",
+    "build_backbone",
+    "build_fpn",
+    "build_head",
+    "feature_sizes",
+    "focal_loss",
+    "generalized_iou",
+    "iou",
+    "load",
+    "num_positives",
+    "retinanet",
+    "save_model",
+    "smooth_l1",
+    "transfer_weights",
+    "transferred_config",
+]

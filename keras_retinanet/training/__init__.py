@@ -1,1 +1,36 @@
 """`train(config)`: one run around `model.fit`."""
+
+from typing import TYPE_CHECKING
+
+from keras_retinanet.lazy import lazily
+
+if TYPE_CHECKING:
+    from keras_retinanet.training.building import build_model, build_optimizer, compile_model
+    from keras_retinanet.training.distribution import strategy
+    from keras_retinanet.training.run import train
+    from keras_retinanet.training.schedules import rate_factor, scaled_learning_rate, total_steps
+    from keras_retinanet.training.validation import Score, Validation
+
+__all__ = [
+    "Score",
+    "Validation",
+    "build_model",
+    "build_optimizer",
+    "compile_model",
+    "rate_factor",
+    "scaled_learning_rate",
+    "strategy",
+    "total_steps",
+    "train",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "building": "build_model build_optimizer compile_model",
+        "distribution": "strategy",
+        "run": "train",
+        "schedules": "rate_factor scaled_learning_rate total_steps",
+        "validation": "Score Validation",
+    },
+)
