@@ -5,33 +5,10 @@ from types import ModuleType
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.exif import apply_exif
 from keras_retinanet.data.records import Dataset, align_classes, select_classes
-from keras_retinanet.data.sources import (
-    coco,
-    csv_files,
-    kitti,
-    openimages,
-    shapes,
-    tfds,
-    tfrecord,
-    voc,
-    yolo,
-)
+from keras_retinanet.data.sources import SOURCES
 from keras_retinanet.data.splits import match_split, random_split, training_splits
 from keras_retinanet.errors import UserError
 
-# Each has `splits(config) -> list of names` (none: one set without splits) and
-# `load(config, split name or None) -> Dataset`.
-SOURCES: dict[str, ModuleType] = {
-    "coco": coco,
-    "csv": csv_files,
-    "kitti": kitti,
-    "openimages": openimages,
-    "shapes": shapes,
-    "tfds": tfds,
-    "tfrecord": tfrecord,
-    "voc": voc,
-    "yolo": yolo,
-}
 # `--val_split none`: train on everything, select by nothing.
 NO_SPLIT = "none"
 

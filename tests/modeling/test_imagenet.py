@@ -12,7 +12,10 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
-from keras_retinanet.weight_files.filling import transfer_keras_applications, transfer_torch_resnet
+from keras_retinanet.modeling.backbones.foreign_weights import (
+    transfer_keras_applications,
+    transfer_torch_resnet,
+)
 
 LEVELS = {"c3": "conv3_block4_out", "c4": "conv4_block6_out", "c5": "conv5_block3_out"}
 

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.weight_files.filling import (
+from keras_retinanet.modeling.backbones.foreign_weights import (
     transfer_keras_applications,
     transfer_lite,
     transfer_torch_resnet,

@@ -1,0 +1,96 @@
+"""Weights of other systems' trunks into ours: which of their tensors is which of our variables."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_retinanet.modeling.backbones.efficientnet_lite import torch_names
+from keras_retinanet.weight_files.filling import fill
+from keras_retinanet.weight_files.torch_names import TORCH_WEIGHTS, torch_layer_name
+
+# The classifiers that follow C5.
+APPLICATIONS_UNUSED = ("predictions", "probs", "fc1000")
+TORCH_UNUSED = ("fc.",)
+LITE_UNUSED = ("_conv_head.", "_bn1.", "_fc.")
+
+
+def transfer_keras_applications(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
+    """Copies the weights of a keras.applications ResNet (v1) into a trunk of this package.
+
+    Its convolutions have biases and the trunk's have none: batch norm takes them up exactly, as
+    (x + bias) - mean = x - (mean - bias).
+
+    Args:
+        tensors: by the paths in their `.h5` file, which end in layer and weight:
+            `conv1_bn/conv1_bn/gamma:0`.
+        trunk: `resnet` of the same depth, with stride_in_1x1=True and bn_epsilon=1.001e-5.
+
+    Raises:
+        UserError: a tensor is missing, left over, or of another shape; the message lists them.
+    """
+    named = {_layer_and_weight(name): array for name, array in tensors.items()}
+    wanted = []
+    for layer in trunk.layers:
+        theirs = _applications_name(layer.name) if layer.weights else ""
+        for weight in layer.weights:
+            if weight.name == "moving_mean":
+                bias = f"{theirs.removesuffix('_bn')}_conv/bias"
+                mean = named.get(f"{theirs}/moving_mean")
+                if bias in named and mean is not None and named[bias].shape == mean.shape:
+                    named[f"{theirs}/moving_mean"] = mean - named.pop(bias)
+            wanted.append((f"{theirs}/{weight.name}", weight, "same"))
+    fill(named, trunk, wanted, unused=APPLICATIONS_UNUSED)
+
+
+def _layer_and_weight(path: str) -> str:
+    return "/".join(path.split("/")[-2:]).removesuffix(":0")
+
+
+def _applications_name(name: str) -> str:
+    """stage3_block1_conv2 -> conv3_block1_2_conv; the shortcut has number 0."""
+    if name.startswith("stem_"):
+        return name.replace("stem", "conv1")
+    stage, block, kind = name.split("_", 2)
+    kind = (
+        f"0_{kind.removeprefix('shortcut_')}" if "shortcut" in kind else f"{kind[-1]}_{kind[:-1]}"
+    )
+    return f"{stage.replace('stage', 'conv')}_{block}_{kind}"
+
+
+def transfer_torch_resnet(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
+    """Copies a ResNet's or ResNeXt's state dict of PyTorch into a trunk of this package.
+
+    Args:
+        tensors: by torchvision's names (`conv1.weight`, `layer1.0.bn2.running_var`,
+            `layer2.0.downsample.0.weight`, ...), convolutions as (out, in, height, width); the
+            classifier's may be there or not.
+        trunk: `resnet` of the same spec, with TORCH_REQUIREMENTS.
+
+    Raises:
+        UserError: a tensor is missing, left over, or of another shape; the message lists them.
+    """
+    wanted = [
+        (f"{torch_layer_name(layer.name)}.{TORCH_WEIGHTS[weight.name]}", weight, "conv")
+        for layer in trunk.layers
+        for weight in layer.weights
+    ]
+    fill(tensors, trunk, wanted, unused=TORCH_UNUSED)
+
+
+def transfer_lite(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
+    """Copies an EfficientNet-Lite state dict of PyTorch into a trunk of this package.
+
+    Args:
+        tensors: by name (`_conv_stem.weight`, `_blocks.3._bn1.running_var`, ...), convolutions
+            as (out, in, height, width); the classifier's (LITE_UNUSED) may be there or not.
+        trunk: `efficientnet_lite` of the same size.
+
+    Raises:
+        UserError: a tensor is missing, left over, or of another shape; the message lists them.
+    """
+    wanted = [
+        (name, weight, "depthwise" if is_depthwise else "conv")
+        for name, weight, is_depthwise in torch_names(trunk)
+    ]
+    fill(tensors, trunk, wanted, unused=LITE_UNUSED)
