@@ -38,7 +38,7 @@ ORDER = """
     schedules building resources event_log validation run_state callbacks distribution
     rehearsal training
     checkpoints exporting
-    merging composed tiling test_time videos ui
+    merging composed tiling test_time videos ui.uploads ui.guard ui
     commands.common commands.train commands.passes commands.detecting commands.figures
     commands.evaluate commands.predict commands.info
     commands.dataset commands.anchors commands

@@ -54,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Load the models and serve the page until Ctrl-C."""
     from keras_retinanet.ui.server import bound_socket, require_gradio, serve
+    from keras_retinanet.ui.uploads import upload_folder
 
     paths = [find_model(args.model)]
     if args.compare is not None:
@@ -61,10 +62,10 @@ def run(args: Namespace) -> int:
     config = run_config(paths[0]) or Config()
     if args.threshold is not None:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
-    require_gradio()
 
-    # Taken before models are loaded, which takes longer.
-    with suppress(KeyboardInterrupt), bound_socket(args.port) as bound:
+    # The port is taken before models are loaded, which takes longer.
+    with suppress(KeyboardInterrupt), upload_folder() as folder, bound_socket(args.port) as bound:
+        require_gradio(folder)
         import_tensorflow()
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.ui.pictures import Side
@@ -72,6 +73,7 @@ def run(args: Namespace) -> int:
         serve(
             [Side(model_title(path), load_detector(path)) for path in paths],
             bound=bound,
+            folder=folder,
             max_upload_mb=args.max_upload_mb,
             threshold=config.predict.draw_threshold,
             exif=args.exif,

@@ -4,18 +4,23 @@ Nothing but layout: what it shows is made by `pictures` and `views`.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
+from keras_retinanet.errors import UserError
 from keras_retinanet.ui.pictures import Picture, Side, add_pictures, detections_json, total_boxes
+from keras_retinanet.ui.uploads import is_inside
 from keras_retinanet.ui.views import picture_line, short_name, view_picture
 
 TITLE = "keras_retinanet"
 # Temporary files of gradio, drawn pictures above all: every so many seconds those older than that
 # go, while the page lives.
 CLEANING = (600, 3600)
+# Events that wait their turn, at most.
+MAX_WAITING = 100
 # No progress bar, and no entry in gradio's own API.
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 # Gives a text to the person as a file.
@@ -33,6 +38,7 @@ class Page:
 
     Args:
         sides: one model, or two to compare.
+        folder: where files lie that were dropped on the page.
         threshold: where the slider starts, 0..1.
         exif: as `add_pictures` takes it.
 
@@ -40,8 +46,8 @@ class Page:
         blocks: what gradio serves.
     """
 
-    def __init__(self, sides: Sequence[Side], *, threshold: float, exif: str):
-        self._sides, self._exif = sides, exif
+    def __init__(self, sides: Sequence[Side], *, folder: Path, threshold: float, exif: str):
+        self._sides, self._folder, self._exif = sides, folder, exif
         # Never telemetry, nor the question for a newer version.
         self.blocks = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CLEANING)
         with self.blocks:
@@ -53,6 +59,7 @@ class Page:
                 self._lay_out_results()
         with self.blocks:
             self._connect()
+        self.blocks.queue(max_size=MAX_WAITING, api_open=False)
 
     def _lay_out_controls(self, threshold: float) -> None:
         floor = min(side.detector.config.detections.score_threshold for side in self._sides)
@@ -138,13 +145,19 @@ class Page:
 
     def _add(self, files, pictures, index, progress=gr.Progress()):  # noqa: B008
         """Read and detect; the first of what was added comes into view."""
-        kept, notes = add_pictures(
-            pictures,
-            files,
-            sides=self._sides,
-            exif=self._exif,
-            say=lambda number, name: progress((number, len(files)), desc=name),
-        )
+        if not all(is_inside(path, self._folder) for path in files):
+            raise UserError("Expected files that were dropped on this page. Received: another one.")
+        try:
+            kept, notes = add_pictures(
+                pictures,
+                files,
+                sides=self._sides,
+                exif=self._exif,
+                say=lambda number, name: progress((number, len(files)), desc=name),
+            )
+        finally:
+            for path in files:
+                Path(path).unlink(missing_ok=True)
         index = len(pictures) if len(kept) > len(pictures) else index
         return kept, index, None, *self._whole(kept, index, notes)
 
@@ -165,7 +178,7 @@ class Page:
 
     def _view(self, pictures, index, threshold, differences):
         """Show the picture in view again: another one, or at another threshold."""
-        if not pictures:
+        if index not in range(len(pictures)):  # none, or what no button of the strip sends
             return [None] * (4 * len(self._sides) + 1)
         picture = pictures[index]
         views, agreement = view_picture(picture, threshold, only_differences=differences)

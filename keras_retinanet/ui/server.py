@@ -6,29 +6,39 @@ share link from environment variables; mounted in a server of ours it does neith
 
 import errno
 import os
+import secrets
+import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
-from tempfile import TemporaryDirectory
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from keras_retinanet.errors import UserError
 
-if TYPE_CHECKING:  # it brings TensorFlow along
+if TYPE_CHECKING:  # they bring gradio and TensorFlow along
+    import uvicorn
+    from fastapi import FastAPI
+    from gradio import Blocks
+
     from keras_retinanet.ui.pictures import Side
 
 HOST = "127.0.0.1"
-# What a browser may call this machine: a foreign name that leads here is a foreign page's trick.
-HOST_NAMES = [HOST, "localhost"]
 # As the page counts when it says that a file is too large.
 MEGABYTE = 1 << 20
 # Seconds that open pages are waited for at the end.
 PATIENCE = 1
+# Takes the token out of the address: the browser has it as a cookie by then.
+HIDE_TOKEN = "() => history.replaceState(null, '', '/')"
 
 
-def require_gradio() -> None:
+def require_gradio(folder: Path) -> None:
     """Import gradio with all that it would tell anyone switched off.
+
+    Args:
+        folder: where all files go that gradio writes.
 
     Raises:
         UserError: it is not installed.
@@ -37,6 +47,7 @@ def require_gradio() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
         from gradio import Blocks  # noqa: F401 - a folder `gradio` has none
     except ImportError as error:
@@ -71,59 +82,85 @@ def serve(
     sides: Sequence["Side"],
     *,
     bound: socket.socket,
+    folder: Path,
     max_upload_mb: int,
     threshold: float,
     exif: str,
-    say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, to whoever knows the address that is printed.
 
     Args:
         sides: one model, or two to compare.
         bound: as `bound_socket` gives it.
+        folder: as `require_gradio` was given it, from `uploads.upload_folder`.
         max_upload_mb: megabytes of a file, at most.
         threshold: where the slider starts, 0..1.
         exif: as `pictures.add_pictures` takes it.
-        say: is told the page's address.
-
-    Raises:
-        UserError: gradio is not installed.
     """
-    require_gradio()
     import uvicorn
 
-    with TemporaryDirectory(prefix="keras_retinanet_ui_") as folder:
-        # Pictures that were dropped, and drawn ones: with the folder all of them go.
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        app = _application(sides, max_upload_mb=max_upload_mb, threshold=threshold, exif=exif)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
-        say(f"Open http://{HOST}:{bound.getsockname()[1]} (Ctrl-C ends it)")
-        uvicorn.Server(config).run(sockets=[bound])
+    from keras_retinanet.ui.guard import Guard
+    from keras_retinanet.ui.page import Page
+    from keras_retinanet.ui.pictures import MAX_PICTURES
+
+    page = Page(sides, folder=folder, threshold=threshold, exif=exif)
+    port, token = bound.getsockname()[1], secrets.token_urlsafe()
+    max_file = max_upload_mb * MEGABYTE
+    app = Guard(
+        application(page.blocks, max_file=max_file),
+        token=token,
+        port=port,
+        folder=folder,
+        max_uploads=max_file * MAX_PICTURES,
+    )
+    config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=PATIENCE)
+    # At once, in a log as well: no one gets in without it.
+    print(f"Open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)", flush=True)
+    _run(uvicorn.Server(config), bound)
 
 
-def _application(sides: Sequence["Side"], *, max_upload_mb: int, threshold: float, exif: str):
+def _run(server: "uvicorn.Server", bound: socket.socket) -> None:
+    """Serve until a signal ends it: SIGHUP as well, which uvicorn would not wait up for."""
+    before, received = signal.getsignal(signal.SIGHUP), []
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    if before is signal.SIG_IGN:  # nohup
+        return server.run(sockets=[bound])
+    signal.signal(signal.SIGHUP, hang_up)
+    try:
+        server.run(sockets=[bound])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    if received:
+        signal.raise_signal(signal.SIGHUP)  # to whom it was for, as uvicorn does with others
+
+
+def application(blocks: "Blocks", *, max_file: int) -> "FastAPI":
+    """Return the page as an application, which takes requests of anybody: `Guard` has to."""
     import gradio as gr
     from fastapi import FastAPI
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from keras_retinanet.ui.page import Page
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOST_NAMES)
     # Fonts of the person's own system: none is fetched.
     fonts = [gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")]
-    return gr.mount_gradio_app(
-        app,
-        Page(sides, threshold=threshold, exif=exif).blocks,
+    app = gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        blocks,
         path="/",
         server_name=HOST,
         footer_links=[],
         run_history=False,
-        max_file_size=max_upload_mb * MEGABYTE,
+        max_file_size=max_file,
         ssr_mode=False,
         pwa=False,
         enable_monitoring=False,
         mcp_server=False,
         theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts),
         css=(resources.files("keras_retinanet") / "templates" / "ui.css").read_text("utf-8"),
+        js=HIDE_TOKEN,
     )
+    # Only `launch` sets it; until then gradio takes any path that a request names for an upload.
+    blocks.has_launched = True
+    return app
