@@ -74,7 +74,7 @@ def check_pictures(
     """Return pictures to check on: those named, else of the data set, else generated ones."""
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.loading import load_dataset
-    from keras_retinanet.data.sources.regular_files import read_picture
+    from keras_retinanet.data.regular_files import read_picture
     from keras_retinanet.exporting.sample import Sample
 
     if files:

@@ -224,7 +224,7 @@ def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarra
     """
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.images.exif import orientation, turn_image
-    from keras_retinanet.data.sources.regular_files import read_picture
+    from keras_retinanet.data.regular_files import read_picture
 
     for number, path in enumerate(paths):
         try:

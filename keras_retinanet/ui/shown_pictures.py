@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation, turn_image
-from keras_retinanet.data.sources.regular_files import read_picture
+from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.overlaps import overlaps
 from keras_retinanet.evaluation.results import coco_results

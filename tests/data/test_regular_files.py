@@ -18,16 +18,16 @@ from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.headers import PictureError, read_header
 from keras_retinanet.data.loading import SOURCES
 from keras_retinanet.data.records import ImageRef, read_slice
-from keras_retinanet.data.sources.coco_json import read_coco
-from keras_retinanet.data.sources.label_map import read_label_map
-from keras_retinanet.data.sources.recognition import recognise
-from keras_retinanet.data.sources.regular_files import (
+from keras_retinanet.data.regular_files import (
     MAX_PICTURE_BYTES,
     is_regular,
     matching,
     read_picture,
     walk,
 )
+from keras_retinanet.data.sources.coco_json import read_coco
+from keras_retinanet.data.sources.label_map import read_label_map
+from keras_retinanet.data.sources.recognition import recognise
 from keras_retinanet.data.sources.source_files import csv_rows
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.errors import UserError

@@ -1,4 +1,4 @@
-"""Gives gradio, and the page, a path that the guard would not let through. Run by test_guard.
+"""Gives gradio, and the page, a path that the guard would not let through. Run by test_ui_guard.
 
 usage: ui_second_checks.py FOLDER FILE, which lies outside. A process of its own: gradio leaves
 event loops open that fail other tests.

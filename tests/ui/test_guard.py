@@ -1,7 +1,5 @@
 """Attacks on a running `ui`: by who has no token, by another page, and by requests of all kinds."""
 
-import http.client
-import json
 import os
 import subprocess
 import sys
@@ -12,14 +10,14 @@ from urllib.parse import quote
 
 import pytest
 from exported_models import spread_model, write_pictures
+from ui_client import API, drop, join, named, output, status_of, upload
 from ui_server import DEADLINE, ROOT, served, upload_folders, wait_for
 
 from keras_retinanet.modeling.saving import save_model
 
 httpx = pytest.importorskip("httpx", reason="comes with gradio, the extra ui")
 MEGABYTE = 1 << 20
-API = "/gradio_api"
-# Each of these did something before, for anyone.
+# Routes of gradio that the page never asks for.
 UNUSED = [
     ("GET", f"{API}/proxy=https://example.hf.space/x"),
     ("GET", f"{API}/stream/s/1/2/playlist.m3u8"),
@@ -88,36 +86,6 @@ def folder(place, running) -> Path:
     return folder
 
 
-def named(path) -> dict:
-    return {"path": str(path), "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
-
-
-def join(client: httpx.Client, data, fn: int = 0, **changes) -> httpx.Response:
-    body = {"data": data, "fn_index": fn, "session_hash": "s", **changes}
-    return client.post(f"{API}/queue/join", json=body)
-
-
-def output(client: httpx.Client, data, fn: int = 0) -> dict:
-    """Runs a function of the page as the page does."""
-    assert join(client, data, fn).status_code == 200
-    with client.stream("GET", f"{API}/queue/data", params={"session_hash": "s"}) as lines:
-        for line in lines.iter_lines():
-            message = json.loads(line.removeprefix("data:") or "{}")
-            if message.get("msg") == "process_completed":
-                return message["output"]
-    raise AssertionError("no answer")
-
-
-def upload(client: httpx.Client, *contents: bytes, **options) -> httpx.Response:
-    files = [("files", ("b.png", content)) for content in contents]
-    return client.post(f"{API}/upload", files=files, **options)
-
-
-def drop(client: httpx.Client, path: Path) -> str:
-    (uploaded,) = upload(client, path.read_bytes()).json()
-    return uploaded
-
-
 def test_the_page_reads_what_was_dropped_and_keeps_nothing_of_it(page, place, folder):
     assert folder.stat().st_mode & 0o777 == 0o700
     uploaded = drop(page, place / "pictures" / "b.png")
@@ -182,7 +150,7 @@ def test_the_server_fetches_no_address(page, folder):
 
 def test_a_path_that_passed_the_guard_is_checked_by_gradio_and_by_the_page(place, tmp_path):
     words = [
-        Path(__file__).parents[1] / "support" / "ui_second_checks.py",
+        Path(__file__).parents[1] / "support/ui_second_checks.py",
         tmp_path,
         place / "private.png",
     ]
@@ -279,20 +247,11 @@ def test_what_the_page_does_not_use_is_not_there(method, path, page):
 def test_uploads_have_limits(page, folder):
     files = sorted(folder.rglob("*"))
     assert upload(page, bytes(MEGABYTE + 1)).status_code == 413
-    for headers in ({}, {"Content-Length": "1"}):
-        chunks = iter([bytes(MEGABYTE)] * 2)
-        answer = page.post(f"{API}/queue/join", content=chunks, headers=headers)
-        assert answer.status_code in (400, 411)
-        assert page.post(f"{API}/upload", content=iter([b"x"]), headers=headers).status_code == 411
-    # Refused before the body is read: it is never sent.
-    connection = http.client.HTTPConnection(page.base_url.host, page.base_url.port)
-    connection.putrequest("POST", f"{API}/upload")
-    (cookie,) = page.cookies.jar
-    for header in (("Cookie", f"{cookie.name}={cookie.value}"), ("Content-Length", "200000000")):
-        connection.putheader(*header)
-    connection.endheaders()
-    assert connection.getresponse().status == 413
-    connection.close()
+    chunked = {"Transfer-Encoding": "chunked"}
+    for path in (f"{API}/upload", f"{API}/queue/join"):
+        assert status_of(page, path, {"Content-Length": "200000000"}) == 413
+        for headers in ({}, chunked, {**chunked, "Content-Length": "1"}):
+            assert status_of(page, path, headers) == 411
     # What lies there counts, but for a gigabyte of drawn images.
     with open(folder / "large", "wb") as large:
         large.truncate((1024 + 100) * MEGABYTE)

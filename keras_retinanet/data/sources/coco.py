@@ -11,11 +11,11 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.decoding import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
+from keras_retinanet.data.regular_files import matching
 from keras_retinanet.data.sources import tfds
 from keras_retinanet.data.sources.coco_json import read_coco
 from keras_retinanet.data.sources.coco_rows import RowReader, id_of, read_classes
 from keras_retinanet.data.sources.folders import PictureFolder
-from keras_retinanet.data.sources.regular_files import matching
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 

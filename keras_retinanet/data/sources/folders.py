@@ -4,7 +4,7 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.sources.regular_files import is_regular
+from keras_retinanet.data.regular_files import is_regular
 
 
 class PictureFolder:

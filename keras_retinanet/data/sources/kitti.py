@@ -11,7 +11,7 @@ from typing import NamedTuple
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.data.sources.regular_files import is_regular, matching
+from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,

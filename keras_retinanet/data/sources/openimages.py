@@ -14,8 +14,8 @@ import numpy as np
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.sources.openimages_classes import read_classes, read_hierarchy
-from keras_retinanet.data.sources.regular_files import is_regular, matching
 from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,

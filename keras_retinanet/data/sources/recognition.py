@@ -6,7 +6,7 @@ Only names are looked at, but for the name in a dataset_info.json: reading is th
 import json
 from pathlib import Path
 
-from keras_retinanet.data.sources.regular_files import matching
+from keras_retinanet.data.regular_files import matching
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 

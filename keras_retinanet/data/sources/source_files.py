@@ -13,7 +13,7 @@ from keras_retinanet.data.images.decoding import image_sizes, picture_fault
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
-from keras_retinanet.data.sources.regular_files import is_regular
+from keras_retinanet.data.regular_files import is_regular
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
 

@@ -26,8 +26,8 @@ from keras_retinanet.data.records import (
     make_record,
     select_classes,
 )
+from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.sources.label_map import LABEL_MAP_SUFFIX, LabelMap, read_label_map
-from keras_retinanet.data.sources.regular_files import is_regular, matching
 from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError

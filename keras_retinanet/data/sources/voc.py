@@ -9,7 +9,7 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.decoding import image_sizes, picture_fault
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
-from keras_retinanet.data.sources.regular_files import walk
+from keras_retinanet.data.regular_files import walk
 from keras_retinanet.data.sources.voc_files import (
     DEFAULT_DIR,
     Entry,

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.regular_files import matching, walk
 from keras_retinanet.data.sources.folders import PictureFolder
-from keras_retinanet.data.sources.regular_files import matching, walk
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 

@@ -13,8 +13,8 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.regular_files import walk
 from keras_retinanet.data.sources.folders import PictureFolder
-from keras_retinanet.data.sources.regular_files import walk
 from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,
