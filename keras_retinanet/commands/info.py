@@ -42,7 +42,10 @@ def run(args: Namespace) -> int:
 
     is_export = export_kind(path) is not None  # which would run what it holds if it were loaded
     model = describe_exported(path) if is_export else load(path)
-    for name, value in describe(model, file=str(path)).items():
+    first = {"file": str(path)}
+    if getattr(model, "doubt", None):
+        first["warning"] = f"it {model.doubt}; no command runs it without --trust"
+    for name, value in describe(model, **first).items():
         print(f"{name:<12} {printable(value)}")
     return 0
 

@@ -33,10 +33,11 @@ class ExportedFile:
         facts: what it says of itself (`facts.model_facts`).
         config: the resolved `ModelConfig`, thresholds as exported.
         class_names, class_ids, metadata, preprocessing: as a `RetinaNet` has them.
+        doubt: why it is loaded only if it is trusted; None: it is as exports are.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any]):
-        self.path, self.facts = path, facts
+    def __init__(self, path: Path, facts: dict[str, Any], *, doubt: str | None = None):
+        self.path, self.facts, self.doubt = path, facts, doubt
         self.config = model_config_from_dict(facts["config"])
         self.preprocessing = Preprocessing(**vars(self.config.preprocessing))
         self.class_names = [str(name) for name in facts["class_names"]]

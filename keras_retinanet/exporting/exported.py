@@ -76,14 +76,14 @@ def _onnx_doubt(path: Path, facts: dict[str, Any]) -> str | None:
 def _holds(parts: list[str]) -> str:
     shown = [ascii(part)[1:-1][:SHOWN_PART] for part in parts[:SHOWN_PARTS]]
     more = [f"{len(parts) - SHOWN_PARTS} more"] if len(parts) > SHOWN_PARTS else []
-    return f"which holds what no export has: {', '.join([*shown, *more])}"
+    return f"holds what no export has: {', '.join([*shown, *more])}"
 
 
 def _is_changed(files: list[str]) -> str | None:
     if not files:
         return None
     shown = "" if files == ["it"] else f" ({ascii(files[0])[1:-1][:SHOWN_PART]})"
-    return f"which is damaged or was changed: its bytes{shown} are not those that were exported"
+    return f"is damaged or was changed: its bytes{shown} are not those that were exported"
 
 
 def _load_tflite(path: Path, facts: dict[str, Any]) -> ExportedDetector:
@@ -131,15 +131,18 @@ _KINDS = {
 
 
 def describe_exported(path: str | Path) -> ExportedFile:
-    """Read what an exported file says of itself. Nothing of it is loaded or run.
+    """Read what an exported file says of itself, and why it is not trusted, if it is not.
+
+    Nothing of it is loaded or run.
 
     Raises:
-        UserError: as `load_exported`, but for what loading alone can find.
+        UserError: it is not there, damaged, not of this package or of a newer one.
     """
     path = Path(path)
     kind = _kind(path)
     with _named_faults(path):
-        return ExportedFile(path, read_facts(kind.facts(path), str(path)))
+        facts = read_facts(kind.facts(path), str(path))
+        return ExportedFile(path, facts, doubt=kind.doubt(path, facts))
 
 
 def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
@@ -160,9 +163,9 @@ def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
         doubt = None if trust else kind.doubt(path, facts)
         if doubt is not None:
             raise UserError(
-                f"Expected a file as keras_retinanet exports it. Received: {path}, {doubt}. Such a "
-                "file is a program that runs with your rights: export it again, or, if you trust "
-                "who made it, give --trust (in Python trust=True)."
+                f"Expected a file as keras_retinanet exports it. Received: {path}, which {doubt}. "
+                "Such a file is a program that runs with your rights: export it again, or, if you "
+                "trust who made it, give --trust (in Python trust=True)."
             )
         return kind.load(path, facts)
 

@@ -79,7 +79,9 @@ def test_no_command_runs_a_program_that_is_not_trusted(writer, tmp_path, capsys)
     picture = tmp_path / "picture.png"
     Image.fromarray(PICTURE).save(picture)
     assert command("info", model) == 0
-    assert "output 3     num_detections" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "output 3     num_detections" in printed
+    assert "warning      it holds what no export has: an object of the kind resource" in printed
     evaluation = ("evaluate", "shapes", "--limit", "1", "--model", model)
     for words in (("predict", picture, "--model", model, "--out", tmp_path / "out"), evaluation):
         assert command(*words) == 2

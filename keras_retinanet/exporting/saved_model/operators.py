@@ -9,7 +9,8 @@ shapes, images, lists of tensors), which another version of TensorFlow may choos
 OPERATORS = frozenset(
     """
     Abs Add AddN AddV2 All Any ArgMax ArgMin Assert AssignVariableOp AvgPool
-    BatchMatMul BatchMatMulV2 BiasAdd Bitcast BroadcastArgs BroadcastTo
+    BatchMatMul BatchMatMulV2 BiasAdd Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs
+    BroadcastTo
     Case Cast Ceil CheckNumerics ClipByValue CombinedNonMaxSuppression Concat ConcatV2 Const Conv2D
     Cos CropAndResize Cumprod Cumsum
     DecodeAndCropJpeg DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeRaw DecodeWebP
@@ -17,9 +18,9 @@ OPERATORS = frozenset(
     Einsum Elu Empty EmptyTensorList EnsureShape Equal Erf Exp ExpandDims Expm1 ExtractJpegShape
     Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
     Gather GatherNd GatherV2 Greater GreaterEqual
-    Identity IdentityN If IgnoreErrorsDataset InvertPermutation IsFinite IsInf IsNan
-    L2Loss LeakyRelu Less LessEqual LinSpace Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr
-    LowerBound
+    Identity IdentityN If IgnoreErrorsDataset Invert InvertPermutation IsFinite IsInf IsNan
+    L2Loss LeakyRelu LeftShift Less LessEqual LinSpace Log Log1p LogSoftmax LogicalAnd LogicalNot
+    LogicalOr LowerBound
     MapDataset MatMul MatrixBandPart MatrixDiag MatrixDiagV2 MatrixDiagV3 Max MaxPool MaxPoolV2
     Maximum Mean Min Minimum MirrorPad Mod Mul MulNoNan
     Neg NoOp NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4
@@ -29,7 +30,7 @@ OPERATORS = frozenset(
     PlaceholderWithDefault Pow PreventGradient Prod
     Range Rank ReadVariableOp RealDiv Reciprocal ReduceDataset Relu Relu6 Reshape ResizeArea
     ResizeBicubic ResizeBilinear ResizeNearestNeighbor ResourceGather ReverseSequence ReverseV2
-    Rint Roll Round Rsqrt
+    RightShift Rint Roll Round Rsqrt
     ScaleAndTranslate ScatterNd Select SelectV2 Selu Shape ShapeN Sigmoid Sign Sin Size Slice
     Snapshot Softmax Softplus Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square
     SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile
