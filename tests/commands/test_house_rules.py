@@ -135,3 +135,17 @@ def test_the_changelog_has_an_entry_of_this_version(metadata):
     headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
     assert headings[0] == ("Unreleased", "")
     assert headings[1][0] == metadata["version"] and headings[1][1]
+
+
+def test_assets_are_small_licensed_and_whole():
+    folder = ROOT / "tests" / "assets"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+    assert (folder / "bccd/LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+    for split, count in (("train", 16), ("val", 8), ("test", 72)):
+        names = (folder / f"bccd/ImageSets/Main/{split}.txt").read_text().split()
+        assert len(names) == count
+        for name in names:
+            assert folder / f"bccd/JPEGImages/{name}.jpg" in files
+            assert folder / f"bccd/Annotations/{name}.xml" in files
+    assert {path.suffix for path in files} == {".jpg", ".xml", ".txt", ".md", ""}
