@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 # Reading order. A name stands for a module or for all of a subpackage; the first match from a
 # module's full name upwards counts.
 ORDER = """
-    version errors signals owners child_processes model_config config files pages config_files
+    version errors signals owners child_processes
+    model_config config files targets pages config_files
     resizing boxes preprocessing
     checkpoints.checkpoint checkpoints.mapped_file checkpoints.h5_trial checkpoints.keras_config
     checkpoints.pickle_names checkpoints.pickle_machine checkpoints.torch_file

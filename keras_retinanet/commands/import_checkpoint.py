@@ -15,6 +15,7 @@ from keras_retinanet.commands.common import image_size, import_tensorflow
 from keras_retinanet.commands.info import describe
 from keras_retinanet.config import ModelConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.targets import check_target
 
 COCO80 = "coco80"
 
@@ -45,6 +46,7 @@ def run(args: Namespace) -> int:
         raise UserError(f"Expected --out with a name that ends in .keras. Received: --out {out}.")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"Expected --out other than FILE. Received: {out} for both.")
+    check_target(out, "model", flag="--out")
 
     import_tensorflow()
     from keras_retinanet.checkpoints.catalogue import entry_for, provenance
