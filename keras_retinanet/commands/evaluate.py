@@ -30,6 +30,7 @@ from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, chec
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.targets import check_target
 from keras_retinanet.files.text_files import read_json
 from keras_retinanet.terminal import printable
 
@@ -49,6 +50,8 @@ EVALUATE_KEYS = {"split": "evaluate.split", "batch_size": "evaluate.batch_size"}
 # Those that mean nothing where a results file is scored.
 MODEL_FLAGS = "data_dir name images classes model split batch_size out report pictures".split()
 MODEL_FLAGS += ["limit", "workers", "trust", *PASS_FLAGS]
+# Flags that name a file to write -> its kind.
+KINDS = {"out": "results", "json": "figures", "csv": "class table", "report": "page"}
 # Files with figures, which a split without annotations has none for.
 FIGURE_FLAGS = ("json", "csv", "report")
 
@@ -85,6 +88,7 @@ def run(args: Namespace) -> int:
     A call that is killed goes on where it stood when it is given again: what was found lies beside
     the first file that it writes, or in the model's run folder.
     """
+    _check_targets(args)
     if args.detections:
         return _score_file(args)
     check_passes(args)
@@ -115,6 +119,14 @@ def run(args: Namespace) -> int:
     return 0
 
 
+def _check_targets(args: Namespace) -> None:
+    for flag, kind in KINDS.items():
+        if getattr(args, flag):
+            check_target(getattr(args, flag), kind, flag=f"--{flag}")
+    for number in range(DRAWN if args.pictures else 0):
+        check_target(_drawing(Path(args.pictures), number), "picture", flag="--pictures")
+
+
 def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
     given = [f"--{flag}" for flag in FIGURE_FLAGS if getattr(args, flag)]
     if given and not dataset.has_annotations:
@@ -122,6 +134,8 @@ def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
             f"Expected a split with annotations for {', '.join(given)}. Received: {dataset.name}, "
             f"{dataset.split}, which has none. Write its detections with --out alone."
         )
+    if not dataset.has_annotations and not args.out:
+        check_target(_default_out(dataset), "results", flag="--out")
 
 
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:
@@ -138,11 +152,15 @@ def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path
     return None, False
 
 
+def _default_out(dataset: "Dataset") -> str:
+    return f"detections_{dataset.split}_results.json"
+
+
 def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun") -> None:
     from keras_retinanet.evaluation.results import write_coco_json
 
     if not dataset.has_annotations:
-        out = out or f"detections_{dataset.split}_results.json"
+        out = out or _default_out(dataset)
         print("This split has no annotations to score with: its server takes the file.")
     if out:
         write_coco_json(found.detections, out)
@@ -186,6 +204,10 @@ def config_from_args(args: Namespace, trained: Config | None) -> Config:
     return with_overrides(config, flag_overrides(args, EVALUATE_KEYS))
 
 
+def _drawing(folder: Path, index: int) -> Path:
+    return folder / f"{index + 1:02d}.png"
+
+
 def _draw(
     model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
 ) -> None:
@@ -199,5 +221,5 @@ def _draw(
         except (UserError, OSError):  # the evaluation has named it already
             continue
         drawn = draw_detections(image, model.detect(image)[0], threshold=threshold)
-        save_picture(drawn, folder / f"{index + 1:02d}.png")
+        save_picture(drawn, _drawing(folder, index))
     print(f"Drew detections in {folder}/")

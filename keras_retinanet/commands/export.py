@@ -116,7 +116,7 @@ def run(args: Namespace) -> int:
     given = {name: value for name, value in vars(args).items() if value is not None}
     refuse(given, EXPORTERS)
     exporter, out = EXPORTERS[args.format], Path(args.out)
-    check_place(out, is_folder=not exporter.suffixes)
+    check_place(out, args.format)
     path = find_model(args.model)
     if export_kind(path) is not None:
         raise UserError(f"Expected a model to export. Received: {path}, which is exported already.")

@@ -15,6 +15,7 @@ from keras_retinanet.commands.common import image_size, import_tensorflow
 from keras_retinanet.commands.info import describe
 from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 
 COCO80 = "coco80"
@@ -46,6 +47,7 @@ def run(args: Namespace) -> int:
         raise UserError(f"Expected --out with a name that ends in .keras. Received: --out {out}.")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"Expected --out other than FILE. Received: {out} for both.")
+    check_target(out, "model", flag="--out")
 
     import_tensorflow()
     from keras_retinanet.checkpoints.catalogue_file import entry_for, provenance

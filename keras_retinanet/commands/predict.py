@@ -31,6 +31,7 @@ from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, PredictConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.targets import check_target, is_free
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable
 
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 # What a folder is searched for, beside images; a file named outright may have any suffix.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-# The rows of all pictures; no video's take their names.
-ROWS = ("detections.json", "detections.csv")
+# The rows of all pictures, and their kinds; no video's take their names.
+ROWS = {"detections.json": "results", "detections.csv": "rows"}
 # A video's count of frames is often an estimate; so much less than it says is told.
 FRAMES_MISSED = 2
 
@@ -64,7 +65,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Write a drawn copy of each picture and video, and the detections as JSON and CSV."""
-    paths = find_pictures(args.images)
+    paths, out = find_pictures(args.images), Path(args.out)
+    targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
+    if not all(map(is_video, paths)):
+        for name, kind in ROWS.items():
+            check_target(out / name, kind, flag="--out")
     check_passes(args)
     model_path = find_model(args.model)
     config = run_config(model_path) or Config()
@@ -74,8 +79,7 @@ def run(args: Namespace) -> int:
     import_tensorflow()
     from keras_retinanet.exporting.exported import load_detector
 
-    model, out = with_passes(load_detector(model_path, trust=args.trust), args), Path(args.out)
-    targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
+    model = with_passes(load_detector(model_path, trust=args.trust), args)
     videos = [path for path in paths if is_video(path)]
     pictures = [path for path in paths if not is_video(path)]
     count, rows = _predict_pictures(model, pictures, targets, args=args, config=config.predict)
@@ -136,8 +140,9 @@ def _predict_pictures(
             bar.update(number + 1 - bar.n)
     if found:
         folder = next(iter(targets.values())).parent
-        write_coco_json(rows, folder / ROWS[0])
-        write_csv(found, folder / ROWS[1])
+        json_name, csv_name = ROWS
+        write_coco_json(rows, folder / json_name)
+        write_csv(found, folder / csv_name)
     return len(found), len(rows)
 
 
@@ -198,7 +203,7 @@ def find_pictures(words: Sequence[str]) -> list[Path]:
 def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
     """Return where to draw each file: `<out>/<stem>.jpg` or .mp4, numbered where that is taken.
 
-    Taken are the files themselves too: predicting into their own folder overwrites none. A video's
+    Taken are the files themselves, and whatever lies there that `predict` did not write. A video's
     rows go by its drawn copy's name, so these must be free as well.
     """
     # Unlike Path.resolve, it takes a link to itself, of which the reading says that it is none.
@@ -207,12 +212,21 @@ def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
     for path in paths:
         suffixes, count = ((".mp4", ".json", ".csv") if is_video(path) else (".jpg",)), 1
         files = [out / f"{path.stem}{suffix}" for suffix in suffixes]
-        while taken & {os.path.realpath(file) for file in files}:
+        while taken & {os.path.realpath(file) for file in files} or not _are_free(files):
             count += 1
             files = [out / f"{path.stem}_{count}{suffix}" for suffix in suffixes]
         taken |= {os.path.realpath(file) for file in files}
         targets.append(files[0])
     return targets
+
+
+def _are_free(files: Sequence[Path]) -> bool:
+    drawn, *rows = files
+    if not rows:
+        return is_free(drawn, "picture")
+    # A video has no place for a mark: it is one of ours if its rows are.
+    is_ours = not drawn.exists() or (drawn.is_file() and all(row.exists() for row in rows))
+    return is_ours and is_free(rows[0], "results") and is_free(rows[1], "video rows")
 
 
 def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarray]]:

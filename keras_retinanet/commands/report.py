@@ -8,6 +8,7 @@ Examples:
 from argparse import ArgumentParser, Namespace
 
 from keras_retinanet.commands.common import import_tensorflow
+from keras_retinanet.files.targets import check_target
 
 DEFAULT_OUT = "compare.html"
 
@@ -27,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Write the page; print the AP of each run."""
+    check_target(args.out, "page", flag="--out")
     import_tensorflow()
     from keras_retinanet.evaluation.report.comparison import write_comparison
     from keras_retinanet.evaluation.report.saved import read_runs

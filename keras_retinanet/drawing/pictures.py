@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
+from keras_retinanet.files.targets import MARK
 from keras_retinanet.modeling.detections import Detections
 
 # A batch is drawn at most this wide and high, in pixels, and at most so many of its pictures,
@@ -158,14 +160,16 @@ def _grid_shape(count: int) -> tuple[int, int]:
 
 
 def save_picture(image: np.ndarray, path: str | Path) -> None:
-    """Write `image` (H, W, 3) uint8 RGB to `path`, whole or not at all.
+    """Write `image` (H, W, 3) uint8 RGB to `path`, whole or not at all, marked as written here.
 
     Raises:
         UserError: if Pillow knows no format of that suffix.
     """
+    mark = PngInfo()
+    mark.add_text("Software", MARK)
     with atomic_path(path) as temporary:
         try:
-            Image.fromarray(image).save(temporary)
+            Image.fromarray(image).save(temporary, comment=MARK, pnginfo=mark)
         except ValueError as error:
             raise UserError(
                 f"Expected a picture's suffix, as .png or .jpg. Received: {path}."

@@ -18,6 +18,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from keras_retinanet.files import atomic_path
+from keras_retinanet.files.targets import MARK
+from keras_retinanet.version import __version__
 
 # dtype -> (torch's storage class, the name in safetensors).
 DTYPES = {
@@ -68,6 +70,7 @@ def _write_zip(stream: BinaryIO, tensors: Sequence[Tensor]) -> None:
         for key, tensor in enumerate(tensors):
             _add(archive, stream, f"data/{key}", _bytes(tensor))
         _add(archive, stream, "version", memoryview(b"3\n"))
+        _add(archive, stream, MARK, memoryview(__version__.encode()))
 
 
 def _add(archive: zipfile.ZipFile, stream: BinaryIO, name: str, content: memoryview) -> None:
@@ -126,7 +129,7 @@ _EMPTY_DICT = _name("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.
 
 
 def _write_safetensors(stream: BinaryIO, tensors: Sequence[Tensor]) -> None:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": {"format": "pt", "writer": MARK}}
     end = 0
     for tensor in tensors:
         start, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize

@@ -42,7 +42,7 @@ if __name__ == "__main__":
 """
 
 
-def until(condition, seconds: float = 120):
+def until(condition, seconds: float = 300):
     """Wait until `condition()` is true, and return what it gives."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -64,14 +64,27 @@ def session(pid: int) -> list[int]:
     return found
 
 
-def start(*words) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start():
+    """Starts Python in a session of its own, of which nothing is left after a test that fails."""
+    started: list[subprocess.Popen] = []
+
+    def start(*words) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        for pid in session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture
@@ -82,7 +95,7 @@ def script(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("number", ENDS)
-def test_children_end_with_a_signal_to_their_parent(script, number):
+def test_children_end_with_a_signal_to_their_parent(script, start, number):
     process = start(script, "wait")
     assert process.stdout.readline() == b"started\n"
     assert len(session(process.pid)) >= 3
@@ -92,7 +105,7 @@ def test_children_end_with_a_signal_to_their_parent(script, number):
     until(lambda: not session(process.pid))
 
 
-def test_children_end_with_an_error(script):
+def test_children_end_with_an_error(script, start):
     process = start(script, "fail")
     process.communicate(timeout=60)
     assert process.returncode == 1
@@ -132,7 +145,7 @@ def words_of(command: str, folder: Path, out: Path) -> list:
 @pytest.mark.parametrize("number", ENDS)
 @pytest.mark.parametrize("command", ["evaluate", "convert"])
 def test_a_command_with_workers_leaves_no_process_and_no_half_written_file(
-    command, number, folder, tmp_path
+    command, number, folder, start, tmp_path
 ):
     process = start("-m", "keras_retinanet", *words_of(command, folder, tmp_path))
 

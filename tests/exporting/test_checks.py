@@ -113,6 +113,7 @@ def test_staged_things_are_whole_or_absent(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert [p.name for p in tmp_path.rglob("*")] == ["exported", "old"]
+    (old / "old").unlink()
     with staged(old) as made:
         made.mkdir()
         (made / "new").touch()

@@ -20,6 +20,7 @@ from keras_retinanet.config.files import config_names
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_write
+from keras_retinanet.files.targets import check_target
 
 DEFAULT_OUT = "anchors.yaml"
 # Flag -> key of the configuration.
@@ -48,6 +49,7 @@ def run(args: Namespace) -> int:
             "Expected another --out than the recipe that it builds on. "
             f"Received: --config {args.config} --out {args.out}."
         )
+    check_target(out, "recipe", flag="--out")
     config = recipe_config(args, FIT_KEYS)
 
     import_tensorflow()

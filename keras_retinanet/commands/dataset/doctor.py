@@ -13,6 +13,7 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     recipe_config,
 )
+from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 
 DEFAULT_OUT = "doctor.html"
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the summary and write the page; findings do not change the exit code."""
+    check_target(args.out, "page", flag="--out")
     config = recipe_config(args, {})
 
     import_tensorflow()

@@ -19,6 +19,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 
 DEFAULT_COUNT = 12
@@ -57,10 +58,11 @@ def run(args: Namespace) -> int:
 
     dataset, _ = load_train_val(config.data, config.train.seed)
     pictures = training_pictures(dataset, config, args.count)
-    out = Path(args.out)
-    width = len(str(len(pictures)))
-    for number, picture in enumerate(pictures, 1):
-        path = out / f"{number:0{width}d}.png"
+    out, width = Path(args.out), len(str(len(pictures)))
+    paths = [out / f"{number:0{width}d}.png" for number in range(1, len(pictures) + 1)]
+    for path in (*paths, out / SHEET):
+        check_target(path, "picture", flag="--out")
+    for path, picture in zip(paths, pictures, strict=True):
         save_picture(add_legend(draw_labels(picture, dataset.class_names)), path)
         missed, taught = picture.missed.sum(), (~picture.ignore).sum()
         print(f"{path}  {printable(picture.name)}: {taught} boxes, {missed} without an anchor")
