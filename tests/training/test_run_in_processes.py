@@ -140,10 +140,11 @@ def test_a_run_that_everything_happens_to_ends_as_one_that_nothing_happened_to(b
     finish(process)
     assert (out / "best.keras").exists()
     data = out / "state/ckpt-6.data-00000-of-00001"
+    size = data.stat().st_size
     data.write_bytes(data.read_bytes()[:1000])
     process = stopped("train", "--resume", out, at=5)
     # No file may grow as large as the state, as on a full disk.
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (data.stat().st_size + 100_000,) * 2)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size + 100_000,) * 2)
     code, printed = go_on(process)
     assert code == 2, printed
     assert "the state of step 6 is damaged" in printed
