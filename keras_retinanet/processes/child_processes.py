@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 
+# Without it a child looks for modules in the current folder first, which may be a stranger's.
+SAFE_PATH = "PYTHONSAFEPATH"
+
 
 class Lifeline:
     """A pipe on which nothing is ever sent: its end is the sign for child processes to end.
@@ -28,11 +31,17 @@ class Lifeline:
 def lifeline(context: BaseContext) -> Iterator[Lifeline]:
     """Give the lifeline of the child processes that the block starts; it is cut at its end."""
     line = Lifeline(context)
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
     try:
         yield line
     finally:
         line.cut()
         line.reader.close()
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 def hold(reader: Connection) -> None:
