@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import queue
+import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -182,14 +183,9 @@ def _run_workers(
     task: Task, missing: list[int], *, columns: "Columns", keep: Keep | None, workers: int
 ) -> Milliseconds:
     """As `_run_here`, in several processes."""
-    from tqdm import tqdm
-
     context = multiprocessing.get_context("spawn")
     messages: Queue = context.Queue()
     processes: list[Any] = []
-    first_ms: list[float] = []
-    warm_ms: list[float] = []
-    running = workers
     with lifeline(context) as line:
         try:
             for rank in range(workers):
@@ -198,25 +194,39 @@ def _run_workers(
                 words = (line.reader, task, missing[rank::workers], workers, messages)
                 processes.append(context.Process(target=_work, args=words, daemon=True))
                 processes[-1].start()
-            with tqdm(total=len(missing), desc="detect", unit="picture", dynamic_ncols=True) as bar:
-                while running:
-                    message = _next_message(messages, processes)
-                    if isinstance(message, list):
-                        for text in message:
-                            columns.add_line(text)
-                        if keep is not None:
-                            keep(message)
-                        bar.update(len(message))
-                    elif isinstance(message, UserError):
-                        raise message
-                    elif message is not None:
-                        first_ms += message[0]
-                        warm_ms += message[1]
-                        running -= 1
+            return _collect(messages, processes, len(missing), columns=columns, keep=keep)
+        except BaseException:
+            line.cut()  # nobody wants the rest any more
+            raise
         finally:
-            line.cut()
             for process in processes:
                 process.join()
+
+
+def _collect(
+    messages: Queue, processes: list[Any], count: int, *, columns: "Columns", keep: Keep | None
+) -> Milliseconds:
+    """Take what the workers send until all are done: lines, milliseconds at the end, an error."""
+    from tqdm import tqdm
+
+    first_ms: list[float] = []
+    warm_ms: list[float] = []
+    running = len(processes)
+    with tqdm(total=count, desc="detect", unit="picture", dynamic_ncols=True) as bar:
+        while running:
+            message = _next_message(messages, processes)
+            if isinstance(message, list):
+                for line in message:
+                    columns.add_line(line)
+                if keep is not None:
+                    keep(message)
+                bar.update(len(message))
+            elif isinstance(message, UserError):
+                raise message
+            elif message is not None:
+                first_ms += message[0]
+                warm_ms += message[1]
+                running -= 1
     return first_ms, warm_ms
 
 
@@ -245,7 +255,10 @@ def _work(
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # the first process set it
     import_tensorflow()
     import tensorflow as tf
+    from tqdm import tqdm
 
+    # Its own would be a semaphore of the system, which stays when this process is ended early.
+    tqdm.set_lock(threading.RLock())
     tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // workers))
     from keras_retinanet.evaluation.runner import run_detector
 
