@@ -5,21 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
-from keras_retinanet.detections import Detections
-from keras_retinanet.model import RetinaNet
-from keras_retinanet.saving import save_model
-from keras_retinanet.visualization import save_picture
 from PIL import Image
 
 from keras_retinanet import cli
 from keras_retinanet.commands.predict import drawing_paths
 from keras_retinanet.config import Config
+from keras_retinanet.drawing.pictures import save_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.results import coco_results, write_coco_json, write_csv
 from keras_retinanet.exporting.facts import facts_json, model_facts
 from keras_retinanet.exporting.staging import check_place, staged
 from keras_retinanet.files.targets import KINDS, check_target, is_free
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import save_model
+from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 ONE = Detections(np.ones((1, 4)), np.ones(1), np.zeros(1, np.int32), ["cat"])
 
