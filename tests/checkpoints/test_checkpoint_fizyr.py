@@ -125,7 +125,7 @@ def test_a_tensor_too_many_and_one_too_few_are_listed(path, model):
         fill(model, Checkpoint(tensors), FAMILY)
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152])
+@pytest.mark.parametrize("depth", [50, 101, pytest.param(152, marks=pytest.mark.slow)])
 def test_every_tensor_of_the_published_layout_has_a_row(depth):
     shapes = adapted_shapes(depth)
     preset = FAMILY.preset(shapes)

@@ -46,10 +46,7 @@ def imported(request):
 
 @pytest.mark.parametrize(
     "graph",
-    [
-        pytest.param(graph, marks=pytest.mark.slow if graph in ("r101", "x101_32x4d") else ())
-        for graph in LAYOUTS
-    ],
+    [pytest.param(graph, marks=pytest.mark.slow if "101" in graph else ()) for graph in LAYOUTS],
 )
 def test_every_tensor_of_the_published_layout_maps(graph):
     model, unused = check_layout(mmdet.FAMILY, f"mmdet_{graph}", PUBLISHED)

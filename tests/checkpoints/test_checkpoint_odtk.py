@@ -36,7 +36,9 @@ def imported():
     return golden, tensors, import_tensors(odtk.FAMILY, tensors, stored(golden))
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, pytest.param(101, marks=pytest.mark.slow), 152])
+@pytest.mark.parametrize(
+    "depth", [18, 34, 50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))]
+)
 def test_every_tensor_of_the_published_layout_maps(depth):
     model, unused = check_layout(odtk.FAMILY, f"odtk_r{depth}", {"backbone.0": f"ResNet{depth}FPN"})
     assert model.config.backbone.name == f"resnet{depth}"

@@ -79,7 +79,10 @@ def test_training_ends_and_counts_exactly(steps, tmp_path, rng, capsys):
     assert "huge picture, skipped: 1 (p25.png)" in printed
 
 
-@pytest.mark.parametrize("number", DAMAGE)
+# Of the two that are found while training, one is enough for each day.
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=[pytest.mark.slow] * (n == 45)) for n in DAMAGE]
+)
 def test_strict_training_stops_at_the_first_and_says_where(number, tmp_path, rng):
     name, _, kind = DAMAGE[number]
     write_set(tmp_path / "set", rng, damaged={number: DAMAGE[number]})

@@ -183,6 +183,7 @@ def test_a_minimum_is_found():
     np.testing.assert_allclose(found, target, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "source", "folder", "before", "after"),
     [
