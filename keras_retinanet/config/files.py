@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from keras_retinanet.config.options import describe, section_of
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
@@ -63,7 +64,7 @@ def _from_dict(kind: type, values: Any) -> Any:
     try:
         return _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
-        raise UserError(_type_message(error, dotted_keys(kind))) from error
+        raise UserError(_type_message(error, kind)) from error
 
 
 @functools.cache
@@ -76,14 +77,9 @@ def dotted_keys(kind: type = Config) -> tuple[str, ...]:
     """Return every key below `kind` that holds a value, such as "train.optimizer.name"."""
     keys: list[str] = []
     for entry in dataclasses.fields(kind):
-        section = _section(entry)
+        section = section_of(entry)
         keys += [f"{entry.name}.{key}" for key in dotted_keys(section)] if section else [entry.name]
     return tuple(keys)
-
-
-def _section(entry: dataclasses.Field) -> type | None:
-    """Return the dataclass that `entry` holds, or None if it holds a value."""
-    return entry.type if dataclasses.is_dataclass(entry.type) else None  # type: ignore[return-value]
 
 
 def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str]) -> dict[str, Any]:
@@ -101,7 +97,7 @@ def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str])
         key = f"{prefix}{str(name)[:MAX_SHOWN]}"
         if name not in entries:
             raise UserError(f"Unknown key {key}. The nearest valid key is {_nearest(key, keys)}.")
-        section = _section(entries[name])
+        section = section_of(entries[name])
         if section:
             checked[name] = _checked_sections(section, value, f"{key}.", keys)
         else:
@@ -128,8 +124,14 @@ def _nearest(key: str, keys: Sequence[str]) -> str:
     return difflib.get_close_matches(key, same_leaf or keys, n=1, cutoff=0)[0]
 
 
-def _type_message(error: ValidationError, keys: Sequence[str]) -> str:
-    """Write the first key that pydantic refuses, what it expects there, and what it received."""
+def option_help(key: str) -> str:
+    """Return the description of an option, such as "train.batch_size", for help and errors."""
+    return describe(Config, key)
+
+
+def _type_message(error: ValidationError, kind: type) -> str:
+    """Write the first key that pydantic refuses, what it expects, what it received, what it is."""
+    keys = dotted_keys(kind)
     problems = error.errors(include_url=False)
     key = _key_of(problems[0]["loc"], keys)
     # A union reports one problem for each of its types; that of the best fit lies deepest.
@@ -137,7 +139,8 @@ def _type_message(error: ValidationError, keys: Sequence[str]) -> str:
     depth = max(len(problem["loc"]) for problem in problems)
     problems = [problem for problem in problems if len(problem["loc"]) == depth]
     wanted = dict.fromkeys(_expected(problem["msg"]) for problem in problems)
-    return f"{key}: expected {' or '.join(wanted)}. Received: {_shown(problems[0]['input'])}."
+    received = _shown(problems[0]["input"])
+    return f"{key}: expected {' or '.join(wanted)}. Received: {received}. {describe(kind, key)}"
 
 
 def _expected(message: str) -> str:
