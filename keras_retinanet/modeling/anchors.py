@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-LEVELS = (3, 4, 5, 6, 7)
+from keras_retinanet.config.model import LEVELS, AnchorConfig
+
 # The paper's 32 px on P3 of stride 8, and so on.
 STRIDES_PER_SIZE = 4
 
@@ -25,23 +26,11 @@ def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple
 
 
 @dataclass(frozen=True)
-class Anchors:
-    """Anchor boxes from the input's shape alone; the fields are `AnchorConfig`'s.
+class Anchors(AnchorConfig):
+    """Compute anchor boxes from the shape of the input alone.
 
     The defaults are the paper's 3 scales x 3 ratios on 32..512 px: sides of 32 to 813 px.
     """
-
-    sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    scales: tuple[float, ...] = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    ratio_is: str = "h/w"
-    order: str = "ratio_outer"
-    offset: float = 0.5
-    rounded: bool = False
-    rounded_base: bool = False
-    inclusive: bool = False
-    stride: str = "nominal"
-    clip: bool = False
 
     @property
     def per_cell(self) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from keras_retinanet.config.model import BoxCoderConfig
+
 # exp() of a width delta is cut here, so that a wild delta cannot overflow: at most 1000/16 times
 # the anchor (Detectron's bound; its numerator was the largest side then in use).
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
@@ -75,21 +77,11 @@ def clip(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 
 @dataclass(frozen=True)
-class BoxCoder:
-    """Writes a box relative to its anchor, and back.
+class BoxCoder(BoxCoderConfig):
+    """Encode boxes relative to their anchors, and decode them again.
 
-    Args:
-        code: "xywh": (dx, dy, log dw, log dh) of the centre form (Fast R-CNN); "yxhw": the same,
-            y and h first (TF Model Garden); "corners": each corner's offset in anchor sides
-            (keras-retinanet).
-        scales: Four divisors of the delta, in the order of the code.
-        log_clip: Where decoding cuts log dw and log dh at MAX_LOG_SCALE: "upper", "both" signs or
-            "none".
+    "xywh" is (dx, dy, log dw, log dh) of the center form (Fast R-CNN).
     """
-
-    code: str = "xywh"
-    scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    log_clip: str = "upper"
 
     def encode(self, boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
         """Return deltas (..., 4) of boxes (..., 4) relative to anchors (..., 4).

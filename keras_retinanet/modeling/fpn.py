@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_retinanet.config.model import LEVELS, FPNConfig
 from keras_retinanet.modeling.backbones.resnet import pad_for_stride
 
-LEVELS = (3, 4, 5, 6, 7)
 GROUP_NORM_GROUPS = 32  # Wu and He 2018, section 4.
 # Detectron's XavierFill: uniform with variance 1 / fan_in.
 _XAVIER = {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}
@@ -106,14 +106,14 @@ def _top_down(
 def build_fpn(
     input_channels: Sequence[int],
     *,
-    channels: int = 256,
-    p6_from: str = "c5",
-    relu_before_p7: bool = True,
-    padding: str = "symmetric",
-    norm: str = "none",
-    norm_at: str = "outputs",
-    norm_epsilon: float | None = None,
-    separable: bool = False,
+    channels: int = FPNConfig.channels,
+    p6_from: str = FPNConfig.p6_from,
+    relu_before_p7: bool = FPNConfig.relu_before_p7,
+    padding: str = FPNConfig.padding,
+    norm: str = FPNConfig.norm,
+    norm_at: str = FPNConfig.norm_at,
+    norm_epsilon: float | None = FPNConfig.norm_epsilon,
+    separable: bool = FPNConfig.separable,
 ) -> keras.Model:
     """Builds the pyramid; the defaults are the RetinaNet paper's (section 4, footnote 2).
 

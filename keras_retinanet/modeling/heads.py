@@ -14,7 +14,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.modeling.fpn import LEVELS, norm_layer
+from keras_retinanet.config.model import LEVELS, HeadConfig
+from keras_retinanet.modeling.fpn import norm_layer
 
 
 def _conv3x3(filters: int, name: str, *, separable: bool, std: float, **options: Any) -> Any:
@@ -66,12 +67,12 @@ def build_head(
     in_channels: int,
     num_anchors: int,
     outputs_per_anchor: int,
-    channels: int = 256,
-    depth: int = 4,
-    norm: str = "none",
-    norm_epsilon: float | None = None,
-    bias_before_norm: bool = False,
-    separable: bool = False,
+    channels: int = HeadConfig.channels,
+    depth: int = HeadConfig.depth,
+    norm: str = HeadConfig.norm,
+    norm_epsilon: float | None = HeadConfig.norm_epsilon,
+    bias_before_norm: bool = HeadConfig.bias_before_norm,
+    separable: bool = HeadConfig.separable,
     prior: float | None = None,
 ) -> keras.Model:
     """Builds one subnet; the defaults are the paper's (section 4, "Classification Subnet").

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.schema import MatchConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling import boxes as box_ops
 
@@ -40,9 +41,9 @@ class AnchorLabeler(keras.layers.Layer):
 
     def __init__(
         self,
-        positive_iou: float = 0.5,
-        negative_iou: float = 0.4,
-        low_quality: bool = False,
+        positive_iou: float = MatchConfig.positive_iou,
+        negative_iou: float = MatchConfig.negative_iou,
+        low_quality: bool = MatchConfig.low_quality,
         **kwargs: Any,
     ):
         if not 0 <= negative_iou <= positive_iou <= 1 or positive_iou == 0:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.schema import LossConfig
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.labeling import IGNORED, Targets
@@ -18,8 +19,8 @@ from keras_retinanet.modeling.labeling import IGNORED, Targets
 def focal_loss(
     one_hot: tf.Tensor,
     logits: tf.Tensor,
-    alpha: float | Sequence[float] = 0.25,
-    gamma: float = 2.0,
+    alpha: float | Sequence[float] = LossConfig.alpha,
+    gamma: float = LossConfig.gamma,
 ) -> tf.Tensor:
     """Return the alpha-balanced focal loss (..., K), elementwise (paper, equation 5).
 
@@ -40,7 +41,7 @@ def focal_loss(
     return weight * cross_entropy
 
 
-def smooth_l1(difference: tf.Tensor, beta: float = 0.11) -> tf.Tensor:
+def smooth_l1(difference: tf.Tensor, beta: float = LossConfig.beta) -> tf.Tensor:
     """Return the smooth-L1 loss of `difference` (...,), elementwise (Fast R-CNN, equation 3).
 
     Quadratic up to `beta`, linear beyond, with matching slope; beta 0 is L1.
@@ -67,14 +68,14 @@ class RetinaNetLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        alpha: float | Sequence[float] = 0.25,
-        gamma: float = 2.0,
+        alpha: float | Sequence[float] = LossConfig.alpha,
+        gamma: float = LossConfig.gamma,
         *,
-        box: str = "smooth_l1",
-        beta: float = 0.11,
-        box_weight: float = 1.0,
+        box: str = LossConfig.box,
+        beta: float = LossConfig.beta,
+        box_weight: float = LossConfig.box_weight,
         box_coder: BoxCoder | dict[str, Any] | None = None,
-        normalizer_momentum: float = 0.0,
+        normalizer_momentum: float = LossConfig.normalizer_momentum,
         name: str = "retinanet_loss",
     ):
         if box not in ("smooth_l1", "l1", "giou"):

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.schema import OptimizerConfig
+
 
 class _DetectorOptimizer(keras.optimizers.Optimizer):
     """What both optimizers share; comes before a Keras optimizer among the bases.
@@ -25,8 +27,8 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
         self,
         *args: Any,
         slow_variables: Collection[str] = (),
-        slow_multiplier: float = 1.0,
-        clip_norm: float = 0.0,
+        slow_multiplier: float = OptimizerConfig.backbone_multiplier,
+        clip_norm: float = OptimizerConfig.clip_norm,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -68,10 +70,10 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate: Any = 0.01,
-        momentum: float = 0.9,
+        learning_rate: Any = OptimizerConfig.learning_rate,
+        momentum: float = OptimizerConfig.momentum,
         *,
-        coupled_decay: float = 1e-4,
+        coupled_decay: float = OptimizerConfig.weight_decay,
         **kwargs: Any,
     ):
         super().__init__(learning_rate, momentum, **kwargs)

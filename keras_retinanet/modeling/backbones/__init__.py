@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_retinanet.config.model import BackboneConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
@@ -69,14 +70,14 @@ def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | N
 def build_backbone(
     name: str,
     *,
-    weights: str | None = None,
-    stride_in_1x1: bool | None = None,
-    padding: str | None = None,
-    stem_padding: str | None = None,
-    pool_padding: str | None = None,
-    bn_epsilon: float | None = None,
-    freeze_bn: bool = True,
-    frozen_stages: int = 2,
+    weights: str | None = BackboneConfig.weights,
+    stride_in_1x1: bool | None = BackboneConfig.stride_in_1x1,
+    padding: str | None = BackboneConfig.padding,
+    stem_padding: str | None = BackboneConfig.stem_padding,
+    pool_padding: str | None = BackboneConfig.pool_padding,
+    bn_epsilon: float | None = BackboneConfig.bn_epsilon,
+    freeze_bn: bool = BackboneConfig.freeze_bn,
+    frozen_stages: int = BackboneConfig.frozen_stages,
     load_weights: bool = True,
 ) -> keras.Model:
     """Builds a trunk. Options left at None are the weights' own, or else the published graph's.
