@@ -270,8 +270,8 @@ class DetectionConfig:
     )
     clip_to: Literal["picture", "canvas", "none"] = option(
         "picture",
-        'Border that boxes are clipped at: the image\'s ("picture"), that of the whole network '
-        'input with its padding ("canvas"), or none.',
+        "Border that boxes are clipped at: `picture` is the border of the image, `canvas` that of "
+        "the network input with its padding.",
     )
     clip_margin: NaturalFloat = option(
         0.0, "Number of pixels that this border lies further in (keras-retinanet: 1)."

@@ -1,6 +1,6 @@
 """Typed configuration: frozen dataclasses whose defaults are the paper (YAML: `files.py`).
 
-Only builders and commands read these; every part below takes plain values, so that
+Only builders and commands read the whole configuration; parts take plain values, so that
 `retinanet("resnet50", num_classes=80)` works in a notebook without YAML.
 """
 

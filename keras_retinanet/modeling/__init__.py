@@ -1,4 +1,4 @@
-"""The paper: anchors, trunk, FPN, heads, labels, losses, detections, optimizers."""
+"""The paper: anchors, backbone, FPN, heads, labels, losses, detections, optimizers."""
 
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes

@@ -18,7 +18,7 @@ def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple
     Every stride-2 layer here halves and rounds up, so level l has ceil(side / 2**l) cells. Python
     integers and scalar tensors both work.
     """
-    # Of no negative number: ONNX's integer division rounds those the other way.
+    # Never divide a negative number: ONNX's integer division rounds it the other way.
     return [
         ((height + 2**level - 1) // 2**level, (width + 2**level - 1) // 2**level)
         for level in LEVELS
@@ -65,7 +65,7 @@ class Anchors(AnchorConfig):
         """Return all anchors (R, 4) float32 xyxy for an input of `height` x `width` pixels.
 
         Args:
-            height, width: Python integers or scalar int32 tensors; any value from 1.
+            height, width: Python integers or scalar int32 tensors; any value from 1 up.
         """
         levels = zip(LEVELS, self.sizes, feature_sizes(height, width), strict=True)
         anchors = tf.concat(
@@ -87,5 +87,5 @@ class Anchors(AnchorConfig):
         y = (tf.cast(tf.range(rows), tf.float32) + self.offset) * tf.cast(y_stride, tf.float32)
         x = (tf.cast(tf.range(columns), tf.float32) + self.offset) * tf.cast(x_stride, tf.float32)
         y, x = tf.meshgrid(y, x, indexing="ij")
-        centres = tf.stack([x, y, x, y], axis=-1)  # (rows, columns, 4)
-        return tf.reshape(centres[:, :, None, :] + self.cell(size), [-1, 4])
+        centers = tf.stack([x, y, x, y], axis=-1)  # (rows, columns, 4)
+        return tf.reshape(centers[:, :, None, :] + self.cell(size), [-1, 4])

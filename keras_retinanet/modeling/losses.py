@@ -1,7 +1,7 @@
 """Focal loss, the box losses, and the combined RetinaNet loss.
 
 Everything is summed over anchors, classes and coordinates; the one division is by the number of
-positive anchors. Keras's own losses average over the last axis, which moves alpha's meaning.
+positive anchors. Keras's own losses average over the last axis, which changes the meaning of alpha.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,13 +57,14 @@ class RetinaNetLoss(keras.losses.Loss):
     """Focal loss on the classes plus a loss on the boxes of the positive anchors.
 
     Args:
-        alpha, gamma: of `focal_loss`.
+        alpha, gamma: see `focal_loss`.
         box: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.
         beta: smooth-L1's transition.
-        box_weight: factor of the box part.
-        box_coder: how deltas are written, a `BoxCoder` or its fields.
-        normalizer_momentum: 0 divides by the positives of the batch. Else by their moving average
-            with this momentum, which starts at 100 (detectron2's default .9); the model keeps it.
+        box_weight: factor of the box loss.
+        box_coder: the encoding of boxes, a `BoxCoder` or its fields; None: the model's.
+        normalizer_momentum: 0: divide by the positives of the batch. Otherwise divide by their
+            moving average with this momentum, which starts at 100 (detectron2's default is 0.9);
+            the model keeps it.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class RetinaNetLoss(keras.losses.Loss):
             targets: dict with "targets" (a `Targets`) and "anchors" (R, 4).
             outputs: dict with "class_logits" (B, R, K) and "box_deltas" (B, R, 4).
         """
-        # Keras has made floats of all targets; indices are exact up to 2 ** 24.
+        # Keras converts all targets to floats; indices are exact up to 2 ** 24.
         matches, classes, boxes = targets["targets"]
         matched = Targets(tf.cast(matches, tf.int32), tf.cast(classes, tf.int32), boxes)
         class_sum, box_sum = self.sums(targets["anchors"], matched, outputs)
@@ -108,7 +109,7 @@ class RetinaNetLoss(keras.losses.Loss):
     def sums(
         self, anchors: tf.Tensor, targets: Targets, outputs: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (class sum, weighted box sum), two float32 scalars, before any normaliser."""
+        """Return (class sum, weighted box sum), two float32 scalars, before normalization."""
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
         return self._class_sum(targets, logits), self._box_sum(anchors, targets, deltas)
@@ -121,7 +122,7 @@ class RetinaNetLoss(keras.losses.Loss):
 
     def _box_sum(self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor) -> tf.Tensor:
         # Positives are few: gather them first.
-        positive = tf.where(targets.matches >= 0)  # (P, 2) of picture, anchor
+        positive = tf.where(targets.matches >= 0)  # (P, 2) of image, anchor
         anchors = tf.gather(anchors, positive[:, 1])
         boxes = tf.gather_nd(targets.boxes, positive)
         deltas = tf.gather_nd(deltas, positive)

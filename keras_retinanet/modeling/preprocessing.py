@@ -1,7 +1,7 @@
-"""Picture -> network input, and the shapes between them: one place for every command and export.
+"""Image -> network input, for every command and export.
 
-A picture is resized with its aspect kept, then padded at the bottom and right to a canvas. Both
-depend on that picture's own size alone, so a batch cannot change what one picture gives.
+An image is resized with its aspect ratio kept, then padded at the bottom and right to a canvas.
+Both depend only on the size of that image, so its result does not depend on the rest of the batch.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Preprocessing(Sizes):
             )
         if self.pad_first and self.long_side != self.short_side:
             raise UserError(
-                "Expected short_side = long_side where a picture is padded to a square first. "
+                "Expected short_side = long_side for an image that is padded to a square first. "
                 f"Received: short_side={self.short_side}, long_side={self.long_side}. "
                 "Give one size: --image_size S,S."
             )
@@ -60,8 +60,8 @@ class Preprocessing(Sizes):
         """Move `boxes` (..., 4) xyxy back from the network input: the inverse of the resize.
 
         Args:
-            boxes: NumPy, in pixels of a picture that was resized to `size` (h, w).
-            original_size: (h, w) of that picture.
+            boxes: NumPy, in pixels of an image that was resized to `size` (h, w).
+            original_size: (h, w) of that image.
         """
         (y, x), (top, left) = self.way_back(size, original_size)
         factors = np.array([x, y, x, y], np.float32)
@@ -88,9 +88,9 @@ class Preprocessing(Sizes):
     def scale(
         self, original_size: Sequence[int] | tf.Tensor, size: Sequence[int] | tf.Tensor
     ) -> tf.Tensor:
-        """Return the factors (2,) float32 of height and width, before rounding where it is known.
+        """Return the factors (2,) float32 of height and width, before rounding if it is known.
 
-        A size drawn in training has no other scale than its ratio to the picture's.
+        For a size drawn in training, return its ratio to the size of the image.
         """
         sides = tf.cast(original_size, tf.float64)
         size = tf.cast(size, tf.float64)
@@ -106,18 +106,18 @@ class Preprocessing(Sizes):
         canvas: Sequence[int] | tf.Tensor,
         offset: Sequence[int] | tf.Tensor = (0, 0),
     ) -> tf.Tensor:
-        """Return float32 `image` (h, w, 3) on a canvas (ch, cw) of the mean colour.
+        """Return float32 `image` (h, w, 3) on a canvas (ch, cw) of the mean color.
 
-        The mean colour is zero after normalisation, which is what every peer pads with.
+        The mean color is zero after normalization, which every peer pads with.
 
         Args:
-            offset: (top, left) of the image in the canvas; training alone moves it.
+            offset: (top, left) of the image in the canvas; only training moves it.
         """
         height, width = tf.unstack(tf.shape(image)[:2])
         (ch, cw), (top, left) = (
             tf.unstack(tf.convert_to_tensor(size)) for size in (canvas, offset)
         )
-        # Rows are copied whole, once; padding with a constant per channel would take four passes.
+        # Copies whole rows once; padding with a constant per channel takes four passes.
         row = tf.tile(tf.constant(self.mean_rgb), cw[None])
 
         def rows(count: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
@@ -146,15 +146,15 @@ class Preprocessing(Sizes):
     ) -> tuple[tf.Tensor, tuple[int, int]]:
         """Return (input (ch, cw, 3) float32, resized size (h, w)) of a uint8 `image` (H, W, 3).
 
-        As `letterbox`, for an input of the fixed size `canvas` (ch, cw): the picture at the top
-        left, as large as `fit` lets it be, and the mean colour beside or below it.
+        Like `letterbox` for an input of the fixed size `canvas` (ch, cw): the image is resized by
+        `fit` and placed at the top left; the rest has the mean color.
         """
         size = self.fit(image.shape[0], image.shape[1], canvas)
         return self.pad(self.resize(image, size), canvas), size
 
     @property
     def mean_rgb(self) -> tuple[float, ...]:
-        """The mean colour in RGB order, 0..255, whatever order the network takes."""
+        """The mean color in RGB order, 0..255, for any `color_order` of the network."""
         return self.mean if self.color_order == "rgb" else self.mean[::-1]
 
 
@@ -166,9 +166,9 @@ def border(height: Length, width: Length) -> Size:
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class PixelNormalization(keras.layers.Layer):
-    """RGB 0..255 -> what the trunk was trained on: its colour order, minus `mean`, over `std`.
+    """Convert RGB 0..255 to the input of the backbone: its color order, minus `mean`, over `std`.
 
-    Always float32: bfloat16 cannot hold 255 grey levels.
+    Always float32: bfloat16 cannot hold 255 gray levels.
     """
 
     def __init__(
