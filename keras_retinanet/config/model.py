@@ -56,9 +56,7 @@ class BackboneConfig:
     stem_padding: Padding | None = option(
         None, "Padding of ResNet's first convolution; none: the same as `padding`."
     )
-    pool_padding: Padding | None = option(
-        None, "Padding of ResNet's max pooling; none: the same as `padding`."
-    )
+    pool_padding: Padding | None = option(None, "Padding of ResNet's max pooling; none: symmetric.")
     bn_epsilon: NaturalFloat | None = option(
         None, "Epsilon of the batch norms. torchvision's COCO_V1 weights are used with 0."
     )
