@@ -1,16 +1,14 @@
-"""Pages that are read off the code: configuration, recipes and command line, as Markdown.
+"""Pages generated from the code: configuration, recipes and command line, as Markdown.
 
-`conf.py` puts each in place of its mark (`PAGES`) when the site is built, so that no list is kept
+`conf.py` inserts each at its mark (`PAGES`) when the site is built, so that no list is written
 twice.
 """
 
-import ast
 import dataclasses
 import functools
 import inspect
 import os
 import re
-import textwrap
 import types
 import typing
 from argparse import ArgumentParser, _SubParsersAction
@@ -21,8 +19,8 @@ from typing import Any
 from keras_retinanet.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
-PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-PLURAL = {int: "whole numbers", float: "numbers", str: "texts"}
+PLAIN = {bool: "true or false", int: "integer", float: "number", str: "text"}
+PLURAL = {int: "integers", float: "numbers", str: "texts"}
 
 # ---------------------------------------------------------------------------------- configuration
 
@@ -35,7 +33,7 @@ class Option:
         name: dotted, as `--set` takes it.
         kind: the values it takes, in words.
         default: as YAML has it.
-        text: the comment above it in the source; empty where there is none.
+        text: its description.
     """
 
     name: str
@@ -45,15 +43,14 @@ class Option:
 
 
 def options(section: type, prefix: str) -> list[Option]:
-    """Returns the options of a dataclass, in the source's order, without those of its sections."""
-    comments = field_comments(section)
+    """Return the options of a dataclass in order, without those of its sections."""
     hints = typing.get_type_hints(section, include_extras=True)
     return [
         Option(
             name=f"{prefix}.{field.name}",
             kind=kind_in_words(hints[field.name]),
             default=as_yaml(field.default),
-            text=comments.get(field.name, ""),
+            text=field.metadata.get("description", ""),
         )
         for field in dataclasses.fields(section)
         if not dataclasses.is_dataclass(hints[field.name])
@@ -61,7 +58,7 @@ def options(section: type, prefix: str) -> list[Option]:
 
 
 def sections(section: type = Config, prefix: str = "") -> list[tuple[str, type]]:
-    """Returns (dotted name, dataclass) of all sections below `section`, parents first."""
+    """Return (dotted name, dataclass) of all sections below `section`, parents first."""
     found = []
     for name, hint in typing.get_type_hints(section).items():
         if dataclasses.is_dataclass(hint):
@@ -70,26 +67,8 @@ def sections(section: type = Config, prefix: str = "") -> list[tuple[str, type]]
     return found
 
 
-def field_comments(section: type) -> dict[str, str]:
-    """Returns the comment lines directly above each field, joined; fields without are left out."""
-    lines, _ = inspect.getsourcelines(section)
-    (body,) = ast.parse(textwrap.dedent("".join(lines))).body
-    comments = {}
-    for node in body.body:  # type: ignore[attr-defined]
-        if not isinstance(node, ast.AnnAssign):
-            continue
-        above = []
-        for line in reversed(lines[: node.lineno - 1]):
-            if not line.strip().startswith("#"):
-                break
-            above.append(line.strip().lstrip("#").strip())
-        if above:
-            comments[node.target.id] = " ".join(reversed(above))  # type: ignore[attr-defined]
-    return comments
-
-
 def kind_in_words(hint: Any) -> str:
-    """Returns what a field's type takes: "number, 0 to 1", "`c5` or `p5`", "text, or none"."""
+    """Return what a field's type takes: "number, 0 to 1", "`c5` or `p5`", "text, or none"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         bounds = [bound for field in arguments[1:] for bound in field.metadata]
@@ -131,12 +110,12 @@ def _range_in_words(bounds: list) -> str:
 
 
 def _limits(bounds: list) -> dict[str, Any]:
-    """Returns kind of bound ("Ge", "MaxLen", ...) -> its value, of pydantic's metadata."""
+    """Return kind of bound ("Ge", "MaxLen", ...) -> its value, of pydantic's metadata."""
     return {type(bound).__name__: dataclasses.astuple(bound)[0] for bound in bounds}
 
 
 def as_yaml(value: Any) -> str:
-    """Returns a default as a recipe would state it, fractions to six digits."""
+    """Return a default as a recipe would state it, fractions to six digits."""
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(as_yaml(item) for item in value)}]"
     if value is None or isinstance(value, bool):
@@ -145,7 +124,7 @@ def as_yaml(value: Any) -> str:
 
 
 def configuration() -> str:
-    """Returns the reference of every option, a heading a section."""
+    """Return the reference of every option, with one heading per section."""
     parts = []
     for name, section in sections():
         parts.append(f"{'#' * (name.count('.') + 2)} {name}\n")
@@ -161,12 +140,12 @@ def configuration() -> str:
 
 # ---------------------------------------------------------------------------------------- recipes
 
-# Of a recipe's header; the rest of its lines are prose.
+# First words of the lines in a recipe's header that state a fact; its other lines are prose.
 HEADER = ("command", "hardware", "duration", "AP")
 
 
 def recipes() -> str:
-    """Returns a table of `configs/*.yaml` by what their headers say."""
+    """Return a table of `configs/*.yaml` with what their headers state."""
     rows = ["| recipe | what for | duration | AP |", "|---|---|---|---|"]
     for file in sorted((ROOT / "configs").glob("*.yaml")):
         facts = recipe_header(file.read_text(encoding="utf-8"))
@@ -178,7 +157,7 @@ def recipes() -> str:
 
 
 def recipe_header(text: str) -> dict[str, str]:
-    """Returns what a recipe's header says of each of HEADER, and under "" what it says first."""
+    """Return each fact of HEADER that a recipe states, and under "" its first sentence."""
     facts, key = {"": ""}, ""
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -197,7 +176,7 @@ def recipe_header(text: str) -> dict[str, str]:
 
 
 def commands() -> str:
-    """Returns the help of every command, a heading each."""
+    """Return the help of every command, with one heading per command."""
     from keras_retinanet.cli import build_parser
 
     return "\n".join(
@@ -207,7 +186,7 @@ def commands() -> str:
 
 
 def subparsers(parser: ArgumentParser, prefix: str = "") -> list[tuple[str, ArgumentParser]]:
-    """Returns (words, parser) of every command that has no commands below it."""
+    """Return (words, parser) of every command that has no commands below it."""
     found = []
     for action in parser._actions:
         if not isinstance(action, _SubParsersAction):
@@ -233,13 +212,13 @@ LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
 
 def repository_file(name: str) -> str:
-    """Returns a Markdown file of the repository, with its links as a page in docs/ has them."""
+    """Return a Markdown file of the repository, with its links rewritten for a page in docs/."""
     file = ROOT / name
     return relinked(file.read_text(encoding="utf-8"), file.parent)
 
 
 def relinked(text: str, folder: Path) -> str:
-    """Returns Markdown that lay in `folder` with its links to files as seen from docs/."""
+    """Return Markdown from `folder` with its links to files rewritten for a page in docs/."""
 
     def moved(match: re.Match[str]) -> str:
         file = (folder / match[2]).resolve()
@@ -251,7 +230,7 @@ def relinked(text: str, folder: Path) -> str:
     return LINK.sub(moved, text)
 
 
-# The mark in a page -> what is put in its place.
+# Mark in a page -> function that returns its replacement.
 PAGES: dict[str, Callable[[], str]] = {
     "<!-- readme -->": functools.partial(repository_file, "README.md"),
     "<!-- export/README -->": functools.partial(repository_file, "export/README.md"),

@@ -1,6 +1,5 @@
 """The documentation: nothing is left out of it. That it builds without a warning, CI shows."""
 
-import dataclasses
 import importlib.util
 import json
 import re
@@ -52,23 +51,9 @@ def test_every_option_has_an_entry_with_a_text_and_its_default(generate):
     assert kinds["model.fpn.p6_from"] == "`c5` or `p5`"
     assert kinds["model.head.prior"] == "number, over 0, below 1"
     assert kinds["model.anchors.sizes"] == "5 numbers, over 0, up to 1000000"
-    assert (
-        kinds["model.detections.pre_nms_top_k"] == "whole number, over 0, up to 2147483647; or none"
-    )
-
-
-def test_a_comment_belongs_to_the_field_right_below_it(generate):
-    @dataclasses.dataclass
-    class Section:
-        # Two lines
-        # of text.
-        first: int = 1
-        second: int = 2
-        # Of a section further down.
-
-        third: int = 3
-
-    assert generate.field_comments(Section) == {"first": "Two lines of text."}
+    assert kinds["model.detections.pre_nms_top_k"] == "integer, over 0, up to 2147483647; or none"
+    texts = {option.name: option.text for option in options}
+    assert texts["model.detections.max_detections"] == "Maximum number of detections per image."
 
 
 def test_recipes_and_commands_are_listed_as_they_are(generate):

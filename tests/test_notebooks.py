@@ -18,7 +18,7 @@ TIMEOUT = 300
 EXPECTED = {
     "the_paper_in_code": (7, ["49,104 anchors are matched", "mean probability: 0.0100"]),
     "train_on_your_own_data": (3, ["best AP", "8 pictures, classes: circle", "Miss "]),
-    "fine_tune_from_coco": (3, ["torchvision_v1", "class_head: 4 layers kept, anew: final"]),
+    "fine_tune_from_coco": (3, ["torchvision_v1", "class_head: 4 layers kept, new: final"]),
     "export_and_use": (1, ["Agreement(compared=", "float32.tflite"]),
 }
 

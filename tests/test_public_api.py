@@ -62,7 +62,7 @@ ROOMS = {
         AnchorConfig AugmentConfig BackboneConfig BoxCoderConfig Config DataConfig DetectionConfig
         EvaluateConfig FPNConfig HeadConfig LossConfig MatchConfig ModelConfig OptimizerConfig
         PredictConfig PreprocessingConfig ScheduleConfig TrainConfig config_from_dict config_names
-        config_to_dict dotted_keys load_config save_config with_overrides
+        config_to_dict dotted_keys load_config option_help save_config with_overrides
     """,
     "weight_files": """Checkpoint read_checkpoint write_tensors""",
     "modeling": """

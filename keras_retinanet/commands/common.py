@@ -6,10 +6,11 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.config.files import load_config, with_overrides
+from keras_retinanet.config.files import load_config, option_help, with_overrides
 from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
@@ -47,20 +48,24 @@ def add_data_arguments(parser: ArgumentParser) -> None:
         help="coco, csv, kitti, openimages, shapes, tfds, tfrecord, voc or yolo "
         "(default: what lies in --data_dir)",
     )
-    add("--data_dir", metavar="DIR", help="folder of the data set")
-    add("--name", help="tfds: which data set, such as coco/2017")
-    add("--annotations", metavar="FILE", help="coco, csv, yolo, openimages: annotation file")
-    add("--images", metavar="DIR", help="picture folder of --annotations")
-    add("--class_file", metavar="FILE", help="csv: a class a line, as name or name,id")
-    add("--classes", type=_names, metavar="A,B", help="keep these classes alone")
-    add("--strict", action="store_true", default=None, help="the first fault is an error")
-    add(
-        "--allow_outside",
-        action="store_true",
-        default=None,
-        help="read pictures that annotations place outside the folder",
-    )
-    add("--exif", metavar="HOW", help="stored (as annotated) or apply: turn pictures and boxes")
+    option = partial(add_option, parser, keys=DATA_KEYS)
+    option("--data_dir", metavar="DIR")
+    option("--name")
+    option("--annotations", metavar="FILE")
+    option("--images", metavar="DIR")
+    option("--class_file", metavar="FILE")
+    option("--classes", type=_names, metavar="A,B")
+    for flag in ("--strict", "--allow_outside"):
+        option(flag, action="store_true", default=None)
+    option("--exif", metavar="HOW")
+
+
+def add_option(
+    parser: ArgumentParser, flag: str, *, keys: Mapping[str, str], **settings: Any
+) -> None:
+    """Add a flag of the option that `keys` names for it, with that option's description as help."""
+    description = option_help(keys[flag.removeprefix("--")])
+    parser.add_argument(flag, help=description.replace("%", "%%"), **settings)
 
 
 def add_recipe_arguments(parser: ArgumentParser) -> None:

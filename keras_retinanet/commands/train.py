@@ -9,11 +9,13 @@ Examples:
 
 import argparse
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 from keras_retinanet.commands.common import (
     DATA_KEYS,
     add_data_arguments,
+    add_option,
     add_recipe_arguments,
     find_model,
     find_run,
@@ -53,16 +55,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add_recipe_arguments(parser)
     add_data_arguments(parser)
-    add("--split", help="split to train on")
-    add("--val_split", metavar="SPLIT", help="split to select the best model on")
-    add("--backbone", metavar="NAME", help="trunk, such as resnet50 or efficientnet_lite0")
-    add("--batch_size", type=int, metavar="B", help="pictures per step, over all devices")
-    add("--steps", type=int, metavar="N", help="in steps of 16 pictures")
-    add("--minutes", type=float, metavar="M", help="stop by then, the schedule fitted to it")
-    add("--patience", type=int, metavar="N", help="stop after N evaluations without a better AP")
-    add("--learning_rate", type=float, metavar="LR", help="per 16 pictures")
-    add("--precision", help="float32, mixed_bfloat16 or mixed_float16")
-    add("--seed", type=int, metavar="N", help="of weights, data order and augmentation")
+    option = partial(add_option, parser, keys=TRAIN_KEYS)
+    option("--split")
+    option("--val_split", metavar="SPLIT")
+    option("--backbone", metavar="NAME")
+    option("--batch_size", type=int, metavar="B")
+    option("--steps", type=int, metavar="N")
+    option("--minutes", type=float, metavar="M")
+    option("--patience", type=int, metavar="N")
+    option("--learning_rate", type=float, metavar="LR")
+    option("--precision")
+    option("--seed", type=int, metavar="N")
     add(
         "--weights",
         metavar="NAME|FILE",

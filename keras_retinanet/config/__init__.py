@@ -1,4 +1,4 @@
-"""What can be chosen, as frozen dataclasses with the paper's values, and as YAML."""
+"""The configuration: frozen dataclasses with the paper's values, read from and written as YAML."""
 
 from keras_retinanet.config.files import (
     config_from_dict,
@@ -6,6 +6,7 @@ from keras_retinanet.config.files import (
     config_to_dict,
     dotted_keys,
     load_config,
+    option_help,
     save_config,
     with_overrides,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "config_to_dict",
     "dotted_keys",
     "load_config",
+    "option_help",
     "save_config",
     "with_overrides",
 ]

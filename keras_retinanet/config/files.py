@@ -1,7 +1,7 @@
-"""YAML recipes, dotted overrides and plain dicts -> `Config`, and back; strict about every key.
+"""Convert YAML recipes, dotted overrides and plain dicts to `Config` and back; check every key.
 
-A recipe states only its differences from the paper (the dataclasses' defaults), or from another
-recipe that its key `base` names.
+A recipe states only its differences from the paper (the defaults of the dataclasses), or from
+another recipe, which its key `base` names.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from keras_retinanet.config.options import describe, section_of
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
@@ -28,7 +29,7 @@ OLD_METADATA_KEYS = {"licence": "license"}
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """Return a config dataclass as a dict of what YAML and JSON know: tuples become lists."""
+    """Return a config dataclass as a dict for YAML and JSON: tuples become lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
@@ -38,16 +39,16 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
-    """Build a Config from nested dicts; keys left out have the paper's values.
+    """Build a Config from nested dicts; missing keys have the paper's values.
 
     Raises:
-        UserError: at an unknown key (names the nearest) or a wrong type (what was expected).
+        UserError: unknown key (with the nearest one) or wrong type (with the expected one).
     """
     return _from_dict(Config, values)
 
 
 def model_config_from_dict(values: Mapping[str, Any]) -> ModelConfig:
-    """Build the `model` section alone, as a model file stores it; raises as `config_from_dict`."""
+    """Build the `model` section, as a model file stores it; raises like `config_from_dict`."""
     return _from_dict(ModelConfig, values)
 
 
@@ -58,12 +59,12 @@ def metadata_from_dict(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_dict(kind: type, values: Any) -> Any:
     values = _checked_sections(kind, values, "", dotted_keys(kind))
-    # Through JSON, because strict validation takes a list for a tuple there, and there alone.
+    # Through JSON, because only there strict validation accepts a list for a tuple.
     text = json.dumps(values, default=str)
     try:
         return _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
-        raise UserError(_type_message(error, dotted_keys(kind))) from error
+        raise UserError(_type_message(error, kind)) from error
 
 
 @functools.cache
@@ -73,22 +74,17 @@ def _adapter(kind: type) -> TypeAdapter:
 
 @functools.cache
 def dotted_keys(kind: type = Config) -> tuple[str, ...]:
-    """Return every key below `kind` that holds a value, such as "train.optimizer.name"."""
+    """Return the dotted keys of all options below `kind`, such as "train.optimizer.name"."""
     keys: list[str] = []
     for entry in dataclasses.fields(kind):
-        section = _section(entry)
+        section = section_of(entry)
         keys += [f"{entry.name}.{key}" for key in dotted_keys(section)] if section else [entry.name]
     return tuple(keys)
 
 
-def _section(entry: dataclasses.Field) -> type | None:
-    """Return the dataclass that `entry` holds, or None if it holds a value."""
-    return entry.type if dataclasses.is_dataclass(entry.type) else None  # type: ignore[return-value]
-
-
 def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return `values` as dicts with text keys, after holding each key against `kind`'s fields."""
-    if values is None:  # a section with all its lines commented out
+    """Return `values` as nested dicts, after each key is checked against the fields of `kind`."""
+    if values is None:  # a section in which every line is commented out
         return {}
     entries = {entry.name: entry for entry in dataclasses.fields(kind)}
     if not isinstance(values, Mapping):
@@ -101,7 +97,7 @@ def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str])
         key = f"{prefix}{str(name)[:MAX_SHOWN]}"
         if name not in entries:
             raise UserError(f"Unknown key {key}. The nearest valid key is {_nearest(key, keys)}.")
-        section = _section(entries[name])
+        section = section_of(entries[name])
         if section:
             checked[name] = _checked_sections(section, value, f"{key}.", keys)
         else:
@@ -110,7 +106,7 @@ def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str])
 
 
 def _plain(value: Any, key: str) -> Any:
-    """Return `value`, which JSON and UTF-8 can hold, and a path of the operating system."""
+    """Return `value` after checking that JSON, UTF-8 and file paths can hold it."""
     try:
         text = json.dumps(value, default=str, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -122,26 +118,33 @@ def _plain(value: Any, key: str) -> Any:
 
 
 def _nearest(key: str, keys: Sequence[str]) -> str:
-    # The right name in a wrong or missing section is the commonest slip.
+    # The right name in a wrong or missing section is the most common mistake.
     leaf = key.rpartition(".")[2]
     same_leaf = [valid for valid in keys if valid.rpartition(".")[2] == leaf]
     return difflib.get_close_matches(key, same_leaf or keys, n=1, cutoff=0)[0]
 
 
-def _type_message(error: ValidationError, keys: Sequence[str]) -> str:
-    """Write the first key that pydantic refuses, what it expects there, and what it received."""
+def option_help(key: str) -> str:
+    """Return the description of an option, such as "train.batch_size", for help and errors."""
+    return describe(Config, key)
+
+
+def _type_message(error: ValidationError, kind: type) -> str:
+    """Return the message for the first invalid key: expected, received and its description."""
+    keys = dotted_keys(kind)
     problems = error.errors(include_url=False)
     key = _key_of(problems[0]["loc"], keys)
-    # A union reports one problem for each of its types; that of the best fit lies deepest.
+    # A union reports one problem per type; the deepest is that of the best fit.
     problems = [problem for problem in problems if _key_of(problem["loc"], keys) == key]
     depth = max(len(problem["loc"]) for problem in problems)
     problems = [problem for problem in problems if len(problem["loc"]) == depth]
     wanted = dict.fromkeys(_expected(problem["msg"]) for problem in problems)
-    return f"{key}: expected {' or '.join(wanted)}. Received: {_shown(problems[0]['input'])}."
+    received = _shown(problems[0]["input"])
+    return f"{key}: expected {' or '.join(wanted)}. Received: {received}. {describe(kind, key)}"
 
 
 def _expected(message: str) -> str:
-    """Shorten pydantic's "Input should be a valid integer, ..." to what is expected."""
+    """Return the expected value of pydantic's "Input should be a valid integer, ..."."""
     if message == "Field required":
         return "more items"
     message = message.removesuffix(" or an object").split(" after validation")[0]
@@ -149,7 +152,7 @@ def _expected(message: str) -> str:
 
 
 def _key_of(location: tuple[int | str, ...], keys: Sequence[str]) -> str:
-    """Return the dotted key at `location`, which goes on into items and members of unions."""
+    """Return the dotted key of `location`, which may continue with items and types of unions."""
     parts = [str(part) for part in location]
     ends = range(len(parts), 0, -1)
     return next((k for end in ends if (k := ".".join(parts[:end])) in keys), ".".join(parts))
@@ -163,15 +166,15 @@ def _shown(value: Any) -> str:
 
 
 def with_overrides(config: Config, overrides: Sequence[str] | Mapping[str, Any]) -> Config:
-    """Return `config` with some keys changed.
+    """Return `config` with some keys replaced.
 
     Args:
-        config: any.
-        overrides: "train.batch_size=8" texts, whose values are YAML, or a dict of dotted key to
-            value.
+        config: the configuration to change.
+        overrides: strings such as "train.batch_size=8" with YAML values, or a dict of dotted key
+            to value.
 
     Raises:
-        UserError: a text without "=", an unknown key or a wrong type.
+        UserError: a string without "=", an unknown key or a wrong type.
     """
     values = config_to_dict(config)
     if not isinstance(overrides, Mapping):
@@ -194,7 +197,7 @@ def _parsed_override(text: str) -> tuple[str, Any]:
 
 
 def _merged(below: Any, above: Any) -> Any:
-    """Return `below` with `above` laid over it: dicts key by key, all else replaced."""
+    """Return `below` updated by `above`: dicts are merged key by key, other values replaced."""
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return above
     return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
@@ -204,7 +207,7 @@ def _merged(below: Any, above: Any) -> Any:
 
 
 def configs_folder() -> Path:
-    """Return the folder of the recipes: inside an installed package, beside a checked-out one."""
+    """Return the folder of the recipes: inside an installed package, or beside its checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
@@ -218,14 +221,14 @@ def config_names() -> list[str]:
 def load_config(
     name_or_path: str | Path | None = None, overrides: Sequence[str] | Mapping[str, Any] = ()
 ) -> Config:
-    """Load a recipe by name, or a YAML file of one's own.
+    """Load a recipe by name, or a YAML file.
 
     Args:
-        name_or_path: such as "bccd" or "my/own.yaml"; None is the paper.
-        overrides: as `with_overrides` takes them.
+        name_or_path: such as "bccd" or "my/own.yaml"; None: the paper's configuration.
+        overrides: see `with_overrides`.
 
     Raises:
-        UserError: no such recipe or file, bad YAML, an unknown key or a wrong type.
+        UserError: no such recipe or file, invalid YAML, an unknown key or a wrong type.
     """
     config = Config()
     if name_or_path is not None:
@@ -251,7 +254,7 @@ def _recipe_path(name: str, folder: Path) -> Path:
 
 
 def _read_recipe(path: Path, above: tuple[Path, ...]) -> Any:
-    """Return the keys of the recipe at `path` laid over those of its base."""
+    """Return the keys of the recipe at `path`, merged over those of its base."""
     path = path.resolve()
     if path in above:
         chain = " -> ".join(step.name for step in (*above, path))
@@ -265,6 +268,6 @@ def _read_recipe(path: Path, above: tuple[Path, ...]) -> Any:
 
 
 def save_config(config: Config, path: str | Path) -> None:
-    """Write every key of `config` to a YAML file that `load_config` reads back equal."""
+    """Write all keys of `config` to a YAML file from which `load_config` returns an equal one."""
     with atomic_write(path) as file:
         yaml.safe_dump(config_to_dict(config), file, sort_keys=False, allow_unicode=True)

@@ -1,6 +1,6 @@
-"""The model's part of the configuration: every choice of the graph, its input and its detections.
+"""The model section of the configuration: graph, network input and post-processing.
 
-The defaults are the paper's. Choices that only other systems' weights ask for name those systems.
+The defaults are the paper's. An option that only another system's weights need names that system.
 """
 
 from dataclasses import dataclass, field
@@ -8,227 +8,285 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-# What 32 bits hold, and floats that stay so when they multiply: no real choice is near these.
-MAX_INT, MAX_FLOAT = 2**31 - 1, 10**6
-PositiveInt = Annotated[int, Field(gt=0, le=MAX_INT)]
-NaturalInt = Annotated[int, Field(ge=0, le=MAX_INT)]
-# In pixels, and in pictures or boxes: what is reserved at once grows with them.
-Side = Annotated[int, Field(gt=0, le=1 << 14)]
-Count = Annotated[int, Field(gt=0, le=1 << 16)]
-# Bounded, as is the heads' depth: a model file from anywhere must not reserve all memory.
-Channels = Annotated[int, Field(gt=0, le=4096)]
-PositiveFloat = Annotated[float, Field(gt=0, le=MAX_FLOAT)]
-NaturalFloat = Annotated[float, Field(ge=0, le=MAX_FLOAT)]
-Finite = Annotated[float, Field(ge=-MAX_FLOAT, le=MAX_FLOAT)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from keras_retinanet.config.options import (
+    AnyNumber,
+    Channels,
+    Count,
+    Finite,
+    Fraction,
+    NaturalFloat,
+    PerChannel,
+    PerCoordinate,
+    PositiveFloat,
+    PositiveInt,
+    PositivePerChannel,
+    Side,
+    option,
+)
+
+# Pyramid levels P3..P7. Level l has stride 2 ** l.
+LEVELS = (3, 4, 5, 6, 7)
 Padding = Literal["symmetric", "same"]
 Norm = Literal["none", "group_norm", "batch_norm"]
+PerLevel = Annotated[
+    tuple[PositiveFloat, ...], Field(min_length=len(LEVELS), max_length=len(LEVELS))
+]
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """The trunk that gives C3, C4 and C5. `None` means: as the trunk was published."""
+    """The backbone that computes C3, C4 and C5. `None` keeps the published graph."""
 
-    # A name of `keras_retinanet.modeling.backbones.BACKBONES`.
-    name: str = "resnet50"
-    # None: random. "imagenet": the public ImageNet weights of this trunk. Else a file.
-    weights: str | None = None
-    # Bottlenecks put stride 2 in the first 1x1 (He et al. 2015, detectron2) or in the 3x3.
-    stride_in_1x1: bool | None = None
-    # "symmetric": explicit zeros on both sides, as every PyTorch system; "same": TensorFlow's.
-    padding: Padding | None = None
-    # Of ResNet's first convolution; None: as `padding`.
-    stem_padding: Padding | None = None
-    # Of the max pooling behind it; None: as `padding`.
-    pool_padding: Padding | None = None
-    # torchvision's COCO_V1 weights are used with 0.
-    bn_epsilon: NaturalFloat | None = None
-    # Batch norms keep statistics and factors. Only in a trunk that starts from loaded weights, for
-    # frozen random statistics are noise.
-    freeze_bn: bool = True
-    # So many stages, the stem being the first, do not learn; only from loaded weights too.
-    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+    name: str = option("resnet50", "Name of the backbone, such as resnet50 or efficientnet_lite0.")
+    weights: str | None = option(
+        None,
+        'Initial weights: none for random ones, "imagenet" for the public ImageNet weights of this '
+        "backbone, or the path of a file.",
+    )
+    stride_in_1x1: bool | None = option(
+        None,
+        "Put the stride of a bottleneck into its first 1x1 convolution (He et al. 2015, "
+        "detectron2) instead of its 3x3 convolution.",
+    )
+    padding: Padding | None = option(
+        None,
+        'Padding of convolutions with stride 2: "symmetric" pads both sides equally (PyTorch); '
+        '"same" pads as TensorFlow does.',
+    )
+    stem_padding: Padding | None = option(
+        None, "Padding of ResNet's first convolution; none: the same as `padding`."
+    )
+    pool_padding: Padding | None = option(None, "Padding of ResNet's max pooling; none: symmetric.")
+    bn_epsilon: NaturalFloat | None = option(
+        None, "Epsilon of the batch norms. torchvision's COCO_V1 weights are used with 0."
+    )
+    freeze_bn: bool = option(
+        True,
+        "Freeze statistics, scale and shift of the batch norms; ignored unless weights are loaded.",
+    )
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = option(
+        2,
+        "Freeze the first N stages, counting the stem as stage 1; ignored unless weights are "
+        "loaded.",
+    )
 
 
 @dataclass(frozen=True)
 class FPNConfig:
-    """C3..C5 -> P3..P7 (RetinaNet paper, section 4)."""
+    """The feature pyramid, C3..C5 -> P3..P7 (RetinaNet paper, section 4)."""
 
-    # Of every level.
-    channels: Channels = 256
-    # What P6 is a convolution of.
-    p6_from: Literal["c5", "p5"] = "c5"
-    # P7 is a convolution of relu(P6); false: of P6.
-    relu_before_p7: bool = True
-    # Of the convolutions, as the trunk's.
-    padding: Padding = "symmetric"
-    # Normalisation inside the pyramid.
-    norm: Norm = "none"
-    # "outputs": after each output, P6 and P7 being taken before; "merged": after each lateral sum
-    # and after P6 and P7, so that what goes on is normalised (KerasHub).
-    norm_at: Literal["outputs", "merged"] = "outputs"
-    # Of `norm`; None: Keras's for batch norm (.001), PyTorch's for group norm (1e-5).
-    norm_epsilon: PositiveFloat | None = None
-    # Depthwise and pointwise convolutions instead of full ones: small models for phones.
-    separable: bool = False
+    channels: Channels = option(256, "Number of channels of every level.")
+    p6_from: Literal["c5", "p5"] = option("c5", "Input of the convolution that computes P6.")
+    relu_before_p7: bool = option(True, "Apply a ReLU to P6 before the convolution to P7.")
+    padding: Padding = option(
+        "symmetric", "Padding of the convolutions to P6 and P7; see `backbone.padding`."
+    )
+    norm: Norm = option("none", "Normalization inside the pyramid.")
+    norm_at: Literal["outputs", "merged"] = option(
+        "outputs",
+        'Place of the normalization: "outputs" normalizes each output after P6 and P7 are taken; '
+        '"merged" normalizes each lateral sum, P6 and P7 before they are used (KerasHub).',
+    )
+    norm_epsilon: PositiveFloat | None = option(
+        None,
+        "Epsilon of `norm`; none: 0.001 for batch norm (Keras), 1e-5 for group norm (PyTorch).",
+    )
+    separable: bool = option(
+        False, "Use depthwise separable convolutions, for small models on phones."
+    )
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The class and the box subnet: same shape, separate weights, shared over the levels."""
+    """The class and box subnets: same shape, separate weights, shared over the levels."""
 
-    # Of each convolution of the towers.
-    channels: Channels = 256
-    # Convolutions in front of the last one.
-    depth: Annotated[int, Field(ge=0, le=32)] = 4
-    # Behind each convolution of the towers. From random weights, take group_norm.
-    norm: Norm = "none"
-    # Of `norm`; None: as the pyramid's.
-    norm_epsilon: PositiveFloat | None = None
-    # The tower's convolutions keep a bias although a norm follows (TensorFlow Model Garden).
-    bias_before_norm: bool = False
-    # As the pyramid's.
-    separable: bool = False
-    # pi of section 4.1: the foreground probability an untrained class head gives. Class head only.
-    prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    channels: Channels = option(256, "Number of channels of each convolution in the towers.")
+    depth: Annotated[int, Field(ge=0, le=32)] = option(
+        4, "Number of convolutions before the last one."
+    )
+    norm: Norm = option(
+        "none",
+        "Normalization after each convolution of the towers. Choose group_norm to train from "
+        "random weights.",
+    )
+    norm_epsilon: PositiveFloat | None = option(
+        None, "Epsilon of `norm`; none: the same default as in the pyramid."
+    )
+    bias_before_norm: bool = option(
+        False, "Keep the bias of convolutions that a norm follows (TensorFlow Model Garden)."
+    )
+    separable: bool = option(False, "Use depthwise separable convolutions.")
+    prior: Annotated[float, Field(gt=0, lt=1)] = option(
+        0.01,
+        "Foreground probability that an untrained class head predicts (pi in section 4.1). It does "
+        "not affect the box head.",
+    )
 
 
 @dataclass(frozen=True)
 class AnchorConfig:
-    """Boxes in pixels of the network input; one size per level P3..P7."""
+    """Anchor boxes in pixels of the network input; one size per level P3..P7."""
 
-    # Side of a square anchor on each level, before `scales`.
-    sizes: Annotated[tuple[PositiveFloat, ...], Field(min_length=5, max_length=5)] = (
-        32.0,
-        64.0,
-        128.0,
-        256.0,
-        512.0,
+    sizes: PerLevel = option(
+        (32.0, 64.0, 128.0, 256.0, 512.0),
+        "Side of a square anchor on each level, before `scales` apply.",
     )
-    # Every size comes in each of these scales: three to the octave in the paper.
-    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (
-        1.0,
-        2.0 ** (1 / 3),
-        2.0 ** (2 / 3),
+    scales: AnyNumber = option(
+        (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3)),
+        "Scales of each size. The paper uses three per octave.",
     )
-    # Aspect ratios, at equal area.
-    ratios: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
-    # What a ratio divides: "h/w" or "w/h".
-    ratio_is: Literal["h/w", "w/h"] = "h/w"
-    # Which of the two is the slow index among the anchors of a cell.
-    order: Literal["ratio_outer", "scale_outer"] = "ratio_outer"
-    # Centre of the first cell, in strides: .5 is the middle of the cell, 0 its corner.
-    offset: Finite = 0.5
-    # torchvision truncates the scaled sizes and rounds the half extents to whole pixels.
-    rounded: bool = False
-    # Sides of the ratios are whole at the stride, a quarter of the size: the width is rounded,
-    # then that times the ratio; both are scaled up afterwards (odtk until March 2020).
-    rounded_base: bool = False
-    # One pixel is added to x2 and y2: the anchors of systems in which a side is x2 - x1 + 1, so
-    # that every box here is [x1, x2 + 1) of theirs (odtk).
-    inclusive: bool = False
-    # "nominal": 8..128. "true": input side // feature side, as torchvision.
-    stride: Literal["nominal", "true"] = "nominal"
-    # Cut the anchors at the input's border, as KerasCV.
-    clip: bool = False
+    ratios: AnyNumber = option((0.5, 1.0, 2.0), "Aspect ratios of anchors with equal area.")
+    ratio_is: Literal["h/w", "w/h"] = option("h/w", "Meaning of a ratio.")
+    order: Literal["ratio_outer", "scale_outer"] = option(
+        "ratio_outer", "Outer loop over the anchors of a cell: ratios or scales."
+    )
+    offset: Finite = option(
+        0.5, "Center of the first cell in strides: 0.5 is the middle of the cell, 0 its corner."
+    )
+    rounded: bool = option(
+        False, "Truncate the scaled sizes and round the half extents to integers (torchvision)."
+    )
+    rounded_base: bool = option(
+        False,
+        "Round the sides of each ratio at the stride, a quarter of the size: first the width, then "
+        "that width times the ratio; both are scaled up afterwards (odtk until March 2020).",
+    )
+    inclusive: bool = option(
+        False,
+        "Add one pixel to x2 and y2: anchors of a system in which a side is x2 - x1 + 1 (odtk).",
+    )
+    stride: Literal["nominal", "true"] = option(
+        "nominal",
+        'Distance of cells: "nominal" is 8 to 128; "true" is input side // feature side '
+        "(torchvision).",
+    )
+    clip: bool = option(False, "Clip the anchors at the border of the input (KerasCV).")
 
 
 @dataclass(frozen=True)
 class BoxCoderConfig:
-    """How a box is written relative to its anchor: delta = code(box, anchor) / scales."""
+    """Encoding of a box relative to its anchor: delta = code(box, anchor) / scales."""
 
-    # "xywh": shift of the centre in anchor sides, logarithms of width and height; "yxhw": the same,
-    # in that order (TensorFlow Model Garden); "corners": shift of both corners (keras-retinanet).
-    code: Literal["xywh", "yxhw", "corners"] = "xywh"
-    # In the order of the code. fizyr's corners use .2, KerasCV's centres .1 .1 .2 .2.
-    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=4, max_length=4)] = (
-        1.0,
-        1.0,
-        1.0,
-        1.0,
+    code: Literal["xywh", "yxhw", "corners"] = option(
+        "xywh",
+        'Code of a box: "xywh" is the shift of the center in anchor sides and the logarithms of '
+        'width and height; "yxhw" is the same in that order (TensorFlow Model Garden); "corners" '
+        "is the shift of both corners (keras-retinanet).",
     )
-    # Decoding cuts the logarithms of width and height at log(1000/16): "upper", only from above
-    # (Detectron); "both", from below too (mmdet); "none", never (NVIDIA's odtk).
-    log_clip: Literal["upper", "both", "none"] = "upper"
+    scales: PerCoordinate = option(
+        (1.0, 1.0, 1.0, 1.0),
+        "Divisors of the delta, in the order of the code. fizyr's corners use 0.2, KerasCV's "
+        "centers 0.1, 0.1, 0.2, 0.2.",
+    )
+    log_clip: Literal["upper", "both", "none"] = option(
+        "upper",
+        "Clipping of the logarithms of width and height at log(1000/16) during decoding: "
+        '"upper" only from above (Detectron); "both" also from below (mmdet); "none" never (odtk).',
+    )
 
 
 @dataclass(frozen=True)
 class PreprocessingConfig:
-    """Picture -> network input. Stored in the model file and used by every command and export."""
+    """Image -> network input. Stored in the model file and used by every command and export."""
 
-    # The short side is scaled to `short_side` unless the long one would then pass `long_side`.
-    short_side: Side = 800
-    # At most so many pixels for the long side.
-    long_side: Side = 1333
-    # "buckets": few shapes, so that nothing retraces; "exact": each picture padded to `multiple`;
-    # "exact_beyond": to the next multiple above, even from a multiple (yhenon); "square": always
-    # `long_side` both ways, rounded up to `multiple`.
-    canvas: Literal["buckets", "exact", "exact_beyond", "square"] = "buckets"
-    # Sides of the canvas are multiples of this.
-    multiple: Side = 32
-    # Side * scale becomes whole by rounding, half to "even"; by its "floor" (torchvision); or by
-    # rounding "half_up", the short side exact (detectron2, mmdet).
-    rounding: Literal["even", "floor", "half_up"] = "even"
-    # "float": bilinear; "rounded": that, to whole grey levels (OpenCV); "pillow": Pillow's
-    # bilinear, which averages when it shrinks, in whole numbers as it does.
-    resize_method: Literal["float", "rounded", "pillow"] = "float"
-    # Average where a picture shrinks, for "float" and "rounded".
-    antialias: bool = False
-    # What goes by the scale before its rounding instead of by the ratio of the rounded sides:
-    # "boxes" on their way back (odtk, yhenon), or "both" those and the sampling of pixels
-    # (keras-retinanet: OpenCV's fx).
-    exact_scale: Literal["none", "boxes", "both"] = "none"
-    # Black on both sides makes a square, which is resized to `long_side` whatever `canvas` says
-    # (KerasHub, KerasCV). Detection alone: training pads last.
-    pad_first: bool = False
-    # In which the network takes its channels; pictures are RGB everywhere else.
-    color_order: Literal["rgb", "bgr"] = "rgb"
-    # In the colour order above, for pixels 0..255 (ImageNet's, as torchvision and most).
-    mean: Annotated[tuple[Finite, ...], Field(min_length=3, max_length=3)] = (
-        123.675,
-        116.28,
-        103.53,
+    short_side: Side = option(
+        800, "Target of the short side in pixels, unless the long side would exceed `long_side`."
     )
-    # What the difference to the mean is divided by.
-    std: Annotated[tuple[PositiveFloat, ...], Field(min_length=3, max_length=3)] = (
-        58.395,
-        57.12,
-        57.375,
+    long_side: Side = option(1333, "Maximum of the long side in pixels.")
+    canvas: Literal["buckets", "exact", "exact_beyond", "square"] = option(
+        "buckets",
+        'Size of the padded image: "buckets" uses few shapes, so that few graphs are traced; '
+        '"exact" pads to `multiple`; "exact_beyond" pads to the next larger multiple, even from a '
+        'multiple (yhenon); "square" pads both sides to `long_side`, rounded up to `multiple`.',
+    )
+    multiple: Side = option(32, "Number of pixels that the sides of the canvas are multiples of.")
+    rounding: Literal["even", "floor", "half_up"] = option(
+        "even",
+        'Rounding of side * scale: to nearest with halves to "even", "floor" (torchvision), or '
+        '"half_up" with an exact short side (detectron2, mmdet).',
+    )
+    resize_method: Literal["float", "rounded", "pillow"] = option(
+        "float",
+        'Resize method: "float" is bilinear; "rounded" is bilinear, rounded to integers (OpenCV); '
+        '"pillow" is Pillow\'s bilinear in integers, which averages when it shrinks an image.',
+    )
+    antialias: bool = option(
+        False, 'Average pixels where an image shrinks, for "float" and "rounded".'
+    )
+    exact_scale: Literal["none", "boxes", "both"] = option(
+        "none",
+        "Use the scale before rounding instead of the ratio of the rounded sides: "
+        '"boxes" for boxes mapped back to the image (odtk, yhenon); "both" also for the sampling '
+        "of pixels (keras-retinanet: OpenCV's fx).",
+    )
+    pad_first: bool = option(
+        False,
+        "Pad an image with black to a centered square, then resize it to `long_side`, whatever "
+        "`canvas` is (KerasHub, KerasCV). Applies to detection only; training pads last.",
+    )
+    color_order: Literal["rgb", "bgr"] = option(
+        "rgb", "Channel order of the network. Images are RGB everywhere else."
+    )
+    mean: PerChannel = option(
+        (123.675, 116.28, 103.53),
+        "Mean subtracted from pixels 0..255, in the order of `color_order`. The default is "
+        "ImageNet's, as in torchvision.",
+    )
+    std: PositivePerChannel = option(
+        (58.395, 57.12, 57.375), "Divisor after the mean is subtracted, in the same order."
     )
 
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """Logits -> boxes (section 4.1, Detectron's test options). For scoring, not for drawing."""
+    """Post-processing, logits -> boxes (section 4.1 and Detectron's test options)."""
 
-    # Lower scores are no detections. Drawing has a threshold of its own.
-    score_threshold: Fraction = 0.05
-    # So many of the best (anchor, class) pairs of each level go on; None: all of them.
-    pre_nms_top_k: PositiveInt | None = 1000
-    # "class": instead, so many of the best anchors of each class, over all levels.
-    top_k_per: Literal["level", "class"] = "level"
-    # Boxes suppress others of their class; "best_class": each anchor has its best class alone, and
-    # boxes of all classes suppress each other (KerasHub, KerasCV).
-    suppress: Literal["per_class", "best_class"] = "per_class"
-    # Of two boxes that overlap by more the better stays.
-    nms_iou: Fraction = 0.5
-    # So many of a picture, the best.
-    max_detections: Count = 100
-    # Boxes are cut at the picture's border before the suppression (torchvision) or only after it
-    # (detectron2), which can keep another box.
-    clip_before_nms: bool = True
-    # Where that border is: the picture's, the whole network input's, padding included, or nowhere.
-    clip_to: Literal["picture", "canvas", "none"] = "picture"
-    # The border lies so many pixels further in (keras-retinanet: 1).
-    clip_margin: NaturalFloat = 0.0
-    # Drop boxes that are empty once cut (detectron2; mmdet, which cuts before the suppression).
-    drop_empty: bool = False
-    # Output 0 stands for background and is never a detection (TensorFlow Model Garden).
-    background_output: bool = False
+    score_threshold: Fraction = option(
+        0.05, "Minimum score of a detection. Drawing has its own threshold."
+    )
+    pre_nms_top_k: PositiveInt | None = option(
+        1000,
+        "Maximum number of (anchor, class) pairs per level that enter NMS, highest scores first; "
+        "none: all of them.",
+    )
+    top_k_per: Literal["level", "class"] = option(
+        "level", 'Scope of `pre_nms_top_k`: each level, or each class over all levels ("class").'
+    )
+    suppress: Literal["per_class", "best_class"] = option(
+        "per_class",
+        'Boxes that NMS compares: "per_class" compares boxes of one class; "best_class" keeps the '
+        "best class of each anchor and compares boxes of all classes (KerasHub, KerasCV).",
+    )
+    nms_iou: Fraction = option(
+        0.5, "NMS threshold: of two boxes with a higher IoU only the higher-scoring one is kept."
+    )
+    max_detections: Count = option(100, "Maximum number of detections per image.")
+    clip_before_nms: bool = option(
+        True,
+        "Clip boxes at the border before NMS (torchvision) instead of after it (detectron2), which "
+        "can keep another box.",
+    )
+    clip_to: Literal["picture", "canvas", "none"] = option(
+        "picture",
+        "Border that boxes are clipped at: `picture` is the border of the image, `canvas` that of "
+        "the network input with its padding.",
+    )
+    clip_margin: NaturalFloat = option(
+        0.0, "Number of pixels that this border lies further in (keras-retinanet: 1)."
+    )
+    drop_empty: bool = option(
+        False,
+        "Drop boxes that are empty after clipping (detectron2, and mmdet, which clips before NMS).",
+    )
+    background_output: bool = option(
+        False, "Ignore class output 0, which stands for background (TensorFlow Model Garden)."
+    )
 
 
 @dataclass(frozen=True)
 class ModelConfig:
+    """What a model file stores of its configuration."""
+
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     fpn: FPNConfig = field(default_factory=FPNConfig)
     head: HeadConfig = field(default_factory=HeadConfig)

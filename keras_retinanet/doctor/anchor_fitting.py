@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.doctor.evolution import minimize
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling import boxes as box_ops
-from keras_retinanet.modeling.anchors import LEVELS, Anchors
+from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # An anchor with this IoU is positive (RetinaNet paper, section 4, "Anchors"): a box without one

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-LEVELS = (3, 4, 5, 6, 7)
+from keras_retinanet.config.model import LEVELS, AnchorConfig
+
 # The paper's 32 px on P3 of stride 8, and so on.
 STRIDES_PER_SIZE = 4
 
@@ -17,7 +18,7 @@ def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple
     Every stride-2 layer here halves and rounds up, so level l has ceil(side / 2**l) cells. Python
     integers and scalar tensors both work.
     """
-    # Of no negative number: ONNX's integer division rounds those the other way.
+    # Never divide a negative number: ONNX's integer division rounds it the other way.
     return [
         ((height + 2**level - 1) // 2**level, (width + 2**level - 1) // 2**level)
         for level in LEVELS
@@ -25,23 +26,11 @@ def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple
 
 
 @dataclass(frozen=True)
-class Anchors:
-    """Anchor boxes from the input's shape alone; the fields are `AnchorConfig`'s.
+class Anchors(AnchorConfig):
+    """Compute anchor boxes from the shape of the input alone.
 
     The defaults are the paper's 3 scales x 3 ratios on 32..512 px: sides of 32 to 813 px.
     """
-
-    sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    scales: tuple[float, ...] = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    ratio_is: str = "h/w"
-    order: str = "ratio_outer"
-    offset: float = 0.5
-    rounded: bool = False
-    rounded_base: bool = False
-    inclusive: bool = False
-    stride: str = "nominal"
-    clip: bool = False
 
     @property
     def per_cell(self) -> int:
@@ -76,7 +65,7 @@ class Anchors:
         """Return all anchors (R, 4) float32 xyxy for an input of `height` x `width` pixels.
 
         Args:
-            height, width: Python integers or scalar int32 tensors; any value from 1.
+            height, width: Python integers or scalar int32 tensors; any value from 1 up.
         """
         levels = zip(LEVELS, self.sizes, feature_sizes(height, width), strict=True)
         anchors = tf.concat(
@@ -98,5 +87,5 @@ class Anchors:
         y = (tf.cast(tf.range(rows), tf.float32) + self.offset) * tf.cast(y_stride, tf.float32)
         x = (tf.cast(tf.range(columns), tf.float32) + self.offset) * tf.cast(x_stride, tf.float32)
         y, x = tf.meshgrid(y, x, indexing="ij")
-        centres = tf.stack([x, y, x, y], axis=-1)  # (rows, columns, 4)
-        return tf.reshape(centres[:, :, None, :] + self.cell(size), [-1, 4])
+        centers = tf.stack([x, y, x, y], axis=-1)  # (rows, columns, 4)
+        return tf.reshape(centers[:, :, None, :] + self.cell(size), [-1, 4])

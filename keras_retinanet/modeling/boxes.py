@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-# exp() of a width delta is cut here, so that a wild delta cannot overflow: at most 1000/16 times
-# the anchor (Detectron's bound; its numerator was the largest side then in use).
+from keras_retinanet.config.model import BoxCoderConfig
+
+# Limit of exp() of a width delta, so that a large delta cannot overflow: at most 1000/16 times the
+# anchor (Detectron's bound; its numerator was the largest side at the time).
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
 
 
@@ -22,7 +24,7 @@ def area(boxes: tf.Tensor) -> tf.Tensor:
 
 def intersection(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the common area (..., R, G) of boxes (..., R, 4) and others (..., G, 4)."""
-    # One coordinate at a time: a third of the memory of (..., R, G, 2) temporaries.
+    # One coordinate at a time uses a third of the memory of (..., R, G, 2) temporaries.
     x1, y1, x2, y2 = tf.split(boxes, 4, axis=-1)  # (..., R, 1) each
     ox1, oy1, ox2, oy2 = (o[..., None, :, 0] for o in tf.split(others, 4, axis=-1))  # (..., 1, G)
     width = tf.minimum(x2, ox2) - tf.maximum(x1, ox1)
@@ -38,7 +40,7 @@ def iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def coverage(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Return the share (..., R, G) of each of boxes (..., R, 4) that lies in others (..., G, 4)."""
+    """Return the fraction (..., R, G) of each box (..., R, 4) that lies in others (..., G, 4)."""
     return tf.math.divide_no_nan(intersection(boxes, others), area(boxes)[..., :, None])
 
 
@@ -59,7 +61,7 @@ def generalized_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def clip(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Cut boxes (..., N, 4) at `height` and `width`, each of which broadcasts to (..., N)."""
+    """Clip boxes (..., N, 4) at `height` and `width`, each of which broadcasts to (..., N)."""
     height = tf.cast(height, boxes.dtype)
     width = tf.cast(width, boxes.dtype)
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
@@ -75,32 +77,22 @@ def clip(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 
 @dataclass(frozen=True)
-class BoxCoder:
-    """Writes a box relative to its anchor, and back.
+class BoxCoder(BoxCoderConfig):
+    """Encode boxes relative to their anchors, and decode them again.
 
-    Args:
-        code: "xywh": (dx, dy, log dw, log dh) of the centre form (Fast R-CNN); "yxhw": the same,
-            y and h first (TF Model Garden); "corners": each corner's offset in anchor sides
-            (keras-retinanet).
-        scales: Four divisors of the delta, in the order of the code.
-        log_clip: Where decoding cuts log dw and log dh at MAX_LOG_SCALE: "upper", "both" signs or
-            "none".
+    "xywh" is (dx, dy, log dw, log dh) of the center form (Fast R-CNN).
     """
-
-    code: str = "xywh"
-    scales: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    log_clip: str = "upper"
 
     def encode(self, boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
         """Return deltas (..., 4) of boxes (..., 4) relative to anchors (..., 4).
 
-        An empty box (padding) gives finite numbers that mean nothing.
+        For an empty box (padding) the result is finite and meaningless.
         """
-        ax, ay, aw, ah = _centres(anchors)
+        ax, ay, aw, ah = _centers(anchors)
         if self.code == "corners":
             sides = tf.stack([aw, ah, aw, ah], axis=-1)
             return (boxes - anchors) / sides / self.scales
-        x, y, w, h = _centres(boxes)
+        x, y, w, h = _centers(boxes)
         dx, dy = (x - ax) / aw, (y - ay) / ah
         # A hundredth of a pixel keeps the logarithm of padding finite.
         dw, dh = tf.math.log(tf.maximum(w, 0.01) / aw), tf.math.log(tf.maximum(h, 0.01) / ah)
@@ -109,7 +101,7 @@ class BoxCoder:
 
     def decode(self, deltas: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
         """Return boxes (..., 4), not clipped, of deltas (..., 4) relative to anchors (..., 4)."""
-        ax, ay, aw, ah = _centres(anchors)
+        ax, ay, aw, ah = _centers(anchors)
         deltas = deltas * self.scales
         if self.code == "corners":
             return anchors + deltas * tf.stack([aw, ah, aw, ah], axis=-1)
@@ -128,6 +120,6 @@ class BoxCoder:
         return tf.minimum(log_scale, MAX_LOG_SCALE)
 
 
-def _centres(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+def _centers(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1

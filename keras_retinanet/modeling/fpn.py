@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_retinanet.config.model import LEVELS, FPNConfig
 from keras_retinanet.modeling.backbones.resnet import pad_for_stride
 
-LEVELS = (3, 4, 5, 6, 7)
 GROUP_NORM_GROUPS = 32  # Wu and He 2018, section 4.
 # Detectron's XavierFill: uniform with variance 1 / fan_in.
 _XAVIER = {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}
@@ -19,10 +19,10 @@ _XAVIER = {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class UpsampleToMatch(layers.Layer):
-    """Nearest-neighbour resize of one feature map to the height and width of another.
+    """Nearest-neighbor resize of one feature map to the height and width of another.
 
     Output cell i takes input cell floor(i * in / out), PyTorch's and TF1's convention: an exact
-    repetition where the sides are in the ratio 1:2, and right for odd sides too.
+    repetition for sides in the ratio 1:2, and correct for odd sides too.
     """
 
     def call(self, inputs: list[Any]) -> tf.Tensor:
@@ -36,24 +36,24 @@ class UpsampleToMatch(layers.Layer):
         )
 
     def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:
-        """Keras's hook: shapes of both maps -> shape of the result."""
+        """Return the shape of the result for the shapes of both maps; Keras calls this."""
         coarse, fine = input_shape
         return (*fine[:3], coarse[3])
 
 
 def norm_layer(norm: str, channels: int, name: str, epsilon: float | None = None) -> Any:
-    """A normalisation layer by its configuration name.
+    """Return a normalization layer by its name in the configuration.
 
     Args:
-        norm: "none", "batch_norm" or "group_norm" (32 groups, or as many of them as divide the
-            channels).
-        channels: of the map it will see.
-        name: of the layer.
-        epsilon: added to the variance; None: .001 for batch norm, as Keras, and 1e-5 for group
-            norm, as PyTorch.
+        norm: "none", "batch_norm" or "group_norm" (32 groups, or the greatest common
+            divisor of 32 and the channels).
+        channels: number of channels of its input.
+        name: name of the layer.
+        epsilon: added to the variance; None: 0.001 for batch norm (Keras), 1e-5 for group norm
+            (PyTorch).
 
     Returns:
-        A Keras layer; for "none" one that passes its input on.
+        A Keras layer; for "none" the identity.
 
     Raises:
         ValueError: unknown `norm`.
@@ -66,7 +66,7 @@ def norm_layer(norm: str, channels: int, name: str, epsilon: float | None = None
         groups = math.gcd(GROUP_NORM_GROUPS, channels)
         return layers.GroupNormalization(groups, epsilon=epsilon or 1e-5, name=name)
     raise ValueError(
-        f"expected norm 'none', 'batch_norm' or 'group_norm'. Received: norm={norm!r}."
+        f"Expected norm 'none', 'batch_norm' or 'group_norm'. Received: norm={norm!r}."
     )
 
 
@@ -87,7 +87,7 @@ def _conv3x3(channels: int, name: str, *, separable: bool, **options: Any) -> An
 def _top_down(
     features: list[Any], channels: int, normalize: Callable[[Any, str], Any]
 ) -> list[Any]:
-    """[C3, C4, C5] -> the three lateral sums, finest first, each through `normalize`."""
+    """Return the lateral sums of [C3, C4, C5], finest first, each through `normalize`."""
     merged: list[Any] = []
     for level, feature in reversed(list(zip(LEVELS, features, strict=False))):
         lateral = layers.Conv2D(
@@ -106,33 +106,32 @@ def _top_down(
 def build_fpn(
     input_channels: Sequence[int],
     *,
-    channels: int = 256,
-    p6_from: str = "c5",
-    relu_before_p7: bool = True,
-    padding: str = "symmetric",
-    norm: str = "none",
-    norm_at: str = "outputs",
-    norm_epsilon: float | None = None,
-    separable: bool = False,
+    channels: int = FPNConfig.channels,
+    p6_from: str = FPNConfig.p6_from,
+    relu_before_p7: bool = FPNConfig.relu_before_p7,
+    padding: str = FPNConfig.padding,
+    norm: str = FPNConfig.norm,
+    norm_at: str = FPNConfig.norm_at,
+    norm_epsilon: float | None = FPNConfig.norm_epsilon,
+    separable: bool = FPNConfig.separable,
 ) -> keras.Model:
-    """Builds the pyramid; the defaults are the RetinaNet paper's (section 4, footnote 2).
+    """Build the pyramid; the defaults are the RetinaNet paper's (section 4, footnote 2).
 
     Args:
-        input_channels: of C3, C4 and C5, three numbers.
-        channels: of every output.
+        input_channels: numbers of channels of C3, C4 and C5.
+        channels: number of channels of every output.
         p6_from: P6 is a 3x3 convolution of stride 2 on "c5", or on "p5".
         relu_before_p7: P7 is such a convolution on relu(P6), else on P6.
-        padding: of those two: "symmetric" or "same" (see `resnet.pad_for_stride`).
-        norm: "none", or "batch_norm" or "group_norm", with statistics of its own at each place.
-        norm_at: "outputs" ends each output with one, after P6 and P7 have been taken, as in
-            TensorFlow Model Garden; "merged" puts one after each lateral sum, and after P6 and
-            P7 before they are used, as in KerasHub.
+        padding: padding of these two: "symmetric" or "same" (see `resnet.pad_for_stride`).
+        norm: "none", or "batch_norm" or "group_norm", with its own statistics at each place.
+        norm_at: "outputs" normalizes each output after P6 and P7 are taken (TF Model Garden);
+            "merged" normalizes each lateral sum, and P6 and P7 before they are used (KerasHub).
         norm_epsilon: see `norm_layer`.
         separable: depthwise-separable 3x3 convolutions, for mobile.
 
     Returns:
-        Model: [C3, C4, C5], each (B,h,w,C) with sides such that each is the one before halved
-        and rounded up or down -> [P3, P4, P5, P6, P7], each (B,h,w,channels).
+        Model: [C3, C4, C5], each (B,h,w,C) where each side is half the previous one,
+        rounded up or down -> [P3, P4, P5, P6, P7], each (B,h,w,channels).
     """
     features = [
         keras.Input((None, None, count), name=f"c{level}")
@@ -151,7 +150,7 @@ def build_fpn(
 
     sources = {"c5": features[-1], "p5": outputs[-1]}
     if p6_from not in sources:
-        raise ValueError(f"expected p6_from 'c5' or 'p5'. Received: p6_from={p6_from!r}.")
+        raise ValueError(f"Expected p6_from 'c5' or 'p5'. Received: p6_from={p6_from!r}.")
     x = sources[p6_from]
     for level in (6, 7):
         if level == 7 and relu_before_p7:

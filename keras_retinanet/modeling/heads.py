@@ -1,8 +1,8 @@
 """The two subnets (RetinaNet paper, section 4): P3..P7 -> one row of outputs per anchor.
 
-Same shape, separate weights; each one's convolutions are shared over the levels. Rows of a level
-are ordered by row, column and anchor of the cell, and levels follow each other from P3 on: the
-order of `anchors.py`.
+Same shape, separate weights; the convolutions of each are shared over the levels. Rows of a level
+are ordered by row, column and anchor of the cell, and levels from P3 to P7: the order of
+`anchors.py`.
 
 Layer names, which weight importers map to, with i from 1 to `depth`: `conv{i}`; `norm{i}`
 (GroupNorm, shared) or `norm{i}_p{level}` (BatchNorm, per level); `final`.
@@ -14,11 +14,12 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.modeling.fpn import LEVELS, norm_layer
+from keras_retinanet.config.model import LEVELS, HeadConfig
+from keras_retinanet.modeling.fpn import norm_layer
 
 
 def _conv3x3(filters: int, name: str, *, separable: bool, std: float, **options: Any) -> Any:
-    """A 3x3 convolution drawn from normal(std); if separable, its pointwise half."""
+    """Return a 3x3 convolution drawn from normal(std); of a separable one the pointwise half is."""
     normal = keras.initializers.RandomNormal(stddev=std)
     if separable:
         return layers.SeparableConv2D(
@@ -45,12 +46,12 @@ def _tower(
     use_bias: bool,
     separable: bool,
 ) -> list[tuple[Any, list[Any]]]:
-    """`depth` pairs of a convolution for all levels and its normalisations, one for each level."""
+    """Return `depth` pairs: a convolution for all levels, and one normalization per level."""
     tower = []
     for i in range(1, depth + 1):
         conv = _conv3x3(channels, f"conv{i}", separable=separable, std=0.01, use_bias=use_bias)
         if norm == "batch_norm":
-            # Levels differ in their statistics: shared ones would fit none of them.
+            # Statistics differ between levels; shared ones would fit none of them.
             norms = [
                 norm_layer(norm, channels, f"norm{i}_p{level}", norm_epsilon) for level in LEVELS
             ]
@@ -66,33 +67,33 @@ def build_head(
     in_channels: int,
     num_anchors: int,
     outputs_per_anchor: int,
-    channels: int = 256,
-    depth: int = 4,
-    norm: str = "none",
-    norm_epsilon: float | None = None,
-    bias_before_norm: bool = False,
-    separable: bool = False,
+    channels: int = HeadConfig.channels,
+    depth: int = HeadConfig.depth,
+    norm: str = HeadConfig.norm,
+    norm_epsilon: float | None = HeadConfig.norm_epsilon,
+    bias_before_norm: bool = HeadConfig.bias_before_norm,
+    separable: bool = HeadConfig.separable,
     prior: float | None = None,
 ) -> keras.Model:
-    """Builds one subnet; the defaults are the paper's (section 4, "Classification Subnet").
+    """Build one subnet; the defaults are the paper's (section 4, "Classification Subnet").
 
     Args:
-        name: of the model.
-        in_channels: of P3..P7.
-        num_anchors: A, anchors of a cell.
+        name: name of the model.
+        in_channels: number of channels of P3..P7.
+        num_anchors: A, number of anchors per cell.
         outputs_per_anchor: K for classes, 4 for boxes.
-        channels: of the tower's convolutions.
+        channels: number of channels of the tower's convolutions.
         depth: number of the tower's convolutions.
         norm: "none"; "group_norm", shared over levels; or "batch_norm", one per level. With a
             norm the tower's convolutions have no bias.
         norm_epsilon: see `fpn.norm_layer`.
-        bias_before_norm: they have one all the same.
+        bias_before_norm: keep their bias even with a norm.
         separable: depthwise-separable convolutions, for mobile.
-        prior: probability that every output starts with after a sigmoid (section 4.1); None
-            starts the outputs around 0. For the class head alone.
+        prior: initial probability of every output after a sigmoid (section 4.1), for the class
+            head only; None: outputs start around 0.
 
     Returns:
-        Model: [P3..P7], each (B,h,w,in_channels) -> (B,R,outputs_per_anchor) float32 whatever the
+        Model: [P3..P7], each (B,h,w,in_channels) -> (B,R,outputs_per_anchor), float32 under any
         precision policy.
     """
     bias = 0.0 if prior is None else -math.log((1 - prior) / prior)

@@ -1,4 +1,4 @@
-"""Anchors + padded ground truth -> what each anchor should say."""
+"""Anchors + padded ground truth -> the target of each anchor."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.schema import MatchConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling import boxes as box_ops
 
 BACKGROUND = -1
 IGNORED = -2
-# An unmatched anchor with this share of its area in a crowd or difficult box teaches nothing.
+# An unmatched anchor with this fraction of its area in a crowd or difficult box is ignored.
 IGNORE_COVERAGE = 0.5
 
 
@@ -25,7 +26,7 @@ class Targets(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class AnchorLabeler(keras.layers.Layer):
-    """Gives each anchor its box: IoU of `positive_iou` or more, of the box with the highest.
+    """Assign to each anchor the box with the highest IoU, if that is at least `positive_iou`.
 
     Below `negative_iou` an anchor is background, between the two it is ignored (RetinaNet paper,
     section 4, "Anchors"). Boxes marked `ignore` are never matched; an unmatched anchor with half
@@ -40,9 +41,9 @@ class AnchorLabeler(keras.layers.Layer):
 
     def __init__(
         self,
-        positive_iou: float = 0.5,
-        negative_iou: float = 0.4,
-        low_quality: bool = False,
+        positive_iou: float = MatchConfig.positive_iou,
+        negative_iou: float = MatchConfig.negative_iou,
+        low_quality: bool = MatchConfig.low_quality,
         **kwargs: Any,
     ):
         if not 0 <= negative_iou <= positive_iou <= 1 or positive_iou == 0:
@@ -67,22 +68,22 @@ class AnchorLabeler(keras.layers.Layer):
         classes = tf.cast(labels["classes"], tf.int32)
         ignore = labels.get("ignore")
         ignore = tf.zeros_like(classes, tf.bool) if ignore is None else tf.cast(ignore, tf.bool)
-        # One picture at a time bounds the memory to a few (R, G) arrays whatever the batch.
+        # One image at a time bounds the memory to a few (R, G) arrays for any batch size.
         return tf.map_fn(
-            lambda picture: self._label_picture(anchors, *picture),
+            lambda image: self._label_image(anchors, *image),
             (tf.stop_gradient(boxes), classes, ignore),
             fn_output_signature=Targets(tf.int32, tf.int32, tf.float32),
             parallel_iterations=1,
         )
 
-    def _label_picture(
+    def _label_image(
         self, anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, ignore: tf.Tensor
     ) -> Targets:
         ious = box_ops.iou(anchors, boxes)  # (R, G)
-        # Padding and ignored boxes lose against every real box, and against no box.
+        # Padding and ignored boxes lose to every real box, and to having no box.
         matchable = (classes >= 0) & ~ignore  # (G,)
         ious = tf.where(matchable[None, :], ious, -1.0)
-        # A column of zeros keeps the reductions defined for G = 0, at no other effect.
+        # A column of zeros defines the reductions for G = 0 and has no other effect.
         ious = tf.pad(ious, [[0, 0], [0, 1]])
         best = tf.argmax(ious, axis=1, output_type=tf.int32)  # (R,)
         best_iou = tf.reduce_max(ious, axis=1)
@@ -100,7 +101,7 @@ class AnchorLabeler(keras.layers.Layer):
             matches,
         )
         index = tf.maximum(matches, 0)
-        # The pad column's twin, so that an index is valid even where G = 0.
+        # Matches the column of zeros, so that an index is valid even for G = 0.
         boxes = tf.pad(boxes, [[0, 1], [0, 0]])
         classes = tf.pad(classes, [[0, 1]])
         return Targets(
@@ -116,7 +117,7 @@ class AnchorLabeler(keras.layers.Layer):
             covered = box_ops.coverage(anchors, tf.boolean_mask(boxes, ignore))
             return tf.reduce_any(covered >= IGNORE_COVERAGE, axis=1)
 
-        # Most pictures have none: spare them a second (R, G) pass.
+        # Most images have none: skip a second (R, G) pass for them.
         none = tf.zeros(tf.shape(anchors)[:1], tf.bool)
         return tf.cond(tf.reduce_any(ignore), compute, lambda: none)
 

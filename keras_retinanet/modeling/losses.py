@@ -1,7 +1,7 @@
 """Focal loss, the box losses, and the combined RetinaNet loss.
 
 Everything is summed over anchors, classes and coordinates; the one division is by the number of
-positive anchors. Keras's own losses average over the last axis, which moves alpha's meaning.
+positive anchors. Keras's own losses average over the last axis, which changes the meaning of alpha.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.schema import LossConfig
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.labeling import IGNORED, Targets
@@ -18,8 +19,8 @@ from keras_retinanet.modeling.labeling import IGNORED, Targets
 def focal_loss(
     one_hot: tf.Tensor,
     logits: tf.Tensor,
-    alpha: float | Sequence[float] = 0.25,
-    gamma: float = 2.0,
+    alpha: float | Sequence[float] = LossConfig.alpha,
+    gamma: float = LossConfig.gamma,
 ) -> tf.Tensor:
     """Return the alpha-balanced focal loss (..., K), elementwise (paper, equation 5).
 
@@ -40,7 +41,7 @@ def focal_loss(
     return weight * cross_entropy
 
 
-def smooth_l1(difference: tf.Tensor, beta: float = 0.11) -> tf.Tensor:
+def smooth_l1(difference: tf.Tensor, beta: float = LossConfig.beta) -> tf.Tensor:
     """Return the smooth-L1 loss of `difference` (...,), elementwise (Fast R-CNN, equation 3).
 
     Quadratic up to `beta`, linear beyond, with matching slope; beta 0 is L1.
@@ -56,25 +57,26 @@ class RetinaNetLoss(keras.losses.Loss):
     """Focal loss on the classes plus a loss on the boxes of the positive anchors.
 
     Args:
-        alpha, gamma: of `focal_loss`.
+        alpha, gamma: see `focal_loss`.
         box: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.
         beta: smooth-L1's transition.
-        box_weight: factor of the box part.
-        box_coder: how deltas are written, a `BoxCoder` or its fields.
-        normalizer_momentum: 0 divides by the positives of the batch. Else by their moving average
-            with this momentum, which starts at 100 (detectron2's default .9); the model keeps it.
+        box_weight: factor of the box loss.
+        box_coder: the encoding of boxes, a `BoxCoder` or its fields; None: the model's.
+        normalizer_momentum: 0: divide by the positives of the batch. Otherwise divide by their
+            moving average with this momentum, which starts at 100 (detectron2's default is 0.9);
+            the model keeps it.
     """
 
     def __init__(
         self,
-        alpha: float | Sequence[float] = 0.25,
-        gamma: float = 2.0,
+        alpha: float | Sequence[float] = LossConfig.alpha,
+        gamma: float = LossConfig.gamma,
         *,
-        box: str = "smooth_l1",
-        beta: float = 0.11,
-        box_weight: float = 1.0,
+        box: str = LossConfig.box,
+        beta: float = LossConfig.beta,
+        box_weight: float = LossConfig.box_weight,
         box_coder: BoxCoder | dict[str, Any] | None = None,
-        normalizer_momentum: float = 0.0,
+        normalizer_momentum: float = LossConfig.normalizer_momentum,
         name: str = "retinanet_loss",
     ):
         if box not in ("smooth_l1", "l1", "giou"):
@@ -98,7 +100,7 @@ class RetinaNetLoss(keras.losses.Loss):
             targets: dict with "targets" (a `Targets`) and "anchors" (R, 4).
             outputs: dict with "class_logits" (B, R, K) and "box_deltas" (B, R, 4).
         """
-        # Keras has made floats of all targets; indices are exact up to 2 ** 24.
+        # Keras converts all targets to floats; indices are exact up to 2 ** 24.
         matches, classes, boxes = targets["targets"]
         matched = Targets(tf.cast(matches, tf.int32), tf.cast(classes, tf.int32), boxes)
         class_sum, box_sum = self.sums(targets["anchors"], matched, outputs)
@@ -107,7 +109,7 @@ class RetinaNetLoss(keras.losses.Loss):
     def sums(
         self, anchors: tf.Tensor, targets: Targets, outputs: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (class sum, weighted box sum), two float32 scalars, before any normaliser."""
+        """Return (class sum, weighted box sum), two float32 scalars, before normalization."""
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
         return self._class_sum(targets, logits), self._box_sum(anchors, targets, deltas)
@@ -120,7 +122,7 @@ class RetinaNetLoss(keras.losses.Loss):
 
     def _box_sum(self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor) -> tf.Tensor:
         # Positives are few: gather them first.
-        positive = tf.where(targets.matches >= 0)  # (P, 2) of picture, anchor
+        positive = tf.where(targets.matches >= 0)  # (P, 2) of image, anchor
         anchors = tf.gather(anchors, positive[:, 1])
         boxes = tf.gather_nd(targets.boxes, positive)
         deltas = tf.gather_nd(deltas, positive)

@@ -1,9 +1,9 @@
-"""The paper's SGD and AdamW: decay on kernels alone, a slower trunk, one gradient clipped.
+"""The paper's SGD and AdamW: decay on kernels only, a slower backbone, one gradient clipped.
 
-Both extend Keras's optimizers where those differ from the field: Keras's SGD decouples weight
+Both extend Keras's optimizers where these differ from common practice: Keras's SGD decouples weight
 decay from the gradient, and Keras clips each replica's gradient before the replicas are summed.
-Both take TensorFlow's fused update: Keras's own passes over every weight a dozen times, which on a
-CPU costs as much as a small batch.
+Both use TensorFlow's fused update: Keras's own update passes over every weight a dozen times, which
+costs as much as a small batch on a CPU.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,21 +12,23 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.schema import OptimizerConfig
+
 
 class _DetectorOptimizer(keras.optimizers.Optimizer):
-    """What both optimizers share; comes before a Keras optimizer among the bases.
+    """Base of both optimizers; precedes a Keras optimizer among the bases.
 
     Args:
-        slow_variables: paths of variables that learn with `slow_multiplier` times the rate.
-        clip_norm: bound of the norm of the gradient of the whole batch; 0 is off.
+        slow_variables: paths of variables whose learning rate is scaled by `slow_multiplier`.
+        clip_norm: maximum global norm of the gradient of the whole batch; 0: no clipping.
     """
 
     def __init__(
         self,
         *args: Any,
         slow_variables: Collection[str] = (),
-        slow_multiplier: float = 1.0,
-        clip_norm: float = 0.0,
+        slow_multiplier: float = OptimizerConfig.backbone_multiplier,
+        clip_norm: float = OptimizerConfig.clip_norm,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -63,15 +65,15 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
 class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
     """SGD with momentum whose weight decay is part of the gradient: g + decay * w, on kernels.
 
-    The defaults are the paper's (section 5) for batches of 16 pictures.
+    The defaults are the paper's (section 5) for batches of 16 images.
     """
 
     def __init__(
         self,
-        learning_rate: Any = 0.01,
-        momentum: float = 0.9,
+        learning_rate: Any = OptimizerConfig.learning_rate,
+        momentum: float = OptimizerConfig.momentum,
         *,
-        coupled_decay: float = 1e-4,
+        coupled_decay: float = OptimizerConfig.weight_decay,
         **kwargs: Any,
     ):
         super().__init__(learning_rate, momentum, **kwargs)
@@ -102,10 +104,10 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class DetectorAdamW(_DetectorOptimizer, keras.optimizers.AdamW):
-    """AdamW (decoupled decay) on kernels alone; a slow trunk decays as slowly as it learns."""
+    """AdamW with decoupled decay on kernels only; the backbone decays at its own learning rate."""
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        """Done in `update_step`, where the variable's own rate is known."""
+        """Do nothing: `update_step` decays each variable with its own rate."""
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor

@@ -1,25 +1,25 @@
-"""Resizes of a picture that agree with other programs' beyond "bilinear"."""
+"""Image resizing that agrees with other programs beyond "bilinear"."""
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-# Pillow's fixed point: weights are whole multiples of 2 ** -22.
+# Pillow's fixed point: weights are integer multiples of 2 ** -22.
 PRECISION_BITS = 22
 
 
 def pillow_resize(image: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Return Pillow's `Image.resize(size, BILINEAR)` of a picture, ties in the last bit excepted.
+    """Return Pillow's `Image.resize(size, BILINEAR)` of an image, except for ties in the last bit.
 
-    A triangle as wide as the shrinking demands, along rows and then along columns, each time in
-    whole numbers and rounded to 0..255.
+    A triangle filter whose width grows with the shrinking is applied along rows, then along
+    columns, each time in integers and rounded to 0..255.
 
     Args:
-        image: (H, W, 3) of whole numbers 0..255, any dtype.
+        image: (H, W, 3) of integers 0..255, any dtype.
         size: height and width of the result.
 
     Returns:
-        (h, w, 3) float32, whole numbers 0..255.
+        (h, w, 3) float32, integers 0..255.
     """
     image = tf.cast(image, tf.int32)
     height, width = tf.unstack(tf.convert_to_tensor(size))
@@ -53,13 +53,13 @@ def _resize_axis(image: tf.Tensor, length: tf.Tensor, *, axis: int) -> tf.Tensor
     shape = [1, -1, 1] if axis == 1 else [-1, 1, 1]
 
     def add_tap(tap: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # A tap beyond the border weighs nothing; it must only be somewhere in the picture.
+        # A tap beyond the border has weight 0; its index only has to be inside the image.
         pixels = tf.gather(image, tf.minimum(first + tap, source - 1), axis=axis)
         return tap + 1, total + pixels * tf.reshape(weights[:, tap], shape)
 
     start = tf.gather(tf.zeros_like(image), tf.zeros_like(first), axis=axis)
     taps = tf.shape(weights)[1]
-    # The half makes the shift below round.
+    # Adding half makes the shift below round.
     _, total = tf.while_loop(
         lambda tap, _: tap < taps,
         add_tap,

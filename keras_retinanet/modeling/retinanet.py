@@ -339,11 +339,11 @@ def resolve(config: ModelConfig) -> ModelConfig:
 
 
 def retinanet(
-    backbone: str = "resnet50",
+    backbone: str = BackboneConfig.name,
     num_classes: int | None = None,
     *,
     class_names: Sequence[str] | None = None,
-    weights: str | None = None,
+    weights: str | None = BackboneConfig.weights,
     config: ModelConfig | None = None,
 ) -> RetinaNet:
     """Build a RetinaNet as in the paper.

@@ -1,4 +1,4 @@
-"""One self-contained `.keras` file: written whole, read without running anything from it."""
+"""One self-contained `.keras` file: written whole, and read without running code from it."""
 
 import warnings
 import zipfile
@@ -18,7 +18,7 @@ from keras_retinanet.weight_files.h5_trial import check_h5
 from keras_retinanet.weight_files.keras_config import KERAS_CONFIG, config_text, parse_config
 from keras_retinanet.weight_files.mapped_file import map_file, zip_member, zip_members
 
-# What Keras, h5py and zipfile raise for a file that is damaged or holds another graph.
+# Exceptions of Keras, h5py and zipfile for a file that is damaged or holds another graph.
 BAD_WEIGHTS = (
     Damaged,
     AttributeError,
@@ -31,11 +31,11 @@ BAD_WEIGHTS = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# How much of another's message, and how many keys, a line shows.
+# Limits of what a message shows: characters of another message, and keys.
 SHOWN_REASON = 150
 MAX_KEYS = 12
 
-# What `RetinaNet.get_config` gives.
+# Keys and types of `RetinaNet.get_config`.
 CONFIG = {
     "format": int,
     "model": dict,
@@ -59,15 +59,15 @@ def save_model(model: RetinaNet, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> RetinaNet:
-    """Read a model that this package wrote.
+    """Load a model that this package wrote.
 
     The graph is rebuilt from the file's own configuration by this package's builders; no code or
-    class named in the file is looked up or run. The weights are read by another process first,
-    while the graph is built: HDF5's library can crash on them.
+    class named in the file is imported or run. Another process reads the weights first, while the
+    graph is built, because the HDF5 library can crash on them.
 
     Raises:
-        UserError: if there is no such file, it is no model of this package, its format is newer, or
-            it asks for code to be run; if its weights are damaged or not the graph's.
+        UserError: the file does not exist, is not a model of this package, has a newer format or
+            asks for code to be run; or its weights are damaged or do not fit the graph.
     """
     config = read_config(path)
     try:
@@ -78,7 +78,7 @@ def load(path: str | Path) -> RetinaNet:
             model = RetinaNet.from_config(config)
             trial.result()
         with warnings.catch_warnings():
-            # Keras only warns of layers that it finds no weights for.
+            # Keras only warns about layers without weights in the file.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
     except UserError as error:
@@ -90,7 +90,7 @@ def load(path: str | Path) -> RetinaNet:
 
 
 def _weights(path: str | Path) -> memoryview:
-    """Return the bytes of the HDF5 file in a `.keras` file, whose checksum is right."""
+    """Return the bytes of the HDF5 file in a `.keras` file after checking its checksum."""
     view = map_file(path)
     members = zip_members(view)
     if KERAS_WEIGHTS not in members:
@@ -99,9 +99,9 @@ def _weights(path: str | Path) -> memoryview:
 
 
 def _check_size(config: dict, size: int) -> None:
-    """Refuse a graph of more weights than `size` bytes can hold before room is made for it.
+    """Refuse a graph with more weights than `size` bytes hold, before memory is reserved for it.
 
-    Counted are the largest of the kernels outside of the backbone, which are there in any case.
+    Only the largest kernels outside the backbone are counted, which every graph has.
     """
     model = model_config_from_dict(config["model"])
     head, fpn, anchors = model.head, model.fpn, model.anchors
@@ -116,7 +116,7 @@ def _check_size(config: dict, size: int) -> None:
 
 
 def read_config(path: str | Path) -> dict:
-    """Return the configuration stored in a `.keras` file: what `RetinaNet.get_config` gave."""
+    """Return the result of `RetinaNet.get_config` that a `.keras` file stores."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"Expected a .keras file. Received: {path}, which is not a file.")
@@ -128,11 +128,11 @@ def read_config(path: str | Path) -> dict:
     except UserError as error:
         message = str(error)
         raise UserError(message if str(path) in message else f"{path}: {message}") from error
-    except Exception as error:  # Whatever a damaged zip, or JSON of another form, leads to.
+    except Exception as error:  # A damaged zip, or JSON of another format, can raise anything.
         reason = error if isinstance(error, Damaged) else type(error).__name__
         raise UserError(
-            f"{path} is not a model file of keras_retinanet: {reason}. Of another "
-            "system's file, `keras_retinanet import` makes one."
+            f"{path} is not a model file of keras_retinanet: {reason}. "
+            "`keras_retinanet import` converts files of other systems."
         ) from error
     if registered != keras.saving.get_registered_name(RetinaNet):
         raise UserError(f"{path} is not a model of keras_retinanet: it holds {shown(registered)}.")
@@ -143,15 +143,15 @@ def read_config(path: str | Path) -> dict:
         )
     if not _is_plain(config):
         raise UserError(
-            f"{path} is not as keras_retinanet writes its models: expected the keys "
-            f"{', '.join(CONFIG)}, of plain texts and numbers. Received: "
+            f"{path} is not written by keras_retinanet: expected the keys "
+            f"{', '.join(CONFIG)} with plain strings and numbers. Received: "
             f"{', '.join(str(key)[:40] for key in list(config)[:MAX_KEYS])}."
         )
     return {**config, "metadata": metadata_from_dict(config["metadata"])}
 
 
 def _is_plain(config: dict) -> bool:
-    """Whether all is what `get_config` gives: Keras would build objects from other arguments."""
+    """Return whether all values are plain: Keras would build objects from other ones."""
     return (
         set(config) <= set(CONFIG)
         and all(isinstance(config.get(key), kind) for key, kind in CONFIG.items())

@@ -1,13 +1,13 @@
-"""Start from a trained model of other classes: keep trunk, FPN, towers; begin the rest anew."""
+"""Start from a trained model of other classes: keep backbone, FPN and towers only."""
 
 import dataclasses
 
 from keras_retinanet.config.schema import ModelConfig
 from keras_retinanet.modeling.retinanet import RetinaNet
 
-# Of both heads; only the class head's has a width that depends on the classes.
+# Last layer of both heads; only the width of the class head's depends on the classes.
 FINAL_LAYER = "final"
-# Where a picture lies in the network's input; fields of `PreprocessingConfig`.
+# Fields of `PreprocessingConfig` that place an image in the network's input.
 PLACEMENT = (
     *("short_side", "long_side", "canvas", "multiple"),
     *("rounding", "exact_scale", "pad_first"),
@@ -17,9 +17,9 @@ PLACEMENT = (
 def transferred_config(source: RetinaNet, wanted: ModelConfig, origin: str) -> ModelConfig:
     """Return the graph of `source` with the input size and the detections of `wanted`.
 
-    Its trunk counts as loaded from `origin`, so its batch norms may be frozen. Of an imported
-    model's preprocessing it keeps what the weights expect, the colours and the kind of resize;
-    training, and then detection too, places pictures in its own way.
+    Its backbone counts as loaded from `origin`, so its batch norms may be frozen. The colors and
+    the resize method of `source` are kept, because its weights expect them; images are placed as
+    `wanted` says, in training and then in detection.
     """
     sizes = {name: getattr(wanted.preprocessing, name) for name in PLACEMENT}
     backbone = dataclasses.replace(
@@ -37,23 +37,23 @@ def transferred_config(source: RetinaNet, wanted: ModelConfig, origin: str) -> M
 
 
 def transfer_weights(source: RetinaNet, model: RetinaNet) -> list[str]:
-    """Copy what `model` can keep of `source`, whose graph it shares; say what in one line a part.
+    """Copy what `model` can keep of `source`, whose graph it shares; return one line per part.
 
-    The class head's last layer is kept only if both have the same classes in the same order; the
-    box head's does not depend on the classes, but starts anew with it.
+    The last layers of both heads are kept only if both models have the same classes in the same
+    order.
     """
     same_classes = source.class_names == model.class_names
     report = []
     for part in ("backbone", "fpn", "class_head", "box_head"):
         theirs, ours = getattr(source, part), getattr(model, part)
-        anew = []
+        fresh = []
         for layer, new in zip(theirs.layers, ours.layers, strict=True):
             if layer.name == FINAL_LAYER and not same_classes:
-                anew.append(new.name)
+                fresh.append(new.name)
             elif new.weights:
                 new.set_weights(layer.get_weights())
         total = sum(len(layer.weights) > 0 for layer in ours.layers)
         frozen = sum(len(layer.weights) > 0 and not layer.trainable for layer in ours.layers)
-        line = f"{part}: {total - len(anew)} layers kept" + f", {frozen} frozen" * bool(frozen)
-        report.append(line + f", anew: {', '.join(anew)}" * bool(anew))
+        line = f"{part}: {total - len(fresh)} layers kept" + f", {frozen} frozen" * bool(frozen)
+        report.append(line + f", new: {', '.join(fresh)}" * bool(fresh))
     return report

@@ -174,8 +174,8 @@ def test_fine_tuning_keeps_the_graph_and_freezes_its_batch_norms(file):
     assert report == [
         "backbone: 40 layers kept, 25 frozen",
         "fpn: 8 layers kept",
-        "class_head: 1 layers kept, anew: final",
-        "box_head: 1 layers kept, anew: final",
+        "class_head: 1 layers kept, new: final",
+        "box_head: 1 layers kept, new: final",
     ]
     norms = [layer for layer in model.backbone.layers if layer.name.endswith(("bn", "bn1", "bn2"))]
     assert len(norms) == 20

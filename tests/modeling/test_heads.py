@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.modeling.fpn import LEVELS
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.modeling.heads import build_head
 
 SIDES = ((6, 5), (3, 3), (2, 2), (1, 1), (1, 1))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing, scale_boxes
+from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
 
 # 2,000 (height, width) pairs: 40 heights and 50 widths from 1 to some 4,000 px.
 GRID = [(1 + 101 * i, 1 + 83 * j) for i in range(40) for j in range(50)]
@@ -237,16 +237,12 @@ def test_normalisation_config_round_trip():
 # -------------------------------------------------------------------------------------- boxes
 
 
-def test_scale_boxes_by_hand():
-    boxes = tf.constant([[10.0, 20, 30, 40], [0, 0, 640, 480]])
-    scaled = scale_boxes(boxes, (480, 640), (240, 1280))
-    np.testing.assert_allclose(scaled, [[20, 10, 60, 20], [0, 0, 1280, 240]], rtol=1e-6)
-
-
-def test_scale_boxes_back_is_the_identity(rng):
+def test_boxes_come_back_from_the_resized_image(rng):
     boxes = rng.uniform(0, 400, (50, 4)).astype("f4")
-    size, resized = (427, 640), Preprocessing().resized_size(427, 640)
-    back = scale_boxes(scale_boxes(boxes, size, resized), resized, size)
+    preprocessing, original = Preprocessing(), (427, 640)
+    size = preprocessing.resized_size(*original)
+    scale = np.float32([size[1] / 640, size[0] / 427] * 2)
+    back = preprocessing.boxes_to_picture(boxes * scale, size, original)
     np.testing.assert_allclose(back, boxes, rtol=1e-5)
 
 
@@ -256,7 +252,7 @@ def test_boxes_follow_the_pixels():
     image = np.zeros((32, 40, 3), np.uint8)
     image[8:24, 10:30] = 255
     network_input, size = preprocessing.letterbox(image)
-    box = scale_boxes(tf.constant([10.0, 8, 30, 24]), image.shape[:2], size).numpy()
+    box = [10 * size[1] / 40, 8 * size[0] / 32, 30 * size[1] / 40, 24 * size[0] / 32]
     white = np.argwhere(network_input[: size[0], : size[1], 0] > 127)
     np.testing.assert_allclose(white.min(0)[::-1], box[:2], atol=0.5)
     np.testing.assert_allclose(white.max(0)[::-1] + 1, box[2:], atol=0.5)

@@ -121,7 +121,7 @@ def test_what_our_models_do_not_have_is_refused(trained, tmp_path):
         lambda config: config["config"]["metadata"].update(license=["MIT"]),
     ):
         changed = rewritten(tmp_path / "model.keras", tmp_path / "changed.keras", change)
-        with pytest.raises(UserError, match="not as keras_retinanet writes its models"):
+        with pytest.raises(UserError, match="not written by keras_retinanet"):
             load(changed)
 
 

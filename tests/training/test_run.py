@@ -188,8 +188,8 @@ def test_transfer_keeps_all_but_the_last_layers(finished, models, capsys):
 
     model = build_model(config, load_dataset(config.data, "train"))
     printed = capsys.readouterr().out
-    assert "class_head: 2 layers kept, anew: final" in printed
-    assert "box_head: 2 layers kept, anew: final" in printed
+    assert "class_head: 2 layers kept, new: final" in printed
+    assert "box_head: 2 layers kept, new: final" in printed
     source = models["last"]
     for part in ("backbone", "fpn"):
         theirs, ours = getattr(source, part), getattr(model, part)

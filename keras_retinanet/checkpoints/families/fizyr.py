@@ -17,6 +17,7 @@ from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
 from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     BackboneConfig,
     BoxCoderConfig,
@@ -92,7 +93,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
             yield Row(f"{theirs}/{weight.name}", f"backbone/{layer.name}/{weight.name}")
     for level in (3, 4, 5):
         yield from _conv_rows(f"C{level}_reduced", f"fpn/lateral_c{level}")
-    for level in (3, 4, 5, 6, 7):
+    for level in LEVELS:
         yield from _conv_rows(f"P{level}", f"fpn/output_p{level}")
     for theirs, ours in (("classification", "class_head"), ("regression", "box_head")):
         for i in range(model.config.head.depth):

@@ -14,6 +14,7 @@ from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
 from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.families.kerascv_config import USUAL_SIDE, preprocessing, refine
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
@@ -179,7 +180,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
     for level in (3, 4, 5):
         lateral = f"{FPN}/conv_c{level}_1x1"
         yield from names.layer_rows(lateral, f"fpn/lateral_c{level}", names.CONV_WEIGHTS)
-    for level in (3, 4, 5, 6, 7):
+    for level in LEVELS:
         output = f"{FPN}/conv_c{level}_3x3"
         yield from names.layer_rows(output, f"fpn/output_p{level}", names.CONV_WEIGHTS)
     for ours, theirs in HEADS.items():

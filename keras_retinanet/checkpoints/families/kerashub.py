@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
 from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.families.kerashub_config import LEVELS, PRESET_SIDE, refine
+from keras_retinanet.checkpoints.families.kerashub_config import PRESET_SIDE, refine
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.family import Preset
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import AnchorConfig, DetectionConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 
 DETECTOR = "RetinaNetObjectDetector"
 # Of KerasHub's two presets.
 PRESET_SIDE = 800
-LEVELS = (3, 4, 5, 6, 7)
 
 
 def refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:

@@ -18,6 +18,7 @@ from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_N
 from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
 from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
 from keras_retinanet.checkpoints.families.trunk_names import trunk_name
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
@@ -170,7 +171,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
     yield from torch_resnet_rows(model.backbone, "backbone.")
     for i, level in enumerate((3, 4, 5)):
         yield from conv_rows(f"neck.lateral_convs.{i}.conv", f"fpn/lateral_c{level}")
-    for i, level in enumerate((3, 4, 5, 6, 7)):
+    for i, level in enumerate(LEVELS):
         yield from conv_rows(f"neck.fpn_convs.{i}.conv", f"fpn/output_p{level}")
     for theirs, ours in (("cls", "class_head"), ("reg", "box_head")):
         for i in range(model.config.head.depth):

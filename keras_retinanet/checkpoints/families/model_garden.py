@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from keras_retinanet.checkpoints.families.coco_names import BACKGROUND, COCO91_IDS, coco_classes
 from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes, named_weights
+from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     AnchorConfig,
     BackboneConfig,
@@ -51,7 +52,6 @@ DECODER = (
     "norm_p6",
     "norm_p7",
 )
-LEVELS = (3, 4, 5, 6, 7)
 BLOCK = "backbone/layer_with_weights-{}"
 # The stem's convolution and batch norm come before the blocks.
 FIRST_BLOCK = 2

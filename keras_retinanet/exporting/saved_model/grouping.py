@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.exporting.saved_model.canvases import letterbox, way_back
 from keras_retinanet.modeling.detections import DetectionBatch
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -50,8 +49,8 @@ def prepare(preprocessing: Preprocessing, read: Callable[[Any], Any], count: Any
     def step(index, *arrays):
         picture, is_read = read(index)
         original = tf.shape(picture)[:2]
-        canvas, size = letterbox(preprocessing, picture)
-        back = tf.concat(way_back(preprocessing, size, original), 0)
+        canvas, size = preprocessing.letterbox(picture)
+        back = way_back(preprocessing, size, original)
         sizes = tf.concat([size, tf.shape(canvas)[:2]], 0)
         values = (canvas, sizes, back, original, is_read)
         written = [array.write(index, value) for array, value in zip(arrays, values, strict=True)]
@@ -59,6 +58,13 @@ def prepare(preprocessing: Preprocessing, read: Callable[[Any], Any], count: Any
 
     _, canvases, *rest = tf.while_loop(lambda i, *_: i < count, step, (tf.constant(0), *arrays))
     return Prepared(canvases, *(array.stack() for array in rest))
+
+
+def way_back(preprocessing: Preprocessing, size: Any, original: Any) -> tf.Tensor:
+    """Return what moves boxes back from a canvas (8,): four factors, then four to subtract."""
+    (y, x), (top, left) = preprocessing.way_back(size, tf.unstack(original, num=2))
+    row = (x, y, x, y, left, top, left, top)
+    return tf.stack([tf.cast(value, tf.float32) for value in row])
 
 
 def detect_groups(

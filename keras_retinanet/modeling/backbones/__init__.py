@@ -1,4 +1,4 @@
-"""Trunks by name: a normalised image -> C3, C4, C5, with random or ImageNet weights."""
+"""Backbones by name: a normalized image -> C3, C4, C5, with random or ImageNet weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_retinanet.config.model import BackboneConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
@@ -23,7 +24,7 @@ def _lite(width: float, depth: float) -> Callable:
     return partial(efficientnet_lite, LiteSpec(width, depth))
 
 
-# A builder's own defaults are the graph as published; its keywords are `build_backbone`'s.
+# A builder's defaults are the published graph; its keywords are those of `build_backbone`.
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "resnet18": partial(resnet, ResNetSpec((2, 2, 2, 2), bottleneck=False)),
     "resnet34": partial(resnet, ResNetSpec((3, 4, 6, 3), bottleneck=False)),
@@ -46,12 +47,12 @@ _INPUT_OPTIONS = ("color_order", "mean", "std")
 def _check_name(name: str) -> None:
     if name not in BACKBONES:
         raise UserError(
-            f"expected one of the trunks {', '.join(BACKBONES)}. Received: name={name!r}."
+            f"Expected one of the backbones {', '.join(BACKBONES)}. Received: name={name!r}."
         )
 
 
 def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | None:
-    """What a trunk's weights demand of their input; None where they leave it to the caller.
+    """Return the input that a backbone's weights require; None: any input.
 
     Args:
         name: key of `BACKBONES`.
@@ -59,8 +60,8 @@ def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | N
 
     Returns:
         `color_order`, `mean` and `std` (3 floats each, in that order, for pixels 0..255), and the
-        graph options that these weights were trained with, under `build_backbone`'s names.
-        EfficientNet-Lite expects its colours with random weights too.
+        graph options that these weights were trained with, as arguments of `build_backbone`.
+        EfficientNet-Lite requires its colors with random weights too.
     """
     _check_name(name)
     return required_options(name, weights)
@@ -69,39 +70,39 @@ def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | N
 def build_backbone(
     name: str,
     *,
-    weights: str | None = None,
-    stride_in_1x1: bool | None = None,
-    padding: str | None = None,
-    stem_padding: str | None = None,
-    pool_padding: str | None = None,
-    bn_epsilon: float | None = None,
-    freeze_bn: bool = True,
-    frozen_stages: int = 2,
+    weights: str | None = BackboneConfig.weights,
+    stride_in_1x1: bool | None = BackboneConfig.stride_in_1x1,
+    padding: str | None = BackboneConfig.padding,
+    stem_padding: str | None = BackboneConfig.stem_padding,
+    pool_padding: str | None = BackboneConfig.pool_padding,
+    bn_epsilon: float | None = BackboneConfig.bn_epsilon,
+    freeze_bn: bool = BackboneConfig.freeze_bn,
+    frozen_stages: int = BackboneConfig.frozen_stages,
     load_weights: bool = True,
 ) -> keras.Model:
-    """Builds a trunk. Options left at None are the weights' own, or else the published graph's.
+    """Build a backbone. Options that are None are those of the weights or the published graph.
 
     Args:
         name: key of `BACKBONES`.
         weights: None (random), "imagenet", or the path of a file that `imagenet.py` lists.
-        stride_in_1x1: ResNets: stride 2 in a bottleneck's first 1x1 convolution, else in its 3x3.
-        padding: "symmetric" or "same" at convolutions of stride 2.
+        stride_in_1x1: ResNets: put stride 2 in a bottleneck's first 1x1 convolution, not its 3x3.
+        padding: "symmetric" or "same", for convolutions of stride 2.
         stem_padding: ResNets: the same for the first convolution alone.
         pool_padding: ResNets: the same for the stem's max-pool.
-        bn_epsilon: of every batch norm.
+        bn_epsilon: epsilon of every batch norm.
         freeze_bn: batch norms keep their loaded statistics, scale and shift.
         frozen_stages: 1 freezes the stem, 2 all up to stride 4, ... 5 everything. Like freeze_bn
-            it acts only where `weights` is given: frozen random statistics are noise.
-        load_weights: False freezes in the same way but reads no file: for a model whose weights
+            it is ignored unless `weights` is given: frozen random statistics are noise.
+        load_weights: False freezes in the same way but reads no file, for a model whose weights
             come from elsewhere.
 
     Returns:
-        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
         strides 8, 16, 32.
 
     Raises:
-        ValueError: no such trunk; the message lists all. UserError (a ValueError): an option that
-            this trunk lacks, or weights that cannot be had.
+        UserError: unknown backbone (the message lists all), an option that this backbone lacks, or
+            weights that are not available.
     """
     _check_name(name)
     given = {
@@ -116,21 +117,21 @@ def build_backbone(
     absent = {"stride_in_1x1", "stem_padding", "pool_padding"} & set(options)
     if name.startswith("efficientnet") and absent:
         raise UserError(
-            f"expected options that {name} has: padding, bn_epsilon. "
-            f"Received: {', '.join(sorted(absent))}. Leave them out."
+            f"Expected options of {name}: padding, bn_epsilon. "
+            f"Received: {', '.join(sorted(absent))}. Remove them."
         )
     demanded = backbone_preprocessing(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
-    trunk = builder(name=name, **{**demanded, **options})
+    backbone = builder(name=name, **{**demanded, **options})
     if weights is not None:
         if load_weights:
-            _load_weights(trunk, name, weights)
-        _freeze(trunk, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
-    return trunk
+            _load_weights(backbone, name, weights)
+        _freeze(backbone, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
+    return backbone
 
 
-def _freeze(trunk: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
-    for layer in trunk.layers:
+def _freeze(backbone: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
+    for layer in backbone.layers:
         stage = layer.name.split("_")[0]
         number = int(stage.removeprefix("stage")) if stage.startswith("stage") else 1
         frozen_norm = freeze_bn and isinstance(layer, layers.BatchNormalization)

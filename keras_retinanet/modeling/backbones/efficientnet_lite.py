@@ -1,4 +1,4 @@
-"""EfficientNet-Lite trunks: image -> C3, C4, C5, from convolutions that any phone runs.
+"""EfficientNet-Lite backbones: image -> C3, C4, C5, from convolutions that any phone runs.
 
 EfficientNet (Tan and Le 2019, table 1) without squeeze-and-excitation, with ReLU6, and with stem
 and first and last stage kept at Lite0's size, as in TensorFlow's release
@@ -25,7 +25,7 @@ from keras_retinanet.modeling.backbones.resnet import HE_FAN_OUT, pad_for_stride
 
 BN_MOMENTUM = 0.99  # As in the release.
 STEM_CHANNELS = 32
-# The same parts in PyTorch's ports of the release.
+# The same layers in PyTorch ports of the release.
 _TORCH_PARTS = {
     "expand_conv": "_expand_conv",
     "expand_bn": "_bn0",
@@ -74,7 +74,7 @@ STAGES = (
 
 
 def _scaled_channels(channels: int, width: float) -> int:
-    """Channels times width, rounded to a multiple of 8 but never down by more than a tenth."""
+    """Return channels times width, rounded to a multiple of 8, at most a tenth below."""
     scaled = channels * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * scaled else rounded
@@ -147,7 +147,7 @@ def efficientnet_lite(
     padding: str = "same",
     bn_epsilon: float = 1e-3,
 ) -> keras.Model:
-    """Builds an EfficientNet-Lite trunk with random weights; the defaults are the release's.
+    """Build an EfficientNet-Lite backbone with random weights; the defaults are the release's.
 
     Args:
         spec: width and depth.
@@ -156,7 +156,7 @@ def efficientnet_lite(
         bn_epsilon: of every batch norm.
 
     Returns:
-        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
         strides 8, 16 and 32, sides rounded up; C = 40, 112, 320 for Lite0. They end in a linear
         projection, so values may be negative.
     """
@@ -193,13 +193,13 @@ def efficientnet_lite(
 
 
 def torch_names(trunk: keras.Model) -> list[tuple[str, Any, bool]]:
-    """Names each variable as PyTorch's ports of the release do; they number blocks throughout.
+    """Name each variable as PyTorch's ports of the release do; they number blocks throughout.
 
     Args:
         trunk: made by `efficientnet_lite`.
 
     Returns:
-        One (tensor name, variable, is a depthwise kernel) per variable of the trunk.
+        One (tensor name, variable, is a depthwise kernel) per variable of the backbone.
     """
     names = []
     blocks: list[list[str]] = []

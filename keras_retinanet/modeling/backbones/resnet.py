@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015) and ResNeXt (Xie et al. 2016) trunks: image -> C3, C4, C5.
+"""ResNet (He et al. 2015) and ResNeXt (Xie et al. 2016) backbones: image -> C3, C4, C5.
 
 Layer names, which weight importers map to:
   stem_{pad,conv,bn,relu,pool_pad,pool}
@@ -20,12 +20,12 @@ from keras import layers
 
 # For random weights: keeps the gradient's variance through ReLU (He et al. 2015, section 2.2).
 HE_FAN_OUT = {"scale": 2.0, "mode": "fan_out", "distribution": "untruncated_normal"}
-BN_MOMENTUM = 0.9  # Of the original Caffe release and of torchvision.
+BN_MOMENTUM = 0.9  # As in the original Caffe release and torchvision.
 
 
 @dataclass(frozen=True)
 class ResNetSpec:
-    """What tells one ResNet from another (He et al. 2015, table 1; Xie et al. 2016, table 1)."""
+    """Differences between ResNets (He et al. 2015, table 1; Xie et al. 2016, table 1)."""
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool = True
@@ -46,13 +46,13 @@ class GroupedConv2D(layers.Conv2D):
     """`Conv2D(groups=...)` whose gradient also runs on a CPU.
 
     TensorFlow has no CPU kernel for the gradient of a grouped convolution; Keras lets XLA make
-    one, which took 3.9 s where this takes 14 ms (128 channels in 32 groups, 64 x 64). One
-    convolution per group is also what every exporter understands. The kernel keeps Keras's shape
+    one, which took 3.9 s instead of 14 ms (128 channels in 32 groups, 64 x 64). One
+    convolution per group is also supported by every exporter. The kernel keeps Keras's shape
     (kernel, kernel, channels / groups, filters).
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> tf.Tensor:
-        """Keras's hook: inputs (B,H,W,C) and kernel -> (B,h,w,filters)."""
+        """Return (B,h,w,filters) of inputs (B,H,W,C) and a kernel; Keras calls this."""
         parts = zip(
             tf.split(inputs, self.groups, axis=-1),
             tf.split(tf.convert_to_tensor(kernel), self.groups, axis=-1),
@@ -63,14 +63,14 @@ class GroupedConv2D(layers.Conv2D):
 
 
 def pad_for_stride(x: Any, kernel_size: int, name: str, *, padding: str) -> tuple[Any, str]:
-    """Pads ahead of a window of stride 2, where the two conventions differ.
+    """Pad before a window of stride 2, where the two conventions differ.
 
     Args:
         x: feature map (B,H,W,C).
         kernel_size: odd side of the window.
-        name: of the padding layer.
+        name: name of the padding layer.
         padding: "symmetric" puts kernel_size // 2 zeros on all sides, as PyTorch does; "same"
-            leaves it to TensorFlow, which puts the odd one behind.
+            leaves it to TensorFlow, which puts the odd zero at the end.
 
     Returns:
         The map, and the `padding` argument for the layer that follows.
@@ -91,7 +91,7 @@ def _conv_bn(
     groups: int = 1,
     zero_gamma: bool = False,
 ) -> Any:
-    """Convolution and batch norm; `name` holds {} where the layer's kind goes."""
+    """Apply convolution and batch norm; {} in `name` is replaced by the kind of the layer."""
     pad = "same"
     if strides == 2 and kernel_size > 1:
         x, pad = pad_for_stride(x, kernel_size, name.format("pad"), padding=options.padding)
@@ -166,22 +166,22 @@ def resnet(
     pool_padding: str = "symmetric",
     bn_epsilon: float = 1e-5,
 ) -> keras.Model:
-    """Builds a ResNet or ResNeXt trunk with random weights.
+    """Build a ResNet or ResNeXt backbone with random weights.
 
     The defaults are He et al.'s; ResNeXt was published with stride_in_1x1=False.
 
     Args:
         spec: depth, kind of block and groups.
-        name: of the model.
-        stride_in_1x1: a bottleneck's stride 2 is in its first 1x1 convolution, else in its 3x3.
+        name: name of the model.
+        stride_in_1x1: put a bottleneck's stride 2 in its first 1x1 convolution, not its 3x3.
             Basic blocks have no 1x1 and ignore it.
-        padding: "symmetric" or "same" at convolutions of stride 2 (see `pad_for_stride`).
-        stem_padding: the same for the first convolution alone; None: as `padding`.
+        padding: "symmetric" or "same", for convolutions of stride 2 (see `pad_for_stride`).
+        stem_padding: the same for the first convolution; None: as `padding`.
         pool_padding: the same for the stem's max-pool.
-        bn_epsilon: of every batch norm.
+        bn_epsilon: epsilon of every batch norm.
 
     Returns:
-        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
         strides 8, 16 and 32, sides rounded up.
     """
     options = _Options(stride_in_1x1, padding, bn_epsilon)
@@ -189,7 +189,7 @@ def resnet(
     stem = replace(options, padding=stem_padding or padding)
     x = _conv_bn(image, 64, "stem_{}", kernel_size=7, strides=2, options=stem)
     x = layers.ReLU(name="stem_relu")(x)
-    # Zeros are below no value here, after ReLU: padding never wins the maximum.
+    # After ReLU no value is below zero, so padding never changes the maximum.
     x, pad = pad_for_stride(x, 3, "stem_pool_pad", padding=pool_padding)
     x = layers.MaxPooling2D(3, strides=2, padding=pad, name="stem_pool")(x)
 

@@ -1,0 +1,114 @@
+"""The data section of the configuration: images, boxes and their augmentation."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from keras_retinanet.config.options import Count, Fraction, PositiveFloat, PositiveInt, Side, option
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of training images; all off but the flip, as in the paper's Table 1."""
+
+    flip: Fraction = option(0.5, "Probability of a horizontal flip.")
+    flip_vertical: Fraction = option(0.0, "Probability of a vertical flip.")
+    rotate90: Fraction = option(0.0, "Probability of a rotation by 90, 180 or 270 degrees.")
+    short_sides: tuple[Side, ...] = option(
+        (),
+        "Short sides to draw from for each image (multi-scale training); empty: always "
+        "`model.preprocessing.short_side`.",
+    )
+    scale: Annotated[tuple[PositiveFloat, PositiveFloat], Field()] = option(
+        (1.0, 1.0),
+        "Range of scale jitter: the resized image is scaled by a factor from this range, then "
+        "cropped or padded to the same canvas. Large-scale jitter (Ghiasi et al. 2021) is "
+        "[0.1, 2].",
+    )
+    color: Fraction = option(
+        0.0, "Maximum change of brightness, contrast and saturation, as a fraction."
+    )
+    hue: Fraction = option(0.0, "Maximum rotation of the hue, as a fraction of the circle.")
+    photometric: Fraction = option(
+        0.0, "Probability of SSD's photometric distortion (Liu et al. 2016, section 3.6)."
+    )
+    erase: Fraction = option(
+        0.0, "Probability that a rectangle is filled with noise (Zhong et al. 2017)."
+    )
+    mixup: Fraction = option(0.0, "Probability of blending two images.")
+    mosaic: Fraction = option(0.0, "Probability of joining four images.")
+    copy_paste: Fraction = option(
+        0.0,
+        "Probability of pasting boxes of another image; each of its boxes is pasted with "
+        "probability 1/2.",
+    )
+    min_visible: Fraction = option(
+        0.1, "Minimum fraction of its area that a box keeps in a crop; otherwise it is dropped."
+    )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Images and boxes. `source` is the DATASET argument of the command line."""
+
+    source: str = option(
+        "coco",
+        "Format of the data set: coco, voc, csv, yolo, openimages, kitti, tfrecord, tfds or "
+        "shapes.",
+    )
+    data_dir: str | None = option(
+        None, "Folder of the data set; none: the usual place of the source, such as data/coco."
+    )
+    name: str | None = option(
+        None, "tfds: name of the data set, such as coco/2017. voc: year of the devkit."
+    )
+    annotations: str | None = option(
+        None, "Annotation file (coco, csv, yolo, openimages), instead of the source's own layout."
+    )
+    images: str | None = option(None, "Image folder of `annotations`.")
+    split: str | None = option(None, "Split to train on; none: the training split of the source.")
+    val_split: str | None = option(
+        None,
+        "Split to select the best model on; none: the validation split of the source, or else a "
+        'held-out tenth of the training split; "none": train on everything.',
+    )
+    classes: tuple[str, ...] = option((), "Classes to keep, in this order; empty: all.")
+    one_based: bool | None = option(
+        None,
+        "Whether VOC boxes start at 1, as in a VOCdevkit, instead of 0; none: decided by the "
+        "folder.",
+    )
+    max_boxes: Count = option(
+        100, "Maximum number of ground-truth boxes per image; further ones are dropped and counted."
+    )
+    strict: bool = option(
+        False,
+        "Stop at the first problem in the data, instead of repairing or skipping and counting it.",
+    )
+    allow_outside: bool = option(
+        False, 'Read images that annotations place outside the data folder (absolute names, "..").'
+    )
+    exif: Literal["stored", "apply"] = option(
+        "stored",
+        'Handling of EXIF orientation: "stored" keeps pixels as stored, as COCO annotates them; '
+        '"apply" rotates the image and its boxes.',
+    )
+    cache: str | None = option(
+        None,
+        'Cache of resized images: "memory", or a folder for TFRecord shards; none: decode every '
+        "time.",
+    )
+    class_file: str | None = option(
+        None,
+        "csv: file with one class per line, as name or name,id; none: the names in use, sorted.",
+    )
+    hierarchy: bool = option(
+        False, "openimages: count a box for the parents of its class too, as the challenge does."
+    )
+    shapes_train: PositiveInt = option(600, "shapes: number of scenes to train on.")
+    shapes_val: PositiveInt = option(
+        60, "shapes: number of scenes to validate on, and again to test on."
+    )
+    shapes_size: Side = option(256, "shapes: side of a scene in pixels.")
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
