@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from foreign import foreign_tensors
 
 from keras_retinanet.checkpoints.families.family import (
     LAYOUTS,
     fill,
-    foreign_tensors,
     named_weights,
 )
 from keras_retinanet.checkpoints.families.torchvision import V1

@@ -5,6 +5,8 @@ import json
 import numpy as np
 from conftest import GOLDENS
 
+from keras_retinanet.checkpoints.families.family import LAYOUTS, named_weights
+
 
 def golden(name):
     """Return the arrays of a file of tests/goldens."""
@@ -29,6 +31,15 @@ def layout(name):
     return {
         name: tuple(int(side) for side in sides)
         for name, *sides in (line.split() for line in lines)
+    }
+
+
+def foreign_tensors(model, family):
+    """Return the weights of `model` under the family's names: the inverse of `fill`."""
+    weights = named_weights(model)
+    return {
+        row.theirs: np.ascontiguousarray(LAYOUTS[row.layout][1](weights[row.ours].numpy()))
+        for row in family.rows(model)
     }
 
 

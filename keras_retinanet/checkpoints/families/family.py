@@ -141,15 +141,6 @@ def fill(
     return [row.theirs for row in rows]
 
 
-def foreign_tensors(model: RetinaNet, family: Family) -> dict[str, np.ndarray]:
-    """Return the weights of `model` under the family's names: the inverse of `fill`."""
-    weights = named_weights(model)
-    return {
-        row.theirs: np.ascontiguousarray(LAYOUTS[row.layout][1](weights[row.ours].numpy()))
-        for row in family.rows(model)
-    }
-
-
 def _ours(row: Row, tensor: np.ndarray, cut: Cut) -> np.ndarray:
     array = LAYOUTS[row.layout][0](tensor)
     if row.ours not in cut:

@@ -23,12 +23,6 @@ def conv_rows(theirs: str, ours: str, *, bias: bool = True) -> Iterator[Row]:
         yield Row(f"{theirs}.bias", f"{ours}/bias")
 
 
-def norm_rows(theirs: str, ours: str) -> Iterator[Row]:
-    """Yield the four rows of one batch norm."""
-    for our_weight, their_weight in BN_WEIGHTS.items():
-        yield Row(f"{theirs}.{their_weight}", f"{ours}/{our_weight}")
-
-
 def group_norm_rows(theirs: str, ours: str) -> Iterator[Row]:
     """Yield the two rows of one group norm."""
     yield Row(f"{theirs}.weight", f"{ours}/gamma")
