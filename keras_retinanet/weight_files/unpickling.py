@@ -9,7 +9,7 @@ Sources: the documentation in CPython's pickletools.py, and Modules/_pickle.c.
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from keras_retinanet.weight_files.checkpoint import Damaged
@@ -100,12 +100,17 @@ def unpickle(
     return unpickler.load()
 
 
+def _steps(file: ViewFile) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
+    """Yield each opcode with its argument and place; the file stands behind it then."""
+    yield from cast(Any, pickletools.genops(cast(Any, file)))
+
+
 def _plain_program(file: ViewFile) -> tuple[bytes, list[memoryview]]:
     """Return the pickle with plain steps alone, and the large bytes that it takes from outside."""
     program, buffers = bytearray(), []
     start = file.tell()
     last = ""
-    for count, (opcode, argument, place) in enumerate(pickletools.genops(cast(Any, file))):
+    for count, (opcode, argument, place) in enumerate(_steps(file)):
         name, end = opcode.name, file.tell()
         if count > MAX_OPCODES:
             raise Damaged(f"a pickle of more than {MAX_OPCODES} steps")

@@ -5,7 +5,8 @@ import json
 import numpy as np
 from conftest import GOLDENS
 
-from keras_retinanet.checkpoints.families.family import LAYOUTS, named_weights
+from keras_retinanet.checkpoints.families.family import named_weights
+from keras_retinanet.weight_files.filling import LAYOUTS
 
 
 def golden(name):

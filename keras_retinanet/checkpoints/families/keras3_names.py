@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from keras_retinanet.checkpoints.families.family import Row, Shapes
+from keras_retinanet.checkpoints.families.family import Shapes
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.filling import Row
 
 BN_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 GROUP_NORM_WEIGHTS = ("gamma", "beta")
