@@ -1,6 +1,8 @@
 """ImageNet trunks: the transfer is exact, and what is missing or unfit is said in one line."""
 
 import json
+import urllib.error
+import urllib.request
 
 import h5py
 import keras
@@ -101,18 +103,23 @@ def test_what_the_weights_demand():
     assert backbone_preprocessing("resnext50_32x4d", "imagenet") is None
 
 
-def test_offline_one_line_says_which_file_goes_where(monkeypatch):
+def test_offline_one_line_says_which_file_goes_where(monkeypatch, tmp_path):
     def offline(*_, **__):
-        raise Exception("URL fetch failure on https://storage.googleapis.com: None -- No address")
+        raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr(keras.utils, "get_file", offline)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", offline)
     with pytest.raises(UserError) as caught:
         build_backbone("resnet101", weights="imagenet")
+    file = "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    address = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
     message = str(caught.value)
-    assert "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5" in message
-    assert "https://storage.googleapis.com/tensorflow/keras-applications/resnet/" in message
-    assert "~/.keras/models/" in message
+    assert f"Expected to fetch {address}{file}. Received: no network." in message
+    assert message.endswith(f"put it at {tmp_path / 'models' / file}.")
     assert "\n" not in message
+    (tmp_path / "models" / file).write_bytes(b"another file")
+    with pytest.raises(UserError, match="with md5 88cf7a10940856eca736dc7b7e228a21, as published"):
+        build_backbone("resnet101", weights="imagenet")
 
 
 @pytest.mark.parametrize(
