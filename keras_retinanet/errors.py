@@ -1,10 +1,13 @@
 """The one exception that means: the user can mend this; and how its message shows a value."""
 
 import reprlib
+from collections.abc import Sequence
 
 # A message that says more than this hides what it says.
 MAX_MESSAGE = 2000
 MAX_SHOWN = 120
+# A message names this many things of a kind and counts the rest.
+MAX_LISTED = 12
 
 _SHORT = reprlib.Repr()
 # Nested values multiply: four of four of four, each cut, are what a line can take.
@@ -39,3 +42,9 @@ def shown(value: object) -> str:
     except ValueError:  # Python writes no integer of more than 4300 digits.
         text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "a value"
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+def listed(names: Sequence[object], *, limit: int = MAX_LISTED) -> str:
+    """Return the names as text: "a, b and 3 more" where there are more than `limit`."""
+    text = ", ".join(map(str, names[:limit]))
+    return text if len(names) <= limit else f"{text} and {len(names) - limit} more"

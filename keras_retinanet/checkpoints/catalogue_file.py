@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.downloads import Source
 from keras_retinanet.files.text_files import parse_yaml
 
 FILE = "catalogue.yaml"
@@ -44,6 +45,11 @@ class Entry:
     hash: str = ""
     bytes: int | None = None
     by_hand: bool = False
+
+    @property
+    def download(self) -> Source:
+        """What is needed to fetch it."""
+        return Source(self.name, self.address, self.file, self.hash, self.bytes, self.by_hand)
 
     @property
     def figure(self) -> str:

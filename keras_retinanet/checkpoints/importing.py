@@ -26,12 +26,11 @@ from keras_retinanet.checkpoints.families.family import (
     Preset,
     Shapes,
     fill,
-    listed,
     shapes_of,
 )
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, ModelConfig
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, listed
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.version import __version__
 from keras_retinanet.weight_files.checkpoint import Checkpoint
@@ -189,9 +188,8 @@ def _outputs(names: Sequence[str], classes: str | Sequence[str]) -> list[int]:
     unknown = [name for name in wanted if name not in names]
     if unknown or not wanted or len(set(wanted)) < len(wanted):
         raise UserError(
-            f"expected different classes of the checkpoint's {len(names)}: {listed(list(names))}. "
-            f"Received: {listed(list(wanted))}"
-            + (f"; unknown: {listed(unknown)}." if unknown else ".")
+            f"expected different classes of the checkpoint's {len(names)}: {listed(names)}. "
+            f"Received: {listed(wanted)}" + (f"; unknown: {listed(unknown)}." if unknown else ".")
         )
     return [names.index(name) for name in wanted]
 

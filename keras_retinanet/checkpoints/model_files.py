@@ -15,8 +15,9 @@ from keras_retinanet.checkpoints.catalogue_file import (
     near_names,
     provenance,
 )
-from keras_retinanet.checkpoints.downloads import cache_folder, fetch, locked, verify
+from keras_retinanet.checkpoints.downloads import fetch
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.downloads import cache_folder, locked, verify
 from keras_retinanet.version import __version__
 from keras_retinanet.weight_files.archives import unpacked
 from keras_retinanet.weight_files.keras_config import KERAS_CONFIG, config_text
@@ -87,7 +88,7 @@ def _import(path: Path, entry: Entry | None, imported: Path) -> None:
     model = import_checkpoint(path, family=entry.family if entry else None)
     if entry is not None:
         if path.is_file():
-            verify(path, entry, advice="Rename it if it is another file.")
+            verify(path, entry.download, advice="Rename it if it is another file.")
         model.metadata |= provenance(entry)
     save_model(model, imported)
     print(f"imported {path} as {model.metadata.get('family', 'a RetinaNet')} into {imported}")

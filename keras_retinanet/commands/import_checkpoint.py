@@ -51,13 +51,13 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.checkpoints.catalogue_file import entry_for, provenance
-    from keras_retinanet.checkpoints.downloads import verify
     from keras_retinanet.checkpoints.importing import import_checkpoint
+    from keras_retinanet.files.downloads import verify
     from keras_retinanet.modeling.saving import save_model
 
     entry = entry_for(source)
     if entry is not None and source.is_file():
-        verify(source, entry, advice="Fetch it again, or rename it if it is another file.")
+        verify(source, entry.download, advice="Fetch it again, or rename it if it is another file.")
     model = import_checkpoint(
         source,
         family=args.family or (entry.family if entry else None),

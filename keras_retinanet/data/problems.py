@@ -6,7 +6,7 @@
 import threading
 from typing import NoReturn
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, listed
 from keras_retinanet.terminal import printable
 
 # How many names a summary line shows of each kind of problem.
@@ -92,7 +92,6 @@ class Problems(dict[str, list[str]]):
         """Returns one line for each kind: how many, what was done, and the first few names."""
         lines = []
         for kind, what in self.items():
-            more = f" and {len(what) - SHOWN_PROBLEMS} more" if len(what) > SHOWN_PROBLEMS else ""
-            names = ", ".join(what[:SHOWN_PROBLEMS])
-            lines.append(f"{kind}, {KINDS[kind]}: {len(what)} ({names}{more})")
+            names = listed(what, limit=SHOWN_PROBLEMS)
+            lines.append(f"{kind}, {KINDS[kind]}: {len(what)} ({names})")
         return lines

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, listed
 
 # How many missing class names an error lists.
 SHOWN_NAMES = 5
@@ -42,5 +42,4 @@ def _key(name: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return (", ".join(names[:SHOWN_NAMES]) or "no class") + more
+    return listed(names, limit=SHOWN_NAMES) or "no class"

@@ -5,6 +5,7 @@ A pickle names classes and functions to call. Nothing that a file names is impor
   a class of no interest (an option holder, a logger's buffer) becomes INERT, which takes any
     call, state or item and keeps none;
   every other name, all functions among them, is refused.
+Every object given here has a `__setstate__`, so that a pickle cannot set attributes of one.
 """
 
 import math
@@ -19,22 +20,101 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import MAX_NAME, MAX_SIZE, Damaged, checked_shape
 
 
-class Inert:
+class Stateless:
+    """Takes any state and keeps none."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignore `state`; torch hangs `_metadata` on its dicts."""
+
+
+class Inert(Stateless):
     """Stands for an object that no weights are in."""
 
     __slots__ = ()
+
+    def __call__(self, *_: Any) -> "Inert":
+        return self
+
+    def append(self, *_: Any) -> None:
+        """Ignore items and entries."""
+
+    extend = add = __setitem__ = append
 
 
 INERT = Inert()
 
 
+class Budget:
+    """What calls may copy, so that one stored text or list is not copied a million times; a pickle
+    that pickles made has it in its bytes first."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def spend(self, items: Any) -> None:
+        """Count the sizes of `items`.
+
+        Raises:
+            Damaged: they are more than the file holds.
+        """
+        sized = (str, bytes, memoryview, list, tuple, dict)
+        self._left -= sum(len(item) for item in items if isinstance(item, sized))
+        if self._left < 0:
+            raise Damaged("more data than the file holds")
+
+
 class Builder:
-    """A function that stands for a name; the only thing that the pickle machine calls."""
+    """A function that stands for a name."""
 
     __slots__ = ("make",)
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self.make = make
+
+
+class Bound(Stateless):
+    """A builder within the budget of one pickle: with INERT, all that the unpickler can call."""
+
+    __slots__ = ("_budget", "builder")
+
+    def __init__(self, builder: Builder, budget: Budget) -> None:
+        self.builder, self._budget = builder, budget
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._budget.spend(arguments)
+        made = self.builder.make(*arguments)
+        if isinstance(made, NumpyArray):
+            made.budget = self._budget
+        return made
+
+
+class Items(list, Stateless):
+    """A set as a list: its items need no hash then, and their order does no harm."""
+
+    __slots__ = ()
+    add = list.append
+
+
+class Entries(dict, Stateless):
+    """A dict with short keys of plain types alone: hashing nested ones can be made to end the
+    process, and long ones, a million times, to take hours."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, (str, bytes)):
+            simple = len(key) <= MAX_NAME
+        elif isinstance(key, int):
+            simple = key < MAX_SIZE and -key < MAX_SIZE
+        else:
+            simple = key is None or isinstance(key, float)
+        if simple and isinstance(key, bytes):
+            key = key.decode("latin1")
+        super().__setitem__(key if simple else f"key{len(self)}", value)
 
 
 class NumpyType:
@@ -48,7 +128,7 @@ class NumpyType:
         plain = isinstance(code, str) and self.PLAIN.fullmatch(code)
         self.dtype = np.dtype(code) if plain else None
 
-    def set_state(self, state: Any) -> None:
+    def __setstate__(self, state: Any) -> None:
         order = state[1]
         order = order.decode("latin1") if isinstance(order, bytes) else order
         if self.dtype is not None and order in ("<", ">"):
@@ -58,13 +138,16 @@ class NumpyType:
 class NumpyArray:
     """numpy.ndarray as pickled: made empty, then told all. `value` None: not of numbers."""
 
-    __slots__ = ("value",)
+    __slots__ = ("budget", "value")
 
     def __init__(self, value: np.ndarray | None = None) -> None:
         self.value = value
+        self.budget: Budget | None = None
 
-    def set_state(self, state: Any) -> None:
+    def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, raw = state[-4:]
+        if self.budget is not None:
+            self.budget.spend(state)
         self.value = _array(raw, dtype, shape, "F" if fortran else "C")
 
 
@@ -75,7 +158,7 @@ def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray | None:
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
     # Python's integers: a product of sides does not wrap around.
     count = math.prod(sides)
-    plain = isinstance(raw, (bytes, bytearray, memoryview))
+    plain = isinstance(raw, (bytes, memoryview))
     if not plain or len(raw) != count * dtype.dtype.itemsize:
         raise Damaged("an array whose bytes do not fill its shape")
     array = np.frombuffer(raw, dtype.dtype).reshape(sides, order="F" if order == "F" else "C")
@@ -92,25 +175,11 @@ def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> Numpy
     return NumpyArray(_array(raw, dtype, shape, order))
 
 
-def _dict(pairs: Any = ()) -> dict[Any, Any]:
-    result: dict[Any, Any] = {}
+def _dict(pairs: Any = ()) -> Entries:
+    result = Entries()
     for key, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
-        set_item(result, key, value)
+        result[key] = value
     return result
-
-
-def set_item(target: dict[Any, Any], key: Any, value: Any) -> None:
-    """target[key] = value, for short keys of plain types alone: hashing nested ones can be made to
-    end the process, and long ones, a million times, to take hours."""
-    if isinstance(key, (str, bytes)):
-        simple = len(key) <= MAX_NAME
-    elif isinstance(key, int):
-        simple = key < MAX_SIZE and -key < MAX_SIZE
-    else:
-        simple = key is None or isinstance(key, float)
-    if simple and isinstance(key, bytes):
-        key = key.decode("latin1")
-    target[key if simple else f"key{len(target)}"] = value
 
 
 def _getattr(target: Any, name: Any, *_: Any) -> Any:
@@ -132,7 +201,7 @@ BUILTINS = ("builtins", "__builtin__")
 BUILDERS: dict[tuple[str, str], Builder] = {
     ("collections", "OrderedDict"): Builder(_dict),
     ("collections", "Counter"): Builder(_dict),
-    ("collections", "defaultdict"): Builder(lambda *_: {}),
+    ("collections", "defaultdict"): Builder(lambda *_: Entries()),
     ("_codecs", "encode"): Builder(_encode),
     ("torch", "Size"): Builder(lambda sides=(): tuple(sides)),
     ("numpy", "dtype"): Builder(NumpyType),
@@ -140,9 +209,9 @@ BUILDERS: dict[tuple[str, str], Builder] = {
     **{(module, "scalar"): Builder(_scalar) for module in NUMPY_MULTIARRAY},
     **{(module, "_frombuffer"): Builder(_from_buffer) for module in NUMPY_NUMERIC},
     **{(module, "dict"): Builder(_dict) for module in BUILTINS},
-    # How protocol 2 writes b"", and sets; a set's order says nothing, a list's does no harm.
+    # How protocol 2 writes b"", and sets.
     **{(module, "bytes"): Builder(lambda *_: b"") for module in BUILTINS},
-    **{(m, kind): Builder(lambda items=(): list(items)) for m in BUILTINS
+    **{(m, kind): Builder(lambda items=(): Items(items)) for m in BUILTINS
        for kind in ("set", "frozenset", "list")},
     # The method of an inert class, as mmengine's loggers write it.
     **{(module, "getattr"): Builder(_getattr) for module in BUILTINS},
@@ -175,7 +244,10 @@ def meaning(module: str, name: str) -> Builder | Inert:
 
     Raises:
         UserError: for nothing that is admitted; the message says which name.
+        Damaged: it is longer than any name.
     """
+    if len(module) + len(name) > MAX_NAME:
+        raise Damaged("a name longer than any class has")
     builder = BUILDERS.get((module, name))
     if builder is not None:
         return builder

@@ -30,8 +30,8 @@ from keras_retinanet.weight_files.mapped_file import (
     zip_member,
     zip_members,
 )
-from keras_retinanet.weight_files.pickle_machine import PickleMachine
-from keras_retinanet.weight_files.pickle_names import Builder, NumpyArray
+from keras_retinanet.weight_files.pickle_names import Bound, Builder, NumpyArray, Stateless
+from keras_retinanet.weight_files.unpickling import unpickle
 
 STORAGE_DTYPES = {
     "DoubleStorage": np.dtype("<f8"),
@@ -56,19 +56,19 @@ LEGACY_PROTOCOL = 1001
 
 
 @dataclass(frozen=True)
-class _Storage:
+class _Storage(Stateless):
     key: str
     kind: str  # a key of STORAGE_DTYPES
     count: int
 
 
 @dataclass(frozen=True)
-class _StorageKind:
+class _StorageKind(Stateless):
     name: str
 
 
 @dataclass(frozen=True)
-class _Tensor:
+class _Tensor(Stateless):
     """A view of a storage, in elements; checked only when its bytes are at hand."""
 
     storage: Any
@@ -82,9 +82,9 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 
 def _rebuild_from_type(function: Any, _type: Any, arguments: Any, *_: Any) -> Any:
-    if function not in (TENSOR, PARAMETER):
+    if not isinstance(function, Bound) or function.builder not in (TENSOR, PARAMETER):
         raise Damaged("a tensor of an unknown making")
-    return function.make(*arguments)
+    return function(*arguments)
 
 
 def _unreadable(kind: str) -> Builder:
@@ -143,16 +143,16 @@ def _storage_array(storage: _Storage, raw: memoryview) -> np.ndarray:
 def _read_legacy(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
     """The structure and its storages (views of the file) from the legacy form."""
     file = ViewFile(view)
-    magic, protocol, machine = (PickleMachine().load(file) for _ in range(3))
+    magic, protocol, machine = (unpickle(file) for _ in range(3))
     if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL:
         raise Damaged("not the header that torch.save writes")
     if not machine["little_endian"]:
         raise Damaged("big-endian numbers")
     storages = _Storages()
-    structure = PickleMachine(TORCH_BUILDERS, storages).load(file)
+    structure = unpickle(file, TORCH_BUILDERS, storages)
     arrays = {}
-    for key in PickleMachine().load(file):
-        storage = storages.known[key]
+    for key in unpickle(file):
+        storage = storages.known[_key(key)]
         start = file.tell() + 8
         count = int.from_bytes(view[start - 8 : start], "little")
         if count != storage.count:
@@ -176,8 +176,8 @@ def _read_zip(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
     if order is not None and zip_member(view, order) != b"little":
         raise Damaged("big-endian numbers")
     storages = _Storages()
-    machine = PickleMachine(TORCH_BUILDERS, storages)
-    structure = machine.load(ViewFile(zip_member(view, members[pickled])))
+    file = ViewFile(zip_member(view, members[pickled]))
+    structure = unpickle(file, TORCH_BUILDERS, storages)
     arrays = {
         key: _storage_array(storage, zip_member(view, members[f"{folder}data/{key}"]))
         for key, storage in storages.known.items()
@@ -225,7 +225,7 @@ def read_torch(view: memoryview) -> Checkpoint:
 
 def read_pickle(view: memoryview) -> Checkpoint:
     """Reads a bare pickle of NumPy arrays, of any protocol; returns and raises as `read_torch`."""
-    structure = PickleMachine().load(ViewFile(view))
+    structure = unpickle(ViewFile(view))
     release_pages(view)
     tensors, metadata = collect(
         structure, lambda leaf: leaf.value if isinstance(leaf, NumpyArray) else None

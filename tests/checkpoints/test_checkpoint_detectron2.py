@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from foreign import foreign_tensors
 from peer_goldens import (
     assert_same_detections,
     assert_same_outputs,
@@ -13,7 +14,7 @@ from peer_goldens import (
 
 from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES
 from keras_retinanet.checkpoints.families.detectron2 import FAMILY
-from keras_retinanet.checkpoints.families.family import foreign_tensors, shapes_of
+from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from foreign import foreign_tensors
 from peer_checkpoints import (
     check_detections,
     check_layout,
@@ -20,7 +21,7 @@ from peer_checkpoints import (
 
 from keras_retinanet.checkpoints.families import mmdet
 from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES
-from keras_retinanet.checkpoints.families.family import fill, foreign_tensors
+from keras_retinanet.checkpoints.families.family import fill
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint

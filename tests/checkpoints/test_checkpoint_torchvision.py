@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from foreign import foreign_tensors
 from peer_goldens import (
     assert_same_detections,
     assert_same_outputs,
@@ -12,7 +13,7 @@ from peer_goldens import (
 )
 
 from keras_retinanet.checkpoints.families.coco_names import COCO91_NAMES
-from keras_retinanet.checkpoints.families.family import foreign_tensors, shapes_of
+from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.checkpoints.families.torchvision import COUNTER, V1, V2
 from keras_retinanet.checkpoints.importing import recognise
 from keras_retinanet.errors import UserError

@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from keras_retinanet.checkpoints import downloads
 from keras_retinanet.checkpoints.catalogue_file import Entry
-from keras_retinanet.checkpoints.downloads import cache_folder, cached_path, fetch
+from keras_retinanet.checkpoints.downloads import cached_path, fetch
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import downloads
+from keras_retinanet.files.downloads import cache_folder
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 

@@ -4,18 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from foreign import foreign_tensors
 
-from keras_retinanet.checkpoints.families.family import (
-    LAYOUTS,
-    fill,
-    foreign_tensors,
-    named_weights,
-)
+from keras_retinanet.checkpoints.families.family import fill, named_weights
 from keras_retinanet.checkpoints.families.torchvision import V1
 from keras_retinanet.config.schema import FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import retinanet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import LAYOUTS
 
 SMALL = ModelConfig(fpn=FPNConfig(channels=8, p6_from="p5"), head=HeadConfig(channels=8, depth=1))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from foreign import foreign_tensors
 from test_family import small_model
 
 from keras_retinanet.checkpoints.families.coco_names import (
@@ -10,7 +11,6 @@ from keras_retinanet.checkpoints.families.coco_names import (
     COCO91_NAMES,
     coco_classes,
 )
-from keras_retinanet.checkpoints.families.family import foreign_tensors
 from keras_retinanet.checkpoints.families.torchvision import V1
 from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, recognise
 from keras_retinanet.commands import import_checkpoint as command

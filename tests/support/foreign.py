@@ -5,6 +5,9 @@ import json
 import numpy as np
 from conftest import GOLDENS
 
+from keras_retinanet.checkpoints.families.family import named_weights
+from keras_retinanet.weight_files.filling import LAYOUTS
+
 
 def golden(name):
     """Return the arrays of a file of tests/goldens."""
@@ -29,6 +32,15 @@ def layout(name):
     return {
         name: tuple(int(side) for side in sides)
         for name, *sides in (line.split() for line in lines)
+    }
+
+
+def foreign_tensors(model, family):
+    """Return the weights of `model` under the family's names: the inverse of `fill`."""
+    weights = named_weights(model)
+    return {
+        row.theirs: np.ascontiguousarray(LAYOUTS[row.layout][1](weights[row.ours].numpy()))
+        for row in family.rows(model)
     }
 
 

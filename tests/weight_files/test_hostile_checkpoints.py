@@ -1,6 +1,7 @@
 """Files that would run code or fill the memory: one clear line, exit code 2, nothing executed."""
 
 import pickle
+import struct
 import subprocess
 import tracemalloc
 import warnings
@@ -210,3 +211,44 @@ def test_mutated_files_give_a_checkpoint_or_one_line(tmp_path, rng, name):
     assert tracemalloc.get_traced_memory()[1] < 50 * MEGABYTES
     tracemalloc.stop()
     assert outcomes[False] > rounds // 4
+
+
+# ------------------------------------------------------------------------------ pickle's own ways
+
+NESTED = b"N" + b"\x85" * 200_000
+EXPONENTIAL = b"N" + b"2\x86" * 60
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        # Python's tuples hash their items: 200,000 deep ends the process, 2**60 items never end.
+        (b"\x80\x02}" + NESTED + b"K\x01s.", "holds no tensor"),
+        (b"\x80\x04}" + EXPONENTIAL + b"K\x01s.", "holds no tensor"),
+        (b"\x80\x04\x8f(" + EXPONENTIAL + b"\x90.", "entries|nested|holds no tensor"),
+        (b"\x80\x04(" + EXPONENTIAL + b"\x91.", "entries|nested|holds no tensor"),
+        (b"\x80\x02(" + EXPONENTIAL + b"K\x01d.", "made in one step"),
+        # A memo with one place far away takes room for all places before it.
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "a memo larger than the file"),
+        # The registry of copyreg, buffers that are not there, and a number that hashes slowly.
+        (b"\x80\x02\x82\x01.", "the opcode EXT1"),
+        (b"\x80\x05\x97.", "the opcode NEXT_BUFFER"),
+        (b"\x80\x02\x8b" + struct.pack("<I", 1000) + b"\x7f" * 1000 + b".", "larger than any size"),
+        # A state that would set attributes of what stands for a name.
+        (b"\x80\x02cbuiltins\ndict\n}U\x07builderNs(N}U\x07builderNst\x86b)R.", "holds no tensor"),
+        (b"\x80\x02ctorch\nSize\nN}U\x07builderNs\x86b.", "holds no tensor"),
+        # Calls of what is no function, and of a method.
+        (b"\x80\x02K\x01)R.", "not callable"),
+        (b"\x80\x02cbuiltins\ngetattr\n}U\x05clear\x86R.", "builtins.getattr, which is not run"),
+    ],
+)
+def test_what_pickles_can_do_without_a_name(tmp_path, program, words):
+    path = tmp_path / "weights.pkl"
+    path.write_bytes(program)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=words):
+        read_checkpoint(path)
+    assert tracemalloc.get_traced_memory()[1] < 100 * MEGABYTES
+    tracemalloc.stop()
+    write_torch_zip(tmp_path / "sound.pth", weights(), {"0": VALUES})
+    assert list(read_checkpoint(tmp_path / "sound.pth").tensors) == ["conv.weight"]

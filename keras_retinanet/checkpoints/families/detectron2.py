@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
+from keras_retinanet.checkpoints.families.resnet_names import conv_rows
 from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.schema import (
     AnchorConfig,
@@ -27,6 +27,8 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import Row
+from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
 TRUNK = "backbone.bottom_up."
 CLASS_FINAL, BOX_FINAL = "head.cls_score.weight", "head.bbox_pred.weight"

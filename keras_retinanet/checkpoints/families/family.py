@@ -5,21 +5,20 @@ names the graph and what surrounds it (`Preset`), and lists which of its tensors
 weights (`Row`). The same rows, read the other way, give our weights under the family's names.
 """
 
-import re
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from keras_retinanet.config.schema import ModelConfig
-from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.weight_files import filling
 from keras_retinanet.weight_files.checkpoint import Checkpoint
-from keras_retinanet.weight_files.mapped_file import release_array
+from keras_retinanet.weight_files.filling import Row
 
 Shapes = Mapping[str, tuple[int, ...]]
-Layout = Callable[[np.ndarray], np.ndarray]
 
 # Weight -> (anchors of a cell, outputs that are kept of each).
 Cut = Mapping[str, tuple[int, list[int]]]
@@ -30,33 +29,6 @@ CLASS_OUTPUTS = (
     "class_head/final/bias",
 )
 PARTS = ("backbone", "fpn", "class_head", "box_head")
-# An error names this many tensors of a kind and counts the rest.
-MAX_LISTED = 12
-
-
-class Row(NamedTuple):
-    """One tensor of theirs and the weight of ours that it fills."""
-
-    theirs: str
-    ours: str  # a key of `named_weights`, such as "backbone/stem_conv/kernel"
-    layout: str = "same"  # a key of LAYOUTS
-
-
-def _axes(*order: int) -> tuple[Layout, Layout]:
-    inverse = tuple(int(axis) for axis in np.argsort(order))
-    return lambda array: array.transpose(order), lambda array: array.transpose(inverse)
-
-
-# Name -> (theirs to ours, ours to theirs): exact inverses, and views rather than copies.
-LAYOUTS: dict[str, tuple[Layout, Layout]] = {
-    "same": (lambda array: array, lambda array: array),
-    # (out, in, height, width) of PyTorch -> (height, width, in, out) of Keras.
-    "conv": _axes(2, 3, 1, 0),
-    # (channels, 1, height, width) -> (height, width, channels, 1).
-    "depthwise": _axes(2, 3, 0, 1),
-    # (out, in) -> (in, out).
-    "dense": _axes(1, 0),
-}
 
 
 @dataclass(frozen=True)
@@ -130,80 +102,23 @@ def fill(
         UserError: a tensor is missing, unmapped or of another shape; all are listed, and no weight
             has changed.
     """
-    tensors, weights = checkpoint.tensors, named_weights(model)
-    rows = list(family.rows(model))
     cut = {} if outputs is None else dict.fromkeys(CLASS_OUTPUTS, (model.anchors.per_cell, outputs))
-    _check(rows, tensors, weights, family, cut)
-    for row in rows:
-        ours = _ours(row, np.asarray(tensors[row.theirs]), cut)
-        weights[row.ours].assign(ours.astype(np.float32, copy=False))
-        release_array(tensors[row.theirs])
-    return [row.theirs for row in rows]
+    return filling.fill(
+        checkpoint.tensors,
+        named_weights(model),
+        family.rows(model),
+        source=f"a {family.name} checkpoint",
+        advice="Give the whole file as published, or name another --family.",
+        unused=family.unused,
+        change=functools.partial(_kept, cut),
+    )
 
 
-def foreign_tensors(model: RetinaNet, family: Family) -> dict[str, np.ndarray]:
-    """Return the weights of `model` under the family's names: the inverse of `fill`."""
-    weights = named_weights(model)
-    return {
-        row.theirs: np.ascontiguousarray(LAYOUTS[row.layout][1](weights[row.ours].numpy()))
-        for row in family.rows(model)
-    }
-
-
-def _ours(row: Row, tensor: np.ndarray, cut: Cut) -> np.ndarray:
-    array = LAYOUTS[row.layout][0](tensor)
+def _kept(cut: Cut, row: Row, array: np.ndarray) -> np.ndarray:
+    """Return the outputs of `array` that are kept."""
     if row.ours not in cut:
         return array
     anchors, outputs = cut[row.ours]
     # (..., A*K) -> (..., A, K) -> (..., A, kept) -> (..., A*kept)
     by_anchor = array.reshape(*array.shape[:-1], anchors, -1)
     return by_anchor[..., outputs].reshape(*array.shape[:-1], -1)
-
-
-def _check(
-    rows: list[Row],
-    tensors: Mapping[str, Any],
-    weights: Mapping[str, Any],
-    family: Family,
-    cut: Cut,
-) -> None:
-    used = {row.theirs for row in rows}
-    unused = re.compile(family.unused) if family.unused else None
-    missing = [row.theirs for row in rows if row.theirs not in tensors]
-    unmapped = [
-        name for name in tensors if name not in used and not (unused and unused.fullmatch(name))
-    ]
-    empty = sorted(set(weights) - {row.ours for row in rows})
-    misshapen = []
-    for row in rows:
-        if row.theirs in tensors:
-            theirs, ours = tensors[row.theirs], tuple(weights[row.ours].shape)
-            if _shape_for_us(row, theirs, cut) != ours:
-                misshapen.append(f"{row.theirs} {tuple(theirs.shape)} for {ours}")
-    found = {
-        "missing": missing,
-        "unmapped": unmapped,
-        "of another shape": misshapen,
-        "no tensor for": empty,
-    }
-    faults = [f"{kind}: {listed(names)}" for kind, names in found.items() if names]
-    if faults:
-        raise UserError(
-            f"expected the tensors of a {family.name} checkpoint. Received: {'; '.join(faults)}. "
-            "Give the whole file as published, or name another --family."
-        )
-
-
-def _shape_for_us(row: Row, tensor: Any, cut: Cut) -> tuple[int, ...]:
-    # A stand-in of no size: a tensor that is read lazily is not read for its shape.
-    stand_in = np.broadcast_to(np.int8(0), tuple(tensor.shape))
-    try:
-        return _ours(row, stand_in, cut).shape
-    except (ValueError, IndexError):  # another number of axes, or of outputs
-        return (-1,)
-
-
-def listed(names: list[str]) -> str:
-    """Return the names as text, the first ones alone where they are many."""
-    rest = len(names) - MAX_LISTED
-    return ", ".join(names[:MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     BackboneConfig,
@@ -30,6 +30,7 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import Row
 
 ANCHORS_PER_CELL = 9
 STRIDES = [8, 16, 32, 64, 128]

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from keras_retinanet.checkpoints.families.family import Row, Shapes
+from keras_retinanet.checkpoints.families.family import Shapes
 from keras_retinanet.errors import UserError
+from keras_retinanet.weight_files.filling import Row
 
 BN_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 GROUP_NORM_WEIGHTS = ("gamma", "beta")
@@ -25,7 +26,6 @@ TRUNKS = {
     "resnet101": ((3, 4, 23, 3), True),
     "resnet152": ((3, 8, 36, 3), True),
 }
-_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
 
 
 class TrunkConv(NamedTuple):
@@ -39,12 +39,6 @@ class TrunkConv(NamedTuple):
 def numbered(layer: str, index: int) -> str:
     """Return Keras's name of the layer `index` of its class: conv2d, conv2d_1, ..."""
     return f"{layer}_{index}" if index else layer
-
-
-def number_of(name: str) -> int:
-    """Return the index that a name such as conv2d or conv2d_7 ends with: the inverse."""
-    match = _NUMBERED.fullmatch(name)
-    return int(match[2]) if match and match[2] else 0
 
 
 def trunk_name(kernels: Iterable[tuple[int, ...]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
 from keras_retinanet.checkpoints.families.kerascv_config import USUAL_SIDE, preprocessing, refine
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
@@ -28,6 +28,7 @@ from keras_retinanet.data.sources.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import Row
 
 FPN, TRUNK = "layers/feature_pyramid", "layers/functional"
 # The two heads are of one class. A weight file counts them as the graph meets them, box first; the

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
 from keras_retinanet.checkpoints.families.kerashub_config import PRESET_SIDE, refine
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
@@ -27,6 +27,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import Row
 
 ROOT = "layers/retina_net_backbone/layers"
 FPN, TRUNK = f"{ROOT}/feature_pyramid", f"{ROOT}/functional"

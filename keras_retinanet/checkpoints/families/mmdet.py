@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES, coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
+from keras_retinanet.checkpoints.families.resnet_names import conv_rows
 from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
@@ -31,6 +31,8 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.weight_files.filling import Row
+from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
 ANCHORS_PER_CELL = 9
 CAFFE_COLOURS: dict[str, Any] = {

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from keras_retinanet.checkpoints.families.coco_names import BACKGROUND, COCO91_IDS, coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes, named_weights
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, named_weights
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.config.schema import (
     AnchorConfig,
@@ -30,6 +30,7 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import Row
 
 ANCHORS_PER_CELL = 9
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
+from keras_retinanet.checkpoints.families.resnet_names import conv_rows
 from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.schema import (
     AnchorConfig,
@@ -23,6 +23,8 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.weight_files.filling import Row
+from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
 # Our trunk -> the peer's name of it with its pyramid.
 BACKBONES = {

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import COCO91_IDS, COCO91_NAMES
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
 from keras_retinanet.checkpoints.families.resnet_names import (
     conv_rows,
     group_norm_rows,
-    torch_resnet_rows,
 )
 from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.schema import (
@@ -30,6 +29,8 @@ from keras_retinanet.config.schema import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
+from keras_retinanet.weight_files.filling import Row
+from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
 TRUNK = "backbone.body."
 CLASS_FINAL = "head.classification_head.cls_logits.weight"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.checkpoints.counters import COUNTERS, read_counters
-from keras_retinanet.checkpoints.families.family import LAYOUTS, Row, named_weights
+from keras_retinanet.checkpoints.families.family import named_weights
 from keras_retinanet.checkpoints.families.torchvision import V1, V2
 from keras_retinanet.config.schema import (
     AnchorConfig,
@@ -24,6 +24,7 @@ from keras_retinanet.config.schema import (
 )
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.weight_files.filling import LAYOUTS, Row
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 # Trunks of torchvision.models.resnet that our names stand for.

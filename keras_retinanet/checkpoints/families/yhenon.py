@@ -8,8 +8,8 @@ published COCO file is a state dict.
 from collections.abc import Iterator
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Row, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows, torch_resnet_rows
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
+from keras_retinanet.checkpoints.families.resnet_names import conv_rows
 from keras_retinanet.checkpoints.families.trunk_names import trunk_name
 from keras_retinanet.config.schema import (
     BackboneConfig,
@@ -19,6 +19,8 @@ from keras_retinanet.config.schema import (
     PreprocessingConfig,
 )
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.weight_files.filling import Row
+from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
 ANCHORS_PER_CELL = 9
 # The peer keeps every box that its suppression leaves; COCO's metric counts 100.

@@ -16,8 +16,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.checkpoints.downloads import cache_folder
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.downloads import cache_folder
 
 # Its path is this process's without the current folder, whose modules could be anybody's.
 PROGRAM = (

@@ -1,18 +1,20 @@
 """Weights of other systems' trunks into ours: which of their tensors is which of our variables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_retinanet.modeling.backbones.efficientnet_lite import torch_names
-from keras_retinanet.weight_files.filling import fill
-from keras_retinanet.weight_files.torch_names import TORCH_WEIGHTS, torch_layer_name
+from keras_retinanet.weight_files.filling import Row, fill
+from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
 # The classifiers that follow C5.
-APPLICATIONS_UNUSED = ("predictions", "probs", "fc1000")
-TORCH_UNUSED = ("fc.",)
-LITE_UNUSED = ("_conv_head.", "_bn1.", "_fc.")
+APPLICATIONS_UNUSED = r"(predictions|probs|fc1000).*"
+# num_batches_tracked counts training steps; inference does not read it.
+TORCH_UNUSED = r"fc\..*|.*num_batches_tracked"
+LITE_UNUSED = r"(_conv_head|_bn1|_fc)\..*|.*num_batches_tracked"
 
 
 def transfer_keras_applications(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
@@ -30,7 +32,7 @@ def transfer_keras_applications(tensors: Mapping[str, np.ndarray], trunk: keras.
         UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
     named = {_layer_and_weight(name): array for name, array in tensors.items()}
-    wanted = []
+    rows = []
     for layer in trunk.layers:
         theirs = _applications_name(layer.name) if layer.weights else ""
         for weight in layer.weights:
@@ -39,8 +41,8 @@ def transfer_keras_applications(tensors: Mapping[str, np.ndarray], trunk: keras.
                 mean = named.get(f"{theirs}/moving_mean")
                 if bias in named and mean is not None and named[bias].shape == mean.shape:
                     named[f"{theirs}/moving_mean"] = mean - named.pop(bias)
-            wanted.append((f"{theirs}/{weight.name}", weight, "same"))
-    fill(named, trunk, wanted, unused=APPLICATIONS_UNUSED)
+            rows.append(Row(f"{theirs}/{weight.name}", f"{layer.name}/{weight.name}"))
+    _fill(named, trunk, rows, unused=APPLICATIONS_UNUSED)
 
 
 def _layer_and_weight(path: str) -> str:
@@ -70,12 +72,7 @@ def transfer_torch_resnet(tensors: Mapping[str, np.ndarray], trunk: keras.Model)
     Raises:
         UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
-    wanted = [
-        (f"{torch_layer_name(layer.name)}.{TORCH_WEIGHTS[weight.name]}", weight, "conv")
-        for layer in trunk.layers
-        for weight in layer.weights
-    ]
-    fill(tensors, trunk, wanted, unused=TORCH_UNUSED)
+    _fill(tensors, trunk, torch_resnet_rows(trunk, ours=""), unused=TORCH_UNUSED)
 
 
 def transfer_lite(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
@@ -89,8 +86,21 @@ def transfer_lite(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None
     Raises:
         UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
-    wanted = [
-        (name, weight, "depthwise" if is_depthwise else "conv")
-        for name, weight, is_depthwise in torch_names(trunk)
-    ]
-    fill(tensors, trunk, wanted, unused=LITE_UNUSED)
+    rows = []
+    for name, weight, is_depthwise in torch_names(trunk):
+        kernel = "depthwise" if is_depthwise else "conv"
+        layout = kernel if len(weight.shape) == 4 else "same"
+        rows.append(Row(name, _own_name(weight), layout))
+    _fill(tensors, trunk, rows, unused=LITE_UNUSED)
+
+
+def _own_name(weight: Any) -> str:
+    return "/".join(weight.path.split("/")[-2:])
+
+
+def _fill(
+    tensors: Mapping[str, np.ndarray], trunk: keras.Model, rows: Iterable[Row], *, unused: str
+) -> None:
+    weights = {f"{layer.name}/{w.name}": w for layer in trunk.layers for w in layer.weights}
+    advice = "Give the weights of this backbone, or choose the backbone of these weights."
+    fill(tensors, weights, rows, source=trunk.name, advice=advice, unused=unused)

@@ -10,12 +10,14 @@ efficientnet_lite0..4            the path of a `.pth` file with that package's t
 """
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.downloads import Source, fetch
 from keras_retinanet.modeling.backbones.foreign_weights import (
     transfer_keras_applications,
     transfer_lite,
@@ -141,19 +143,18 @@ def _from_applications(weights: str) -> bool:
 # ------------------------------------------------------------------------- keras.applications
 
 
-def _applications_file(name: str) -> str:
-    """The file of public weights, downloaded unless it is there already."""
+def _applications_file(name: str) -> Path:
+    """Return the file of public weights, downloaded unless it is there already."""
     file = APPLICATIONS_FILE.format(name)
-    try:
-        return keras.utils.get_file(
-            file, APPLICATIONS_URL + file, cache_subdir="models", file_hash=APPLICATIONS[name]
-        )
-    # Keras raises a bare Exception offline.
-    except Exception as error:
-        raise UserError(
-            f"the ImageNet weights of {name} are not on this machine and could not be downloaded: "
-            f"bring {file} from {APPLICATIONS_URL} and put it into ~/.keras/models/."
-        ) from error
+    digest = f"md5:{APPLICATIONS[name]}"
+    source = Source(f"the ImageNet weights of {name}", APPLICATIONS_URL + file, file, digest)
+    return fetch(source, _keras_home() / "models")
+
+
+def _keras_home() -> Path:
+    """Return the folder where Keras keeps files, so that each is downloaded once for both."""
+    home = os.environ.get("KERAS_HOME")
+    return Path(home) if home else Path.home() / ".keras"
 
 
 # ------------------------------------------------------------------------- EfficientNet-Lite
