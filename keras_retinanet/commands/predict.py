@@ -111,7 +111,7 @@ def _predict_pictures(
 ) -> tuple[int, int]:
     """Return how many pictures could be read, and how many rows were written of them."""
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
-    from keras_retinanet.evaluation.results import coco_results, write_coco_json, write_csv
+    from keras_retinanet.evaluation.results import write_coco_json, write_csv
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
@@ -128,13 +128,7 @@ def _predict_pictures(
                 )
                 save_picture(drawn, targets[paths[number]])
                 del drawn
-                category_ids = np.take(model.class_ids, detections.classes)
-                for row in coco_results(
-                    detections.boxes,
-                    detections.scores,
-                    category_ids=category_ids,
-                    image_id=number + 1,
-                ):
+                for row in detections.to_coco(number + 1, model.class_ids):
                     rows.append({**row, "file_name": str(paths[number])})
                 found.append((paths[number], detections))
             bar.update(number + 1 - bar.n)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
 
 
 def replicated(

@@ -28,7 +28,8 @@ from keras_retinanet.evaluation.tables import (
     evaluation_set,
     results_from_found,
 )
-from keras_retinanet.modeling.detections import DetectionBatch, Detections
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.post_processing import DetectionBatch
 
 
 @dataclass

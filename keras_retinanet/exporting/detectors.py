@@ -17,7 +17,8 @@ from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import Detections, Detector
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.modeling.retinanet import check_picture
 
@@ -185,7 +186,7 @@ class CanvasInput(ExportedDetector):
         canvas = tuple(outputs["canvas"][row].tolist())
         anchors = Anchors(**vars(self.config.anchors))
         cells = [rows * cols * anchors.per_cell for rows, cols in feature_sizes(*canvas)]
-        batch = Detector(**vars(self.config.detections))(
+        batch = PostProcessing(**vars(self.config.detections))(
             {name: outputs[name][row : row + 1] for name in ("class_logits", "box_deltas")},
             anchors(*canvas),
             cells,

@@ -3,7 +3,6 @@
 Shape letters: T tiles, N detections.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -162,10 +161,7 @@ class Tiled(ComposedDetector):
 
 def longer_than(pixels: float, found: Detections) -> Detections:
     """Returns the detections whose longer side is more than `pixels`."""
-    keep = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1) > pixels
-    return dataclasses.replace(
-        found, boxes=found.boxes[keep], scores=found.scores[keep], classes=found.classes[keep]
-    )
+    return found.select((found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1) > pixels)
 
 
 def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = True) -> Tiled:

@@ -16,12 +16,13 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import DetectionBatch, Detections, Detector
+from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
+from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
 
 # Of the `.keras` file. A reader refuses a newer one; raise it when an older reader would be wrong.
@@ -88,7 +89,7 @@ class RetinaNet(keras.Model):
         self.preprocessing = preprocessing
         self.anchors = anchors
         self.box_coder = BoxCoder(**vars(config.box_coder))
-        self.detector = Detector(**vars(config.detections))
+        self.post_processing = PostProcessing(**vars(config.detections))
         self.class_names = list(class_names)
         self.class_ids = list(class_ids or range(1, len(class_names) + 1))
         self.metadata = metadata_from_dict(metadata or {})
@@ -221,17 +222,17 @@ class RetinaNet(keras.Model):
         outputs: dict[str, tf.Tensor],
         input_shape: tuple[Any, Any],
         sizes: tf.Tensor,
-        detector: Detector | None = None,
+        post_processing: PostProcessing | None = None,
     ) -> DetectionBatch:
         """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W).
 
         Args:
-            detector: instead of the model's own, such as one with other thresholds.
+            post_processing: instead of the model's own, such as one with other thresholds.
         """
         cells = [rows * cols * self.anchors.per_cell for rows, cols in feature_sizes(*input_shape)]
         anchors = self.anchors(*input_shape)
-        detector = detector or self.detector
-        return detector(outputs, anchors, cells, sizes, self.box_coder, input_shape)
+        post_processing = post_processing or self.post_processing
+        return post_processing(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8

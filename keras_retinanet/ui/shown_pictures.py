@@ -4,7 +4,6 @@ A model runs once a picture: moving the threshold only chooses among what it fou
 Shape letters: N, M detections.
 """
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from keras_retinanet.data.images.exif import orientation, turn_image
 from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.overlaps import overlaps
-from keras_retinanet.evaluation.results import coco_results
 from keras_retinanet.modeling.detections import Detections
 
 # Longest side, in pixels, of a picture as the page shows it, and of its button in the strip.
@@ -151,27 +149,14 @@ def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.
         (N,) bool of `first` and (M,) bool of `second`.
     """
     shared, taken = np.zeros(len(first), bool), np.zeros(len(second), bool)
-    ious = overlaps(xywh(first), xywh(second))
-    names = np.array([second.class_names[index] for index in second.classes], object)
+    ious = overlaps(first.xywh, second.xywh)
+    names = np.array(second.names, object)
     for row in np.argsort(-first.scores, kind="stable"):
         same_class = names == first.class_names[first.classes[row]]
         free = np.where(same_class & ~taken, ious[row], 0.0)
         if free.size and free.max() >= SAME_IOU:
             shared[row] = taken[free.argmax()] = True
     return shared, taken
-
-
-def xywh(found: Detections) -> np.ndarray:
-    """Return boxes (N, 4) float64 as left, top, width and height."""
-    boxes = found.boxes.astype(np.float64)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def chosen(found: Detections, keep: np.ndarray) -> Detections:
-    """Return the detections where `keep` (N,) bool is true."""
-    return dataclasses.replace(
-        found, boxes=found.boxes[keep], scores=found.scores[keep], classes=found.classes[keep]
-    )
 
 
 def detections_json(
@@ -192,17 +177,12 @@ def detections_json(
     """
     class_ids, rows = sides[index].detector.class_ids, []
     for number, picture in enumerate(pictures, 1):
-        found = chosen(picture.found[index], picture.found[index].scores >= threshold)
-        for row in coco_results(
-            found.boxes,
-            found.scores,
-            category_ids=np.take(class_ids, found.classes),
-            image_id=number,
-        ):
+        found = picture.found[index].with_score(threshold)
+        for row in found.to_coco(number, class_ids):
             rows.append(json.dumps({**row, "file_name": picture.name}, ensure_ascii=False))
     return "[" + ",\n ".join(rows) + "]\n"
 
 
 def total_boxes(pictures: Sequence[Picture], threshold: float, index: int) -> int:
     """Return how many boxes of at least `threshold` model `index` found in all pictures."""
-    return sum(int((picture.found[index].scores >= threshold).sum()) for picture in pictures)
+    return sum(len(picture.found[index].with_score(threshold)) for picture in pictures)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from keras_retinanet.drawing.marks import class_color
 from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.ui.shown_pictures import Picture, chosen, same_objects, xywh
+from keras_retinanet.ui.shown_pictures import Picture, same_objects
 
 # Letters below a picture of the strip; the ends of names tell more than their starts.
 NAME_LETTERS = 12
@@ -55,7 +55,7 @@ def view_picture(
     Returns:
         A view for each model; the agreement, "" for one model.
     """
-    shown = [chosen(found, found.scores >= threshold) for found in picture.found]
+    shown = [found.with_score(threshold) for found in picture.found]
     agreement = Markup("")
     if len(shown) == 2:
         shared = same_objects(shown[0], shown[1])
@@ -65,7 +65,7 @@ def view_picture(
             "only right <b>{}</b></p>"
         ).format(int(shared[0].sum()), *alone)
         if only_differences:
-            shown = [chosen(each, ~both) for each, both in zip(shown, shared, strict=True)]
+            shown = [each.select(~both) for each, both in zip(shown, shared, strict=True)]
     return [_side_view(picture, found) for found in shown], agreement
 
 
@@ -93,15 +93,11 @@ def _table(found: Detections) -> Markup:
     if not len(found):
         return Markup("<p>None of this score.</p>")
     row = Markup("<tr>" + "<td>{}</td>" * len(TABLE_HEADER) + "</tr>")
-    order = np.argsort(-found.scores, kind="stable")
-    places = xywh(found)
+    found = found.select(np.argsort(-found.scores, kind="stable"))
+    columns = zip(found.names, found.scores, found.xywh, strict=True)
     rows = [
-        row.format(
-            found.class_names[found.classes[index]],
-            f"{found.scores[index]:.3f}",
-            *(f"{value:.1f}" for value in places[index]),
-        )
-        for index in order
+        row.format(name, f"{score:.3f}", *(f"{value:.1f}" for value in place))
+        for name, score, place in columns
     ]
     head = Markup("").join(Markup("<th>{}</th>").format(name) for name in TABLE_HEADER)
     return Markup("<table><tr>{}</tr>{}</table>").format(head, Markup("").join(rows))

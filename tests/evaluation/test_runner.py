@@ -16,7 +16,8 @@ from keras_retinanet.evaluation.runner import (
     map_classes,
 )
 from keras_retinanet.evaluation.streaming import Columns
-from keras_retinanet.modeling.detections import DetectionBatch, Detections
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.post_processing import DetectionBatch
 
 # Network input is half of the original picture.
 SCALE = 0.5

@@ -148,7 +148,7 @@ def test_predict_takes_pictures_and_videos(video_file, tmp_path, monkeypatch, ca
     from keras_retinanet.exporting import exported
 
     model = Walker()
-    monkeypatch.setattr(exported, "load_detector", lambda path: model)
+    monkeypatch.setattr(exported, "load_detector", lambda path, **_: model)
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     Image.fromarray(frame(0)).save(folder / "a.png")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_retinanet.exporting.saved_model.canvases import letterbox, way_back
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 # As many pictures go through the network at once, as in `RetinaNet.detect`: however many a client

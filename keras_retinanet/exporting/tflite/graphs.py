@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.exporting.plain_detections import MIN_NORMAL, PlainDetector, Squares
+from keras_retinanet.exporting.plain_detections import MIN_NORMAL, PlainPostProcessing, Squares
 from keras_retinanet.modeling.anchors import feature_sizes
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 DETECTION_OUTPUTS = ("boxes", "classes", "scores", "num")
@@ -51,9 +51,9 @@ def detection_function(model: RetinaNet, image_size: tuple[int, int], form: str)
     """
     options = vars(model.config.detections)
     if form == "nms":
-        detector = PlainDetector(**options)
+        post_processing = PlainPostProcessing(**options)
     else:
-        detector = _PostProcessDetector(**options, num_classes=len(model.class_names))
+        post_processing = _OperatorPostProcessing(**options, num_classes=len(model.class_names))
     cells = [
         rows * columns * model.anchors.per_cell for rows, columns in feature_sizes(*image_size)
     ]
@@ -62,7 +62,7 @@ def detection_function(model: RetinaNet, image_size: tuple[int, int], form: str)
 
     def run(class_logits, box_deltas):
         raw = {"class_logits": class_logits, "box_deltas": box_deltas}
-        outputs = _outputs(detector(raw, *fixed), image_size)
+        outputs = _outputs(post_processing(raw, *fixed), image_size)
         return dict(zip(DETECTION_OUTPUTS, outputs, strict=True))
 
     specs = [
@@ -85,7 +85,7 @@ def _outputs(found: DetectionBatch, image_size):
 
 
 @dataclass(frozen=True)
-class _PostProcessDetector(PlainDetector):
+class _OperatorPostProcessing(PlainPostProcessing):
     """Detections by the operator `TFLite_Detection_PostProcess`, one picture at a time.
 
     It decodes relative to anchors without clipping and knows no top-k, so it is given decoded
