@@ -3,7 +3,6 @@
 Shape letters: B images, N detections, K classes of the model.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,15 +11,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_retinanet.data.pipeline.batches import evaluation_dataset
-from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
+from keras_retinanet.evaluation.feeding import prepared_canvases, prepared_images
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
-from keras_retinanet.evaluation.picture_passes import Pass, PictureDetector, picture_passes
-from keras_retinanet.evaluation.replicas import replicated
+from keras_retinanet.evaluation.replicas import FullBatches
 from keras_retinanet.evaluation.streaming import Columns
 from keras_retinanet.evaluation.tables import (
     EvaluationSet,
@@ -28,8 +25,8 @@ from keras_retinanet.evaluation.tables import (
     evaluation_set,
     results_from_found,
 )
+from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.modeling.post_processing import DetectionBatch
 
 
 @dataclass
@@ -80,8 +77,8 @@ def run_detector(
     """Runs a model over each picture of a data set once.
 
     Args:
-        model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and
-            `to_detections` are used; or a `PictureDetector`.
+        model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and `finish` are
+            used; or another `ObjectDetector`.
         dataset: pictures, and the classes that detections are translated to, by name.
         batch_size: pictures at a time, all of one canvas, over all replicas together. It changes
             no detection. An exported file that takes one picture is given one.
@@ -112,7 +109,9 @@ def run_detector(
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
-        for shape, milliseconds, pictures in _passes(model, dataset, indices, batch_size, strategy):
+        for shape, milliseconds, pictures in _batches(
+            model, dataset, indices, batch_size, strategy
+        ):
             if milliseconds is not None:
                 (warm_ms if shape in shapes else first_ms).append(milliseconds)
                 shapes.add(shape)
@@ -166,66 +165,23 @@ def _add(columns: Columns, index: int, found: Detections | None, class_index: np
     columns.add(index, found.boxes[rows], scores=found.scores[rows], classes=classes[rows])
 
 
-def _passes(
+def _batches(
     model: Any,
     dataset: Dataset,
     indices: Sequence[int],
     batch_size: int,
     strategy: tf.distribute.Strategy | None,
-) -> Iterator[Pass]:
-    """Gives the passes over the records of `indices`, which they number anew from 0."""
+) -> Iterator[DetectedBatch]:
+    """Yield the batches of the records of `indices`, which they number anew from 0."""
     if len(indices) < len(dataset.records):
         dataset = replace(dataset, records=[dataset.records[index] for index in indices])
     batch_size = max(1, min(batch_size, len(indices)))
-    if isinstance(model, PictureDetector):
-        return picture_passes(model, dataset, batch_size)
-    return _canvas_passes(model, dataset, batch_size, strategy)
-
-
-def _canvas_passes(
-    model: Any, dataset: Dataset, batch_size: int, strategy: tf.distribute.Strategy | None
-) -> Iterator[Pass]:
-    replicas, detect = 1, model.detect_batch
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
-        replicas, detect = strategy.num_replicas_in_sync, replicated(model, strategy)
-    filled = -(-batch_size // replicas) * replicas
-    for indices, images, sizes, sources in _batches(model, dataset, batch_size):
-        begin = time.perf_counter()
-        batch = _detect(detect, images, sizes, filled)
-        milliseconds = 1000 * (time.perf_counter() - begin) / batch_size
-        found = [
-            (index, model.to_detections(batch, row, sizes[row], tuple(sources[row])))
-            if sizes[row].all()
-            else (index, None)
-            for row, index in enumerate(indices)
-        ]
-        yield Pass(images.shape[1:3], milliseconds, found)
-
-
-def _batches(model: Any, dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Gives what `evaluation_dataset` gives, as arrays."""
-    if not len(dataset.records):
-        return
-    with strict_errors(dataset.problems):
-        for batch in evaluation_dataset(dataset, model.preprocessing, batch_size=batch_size):
-            yield tuple(np.asarray(part) for part in batch)
-
-
-def _detect(
-    detect: Callable[[np.ndarray, np.ndarray], DetectionBatch],
-    images: np.ndarray,
-    sizes: np.ndarray,
-    batch_size: int,
-) -> DetectionBatch:
-    """Detects in up to `batch_size` pictures; rows beyond them repeat the last one."""
-    # A smaller last batch is filled up, so that no graph is traced for its size.
-    filled = np.minimum(np.arange(batch_size), len(images) - 1)
-    # A picture that could not be read has size 0: its blank canvas is detected and dropped.
-    sizes = np.maximum(sizes, 1).astype(np.int32)
-    batch = detect(images[filled], sizes[filled])
-    # The device is done when a result is here: only then may the clock stop.
-    np.asarray(batch.num)
-    return batch
+    if hasattr(model, "detect_batch"):
+        prepared = prepared_canvases(model, dataset, batch_size=batch_size)
+        model = FullBatches(model, batch_size, strategy)
+    else:
+        prepared = prepared_images(model, dataset)
+    return detect_batches(model, prepared, batch_size=batch_size)
 
 
 def detections_for(

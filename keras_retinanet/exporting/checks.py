@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.data.records import Dataset
@@ -99,8 +98,8 @@ def _both(model: RetinaNet, detector: ExportedDetector, picture: np.ndarray):
     if not isinstance(detector, CanvasInput):
         return model.detect(picture)[0], detector.finish(outputs, 0, size, size)
     canvas = inputs.shape[:2]  # taken for a picture of that size, so that both clip alike
-    batch = model.detect_batch(tf.constant(inputs[None], tf.float32), tf.constant([canvas]))
-    boxes, scores, classes = (part[0, : int(batch.num[0])].numpy() for part in batch[:3])
+    batch = model.infer(inputs[None])
+    boxes, scores, classes = (part[0, : int(batch.num[0])] for part in batch[:3])
     wanted = Detections(boxes, scores, classes, model.class_names)
     return wanted, detector.on_canvas(outputs, 0, canvas)
 

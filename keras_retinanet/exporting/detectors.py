@@ -5,7 +5,6 @@ Shape letters: B images, N detections, R anchors.
 
 import abc
 import dataclasses
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detecting import detect_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
-from keras_retinanet.modeling.retinanet import check_picture
 
 # Network inputs (B, H, W, 3) -> the file's outputs, in its order.
 Runner = Callable[[np.ndarray], list[np.ndarray]]
@@ -65,7 +64,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
         """Return what the file takes for a uint8 RGB picture, and the picture's (h, w) in it."""
 
     @abc.abstractmethod
-    def infer(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def infer(self, inputs: np.ndarray, sizes: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return the file's outputs by name, for (B, ...) of what `prepare` gave."""
 
     @abc.abstractmethod
@@ -74,22 +73,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
     def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
         """Find objects in pictures of any sizes; as `RetinaNet.detect`, through the file."""
-        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        prepared = []
-        for index, image in enumerate(images):
-            check_picture(image, index)
-            prepared.append(self.prepare(image))
-            groups[prepared[-1][0].shape].append(index)
-        step = batch_size if self.takes_batches else 1
-        found: dict[int, Detections] = {}
-        for group in groups.values():
-            for start in range(0, len(group), step):
-                members = group[start : start + step]
-                outputs = self.infer(np.stack([prepared[i][0] for i in members]))
-                for row, i in enumerate(members):
-                    found[i] = self.finish(outputs, row, prepared[i][1], images[i].shape[:2])
-        return [found[i] for i in range(len(images))]
+        return detect_images(self, images, batch_size=batch_size)
 
     def _detections(self, boxes, scores, classes) -> Detections:
         return Detections(
@@ -112,7 +96,7 @@ class WholePictures(ExportedDetector):
     def prepare(self, image):
         return image, image.shape[:2]
 
-    def infer(self, inputs):
+    def infer(self, inputs, sizes=None):
         outputs = self._signature(images=tf.constant(inputs))
         return {name: value.numpy() for name, value in outputs.items()}
 
@@ -153,7 +137,7 @@ class CanvasInput(ExportedDetector):
             canvas = np.clip(np.rint(canvas), 0, 255)
         return canvas.astype(self._dtype), size
 
-    def infer(self, inputs):
+    def infer(self, inputs, sizes=None):
         canvases = np.tile(np.array(inputs.shape[1:3]), (len(inputs), 1))
         return {**dict(zip(self._names, self._run(inputs), strict=True)), "canvas": canvases}
 

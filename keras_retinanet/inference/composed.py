@@ -36,7 +36,9 @@ class ComposedDetector(abc.ABC):
         """Return a uint8 RGB picture (H, W, 3) as it is, and its (height, width)."""
         return image, image.shape[:2]
 
-    def infer(self, inputs: np.ndarray) -> dict[str, list[Detections]]:
+    def infer(
+        self, inputs: np.ndarray, sizes: np.ndarray | None = None
+    ) -> dict[str, list[Detections]]:
         """Return what is found in pictures (B, H, W, 3) of one size."""
         return {"found": self.detect(list(inputs), batch_size=len(inputs))}
 
@@ -45,8 +47,3 @@ class ComposedDetector(abc.ABC):
     ) -> Detections:
         """Return what was found in picture `row`."""
         return outputs["found"][row]
-
-
-def picture_list(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return one picture (H, W, 3), or several, as a list."""
-    return [images] if getattr(images, "ndim", 0) == 3 else list(images)  # type: ignore[list-item]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.inference.composed import ComposedDetector, picture_list
+from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import overlaps
+from keras_retinanet.modeling.detecting import checked_images
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.modeling.retinanet import check_picture
 
 # Smaller tiles hold no object; more overlap gives thousands of tiles.
 MIN_TILE = 32
@@ -137,16 +137,14 @@ class Tiled(ComposedDetector):
 
         A picture may give more than `max_detections`, which bounds each tile.
         """
-        images = picture_list(images)
-        for index, image in enumerate(images):
-            check_picture(image, index)
-        return [self._detect(image, batch_size) for image in images]
+        return [self._detect(image, batch_size) for image in checked_images(images)]
 
     def _detect(self, image: np.ndarray, batch_size: int) -> Detections:
         height, width = image.shape[:2]
         windows = tile_windows(height, width, tile=self.tile, overlap=self.overlap)
         crops = [image[top:bottom, left:right] for left, top, right, bottom in windows]
         found: list[Detections] = []
+        # In shares, because a detector of several passes copies its images.
         for start in range(0, len(crops), batch_size):
             found += self.inner.detect(crops[start : start + batch_size], batch_size=batch_size)
         if len(windows) == 1:

@@ -9,11 +9,12 @@ import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
-from keras_retinanet.inference.composed import ComposedDetector, picture_list
+from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import fuse
+from keras_retinanet.modeling.detecting import checked_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.preprocessing import Preprocessing
-from keras_retinanet.modeling.retinanet import RetinaNet, check_picture
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Beyond these the network input is too small for anything or too large for the memory.
 SCALES = (0.2, 5.0)
@@ -49,14 +50,14 @@ class OtherSize(Preprocessing):
 
 
 class ResizedModel:
-    """A RetinaNet with another `Preprocessing`: `detect` and what it calls, no more."""
+    """A RetinaNet with another `Preprocessing`: its steps and `detect`, no more."""
 
-    detect = RetinaNet.detect
-    to_detections = RetinaNet.to_detections
+    takes_batches = True
+    detect, prepare, finish = RetinaNet.detect, RetinaNet.prepare, RetinaNet.finish
 
     def __init__(self, model: RetinaNet, preprocessing: Preprocessing):
         self.preprocessing, self.class_names = preprocessing, model.class_names
-        self.detect_batch = model.detect_batch
+        self.infer = model.infer
 
 
 def takes_scales(detector: Any) -> bool:
@@ -113,10 +114,7 @@ class TestTime(ComposedDetector):
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
     ) -> list[Detections]:
         """Find objects in pictures of any sizes; as `RetinaNet.detect`."""
-        images = picture_list(images)
-        for index, image in enumerate(images):
-            check_picture(image, index)
-        passes = self.passes(images, batch_size=batch_size)
+        passes = self.passes(checked_images(images), batch_size=batch_size)
         return [self.fused(found) for found in zip(*passes, strict=True)]
 
     def passes(self, images: list[np.ndarray], *, batch_size: int = 8) -> list[list[Detections]]:

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.detecting import detect_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
@@ -54,6 +54,8 @@ class RetinaNet(keras.Model):
         metadata: origin, license and the like, plain strings that travel with the file.
         load_weights: read `config.backbone.weights`; False when a saved file brings its own.
     """
+
+    takes_batches = True
 
     def __init__(
         self,
@@ -249,35 +251,32 @@ class RetinaNet(keras.Model):
         Raises:
             ValueError: if an array is not uint8 (H, W, 3), or is empty.
         """
-        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)  # type: ignore[list-item]
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        sizes = []
-        for index, image in enumerate(images):
-            check_picture(image, index)
-            sizes.append(self.preprocessing.resized_size(*image.shape[:2]))
-            groups[self.preprocessing.canvas_size(*sizes[-1])].append(index)
-        found: list[Detections | None] = [None] * len(images)
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                members = group[start : start + batch_size]
-                canvases = tf.stack([self.preprocessing.letterbox(images[i])[0] for i in members])
-                batch = self.detect_batch(canvases, tf.constant([sizes[i] for i in members]))
-                for row, i in enumerate(members):
-                    found[i] = self.to_detections(batch, row, sizes[i], images[i].shape[:2])
-        return found  # type: ignore[return-value]
+        return detect_images(self, images, batch_size=batch_size)
 
-    def to_detections(
-        self, batch: DetectionBatch, row: int, size: Sequence[int], original_size: Sequence[int]
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return the network input (ch, cw, 3) float32 of a uint8 RGB image, and its size there."""
+        canvas, size = self.preprocessing.letterbox(image)
+        return canvas.numpy(), size
+
+    def infer(self, inputs: np.ndarray, sizes: np.ndarray | None = None) -> DetectionBatch:
+        """Return the detections of network inputs (B, H, W, 3) as NumPy, in pixels of the input.
+
+        Args:
+            sizes: (B, 2) int32 height and width of each image in its input; None: all of it.
+        """
+        if sizes is None:
+            sizes = np.tile(np.array(inputs.shape[1:3], np.int32), (len(inputs), 1))
+        batch = self.detect_batch(tf.constant(inputs, tf.float32), tf.constant(sizes, tf.int32))
+        return DetectionBatch(*(part.numpy() for part in batch))
+
+    def finish(
+        self, outputs: DetectionBatch, row: int, size: Sequence[int], original_size: Sequence[int]
     ) -> Detections:
-        """Return picture `row` of a batch, moved from its resized `size` to its own (h, w)."""
-        num = int(batch.num[row])
-        boxes = batch.boxes[row, :num].numpy()
-        return Detections(
-            boxes=self.preprocessing.boxes_to_picture(boxes, size, original_size),
-            scores=batch.scores[row, :num].numpy(),
-            classes=batch.classes[row, :num].numpy(),
-            class_names=self.class_names,
-        )
+        """Return image `row` of a batch, moved from its resized `size` to its own (h, w)."""
+        num = int(outputs.num[row])
+        boxes, scores, classes = (np.asarray(part[row, :num]) for part in outputs[:3])
+        boxes = self.preprocessing.boxes_to_picture(boxes, size, original_size)
+        return Detections(boxes, scores, classes, self.class_names)
 
     # -------------------------------------------------------------------------------- saving
 
@@ -306,17 +305,6 @@ def spatial_shape(images: tf.Tensor) -> tuple[Any, Any]:
         dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (1, 2)
     )
     return height, width
-
-
-def check_picture(image: Any, index: int) -> None:
-    """Raise a ValueError unless `image`, the `index`-th given, is uint8 (H, W, 3) and not empty."""
-    shape: tuple[int, ...] = getattr(image, "shape", ())
-    dtype = getattr(image, "dtype", None)
-    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise ValueError(
-            f"Expected pictures as uint8 RGB arrays (H, W, 3). Received: picture {index} with "
-            f"shape={shape}, dtype={dtype}."
-        )
 
 
 # ---------------------------------------------------------------------------------- builders

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -18,6 +17,7 @@ from keras_retinanet.data.images.exif import orientation, turn_image
 from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.overlaps import overlaps
+from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
 
 # Longest side, in pixels, of a picture as the page shows it, and of its button in the strip.
@@ -29,24 +29,12 @@ MAX_PICTURES = 100
 SAME_IOU = 0.5
 
 
-class PictureDetector(Protocol):
-    """A `RetinaNet` or an `ExportedDetector`."""
-
-    class_names: list[str]
-    class_ids: list[int]
-    config: Any
-
-    def detect(self, images: Any, *, batch_size: int = 8) -> list[Detections]:
-        """Find objects in pictures of any sizes."""
-        ...
-
-
 @dataclass(frozen=True)
 class Side:
     """A model of the page, and the name it has there."""
 
     title: str
-    detector: PictureDetector
+    detector: ObjectDetector
 
     @property
     def facts(self) -> str:

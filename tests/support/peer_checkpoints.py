@@ -95,7 +95,7 @@ def check_post_processing(model, golden, *, past_end=0.0):
     batch = model.post_processing(
         outputs, model.anchors(*shape), cells, tf.constant([size]), model.box_coder, shape
     )
-    _check_same(model.to_detections(batch, 0, size, original), golden, 1e-3, past_end)
+    _check_same(model.finish(batch, 0, size, original), golden, 1e-3, past_end)
 
 
 def _check_same(found, golden, tolerance, past_end):
