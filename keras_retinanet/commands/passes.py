@@ -1,4 +1,4 @@
-"""Flags of `predict` and `evaluate`: in how many passes a picture is seen."""
+"""Flags of `predict` and `evaluate`: in how many passes an image is seen."""
 
 import argparse
 from argparse import ArgumentParser, Namespace
@@ -13,8 +13,8 @@ DEFAULT_OVERLAP = 0.2
 
 def add_pass_arguments(parser: ArgumentParser) -> None:
     """Add the flags of tiles and of test-time augmentation."""
-    add = parser.add_argument_group("passes over a picture").add_argument
-    add("--tile", type=int, metavar="PX", help="see larger pictures in tiles of this side too")
+    add = parser.add_argument_group("passes over an image").add_argument
+    add("--tile", type=int, metavar="PX", help="see larger images in tiles of this side too")
     add(
         "--overlap",
         type=float,
@@ -24,7 +24,7 @@ def add_pass_arguments(parser: ArgumentParser) -> None:
     add(
         "--tiles_alone",
         action="store_true",
-        help="with --tile: no pass over the whole picture, for none is larger than the overlap",
+        help="with --tile: no pass over the whole image, for none is larger than the overlap",
     )
     add("--tta", action="store_true", help="average with the mirror image, and with --scales")
     add(

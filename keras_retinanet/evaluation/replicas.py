@@ -39,7 +39,7 @@ class FullBatches:
 def replicated(
     model: Any, strategy: tf.distribute.Strategy
 ) -> Callable[[np.ndarray, np.ndarray], DetectionBatch]:
-    """Returns what does as `model.detect_batch` on all replicas of `strategy`.
+    """Return what does as `model.detect_batch` on all replicas of `strategy`.
 
     Args:
         model: a RetinaNet that was made or read in the strategy's scope.

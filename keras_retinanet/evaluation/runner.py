@@ -1,4 +1,4 @@
-"""A detector over a data set: pictures in, COCO detections and figures out.
+"""A detector over a dataset: images in, COCO detections and figures out.
 
 Shape letters: B images, N detections, K classes of the model.
 """
@@ -31,14 +31,14 @@ from keras_retinanet.modeling.detections import Detections
 
 @dataclass
 class DetectorRun:
-    """What one pass over a data set gave.
+    """What one pass over a dataset gave.
 
     Attributes:
         pictures: what was looked at.
-        found: the detections, in the order of the pictures.
-        unreadable: names of the pictures that could not be decoded; they have no detections.
+        found: the detections, in the order of the images.
+        unreadable: names of the images that could not be decoded; they have no detections.
         first_ms: per batch that was the first of its shape, and so may have traced a graph, the
-            milliseconds per picture.
+            milliseconds per image.
         warm_ms: the same of all other batches.
     """
 
@@ -50,7 +50,7 @@ class DetectorRun:
 
     @property
     def detections(self) -> list[dict[str, Any]]:
-        """The detections as COCO results, with the data set's original ids."""
+        """The detections as COCO results, with the dataset's original ids."""
         return results_from_found(self.found, self.pictures)
 
     @property
@@ -74,26 +74,26 @@ def run_detector(
     columns: Columns | None = None,
     keep: Callable[[list[str]], None] | None = None,
 ) -> DetectorRun:
-    """Runs a model over each picture of a data set once.
+    """Run a model over each image of a dataset once.
 
     Args:
         model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and `finish` are
             used; or another `ObjectDetector`.
-        dataset: pictures, and the classes that detections are translated to, by name.
-        batch_size: pictures at a time, all of one canvas, over all replicas together. It changes
-            no detection. An exported file that takes one picture is given one.
+        dataset: images, and the classes that detections are translated to, by name.
+        batch_size: images at a time, all of one canvas, over all replicas together. It changes
+            no detection. An exported file that takes one image is given one.
         progress: show a bar with rate and time left, on standard error.
         strategy: whose replicas share each batch of a RetinaNet that was made in its scope.
-        indices: of the pictures to look at; None: all.
-        columns: what is known of other pictures; what is found is added.
-        keep: is given the lines (`Columns.line`) of the pictures of each batch that is done.
+        indices: of the images to look at; None: all.
+        columns: what is known of other images; what is found is added.
+        keep: is given the lines (`Columns.line`) of the images of each batch that is done.
 
     Returns:
-        The detections, in pixels of the original pictures. Classes that the data set lacks are
+        The detections, in pixels of the original images. Classes that the dataset lacks are
         left out.
 
     Raises:
-        UserError: the class names do not map (see `map_classes`), or so many pictures cannot be
+        UserError: the class names do not map (see `map_classes`), or so many images cannot be
             read that their figures would be of none (see `require_readable`).
     """
     class_index = map_classes(model.class_names, dataset.class_names)
@@ -133,10 +133,10 @@ def finished_run(
     *,
     asked: Sequence[int],
 ) -> DetectorRun:
-    """Puts together what one or several passes over a data set gave.
+    """Combine the results of one or several passes over a dataset.
 
     Raises:
-        UserError: one of the pictures that were asked for was not looked at, or none could be read.
+        UserError: one of the images that were asked for was not looked at, or none could be read.
             No figure is computed from fewer.
     """
     missing = sum(index not in columns for index in asked)
@@ -156,7 +156,7 @@ def finished_run(
 
 
 def _add(columns: Columns, index: int, found: Detections | None, class_index: np.ndarray) -> None:
-    """Keeps what was found in a picture, of the classes that the data set has."""
+    """Keep the detections of an image, of the classes that the dataset has."""
     if found is None:
         columns.add_unreadable(index)
         return
@@ -187,7 +187,7 @@ def _batches(
 def detections_for(
     model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Gives a model's detections over a data set as COCO results, with original ids.
+    """Return a model's detections over a dataset as COCO results, with original ids.
 
     Args, Returns and Raises: as `run_detector`, whose `detections` these are.
     """
@@ -197,7 +197,7 @@ def detections_for(
 def evaluate(
     model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
 ) -> dict[str, Any]:
-    """Scores a model on a data set.
+    """Score a model on a dataset.
 
     Args and Raises: as `run_detector`.
 
@@ -205,7 +205,7 @@ def evaluate(
         The twelve figures under the names of `FIGURES` (for `format_metrics`), and `per_class`
         (name -> {"AP", "AP50"}), `ms_per_picture` (median milliseconds from network input to
         detections), `pictures` (how many there were) and `unreadable` (file names of those that
-        could not be decoded; they count as pictures without detections).
+        could not be decoded; they count as images without detections).
     """
     run = run_detector(model, dataset, batch_size=batch_size, progress=progress)
     evaluation = coco_evaluation(run.pictures, run.found)

@@ -1,6 +1,6 @@
 """After an export: the written file, run as an application runs it, against its source.
 
-Shape letters: N wanted and M given detections of one picture.
+Shape letters: N wanted and M given detections of one image.
 """
 
 from collections.abc import Iterable
@@ -97,7 +97,7 @@ def _both(model: RetinaNet, detector: ExportedDetector, picture: np.ndarray):
     outputs = detector.infer(inputs[None])
     if not isinstance(detector, CanvasInput):
         return model.detect(picture)[0], detector.finish(outputs, 0, size, size)
-    canvas = inputs.shape[:2]  # taken for a picture of that size, so that both clip alike
+    canvas = inputs.shape[:2]  # taken for an image of that size, so that both clip alike
     batch = model.infer(inputs[None])
     boxes, scores, classes = (part[0, : int(batch.num[0])] for part in batch[:3])
     wanted = Detections(boxes, scores, classes, model.class_names)
@@ -107,10 +107,10 @@ def _both(model: RetinaNet, detector: ExportedDetector, picture: np.ndarray):
 def compare(
     wanted: Detections, given: Detections, tolerance: Tolerance, settings: DetectionConfig
 ) -> Agreement:
-    """Return how two sets of one picture's detections agree, each way.
+    """Return how two sets of one image's detections agree, each way.
 
     Left out are those that rounding may rightly drop: near the threshold, or where the most
-    detections of a picture are found, near the last score.
+    detections of an image are found, near the last score.
     """
     least = settings.score_threshold
     if max(len(wanted), len(given)) >= settings.max_detections:
@@ -141,7 +141,7 @@ def compare(
 
 
 class Verified(NamedTuple):
-    """AP in points of 100 and median milliseconds per picture, before and after the export."""
+    """AP in points of 100 and median milliseconds per image, before and after the export."""
 
     ap: tuple[float, float]
     milliseconds: tuple[float, float]
@@ -152,7 +152,7 @@ class Verified(NamedTuple):
 
 
 def verify_export(model: RetinaNet, path, dataset: Dataset, *, progress: bool = True) -> Verified:
-    """Score the source and the exported file on a data set, one picture at a time.
+    """Score the source and the exported file on a dataset, one image at a time.
 
     Raises:
         UserError: the class names do not map.

@@ -46,13 +46,13 @@ class ExportedFile:
 
 
 class ExportedDetector(ExportedFile, abc.ABC):
-    """What an exported file finds in pictures.
+    """The detections of an exported file.
 
     `prepare`, `infer` and `finish` are the steps of `detect`: what is done outside the file, what
-    the file does, and back to pixels of the picture. Only `infer` is the file's own time.
+    the file does, and back to pixels of the image. Only `infer` is the file's own time.
 
     Attributes:
-        takes_batches: whether it takes more than one picture at a time.
+        takes_batches: whether it takes more than one image at a time.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], *, takes_batches: bool):
@@ -61,7 +61,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return what the file takes for a uint8 RGB picture, and the picture's (h, w) in it."""
+        """Return what the file takes for a uint8 RGB image, and the image's (h, w) in it."""
 
     @abc.abstractmethod
     def infer(self, inputs: np.ndarray, sizes: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -69,10 +69,10 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
     @abc.abstractmethod
     def finish(self, outputs: dict[str, np.ndarray], row: int, size, original_size) -> Detections:
-        """Return picture `row` of `outputs`, moved from its `size` to its `original_size`."""
+        """Return image `row` of `outputs`, moved from its `size` to its `original_size`."""
 
     def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
-        """Find objects in pictures of any sizes; as `RetinaNet.detect`, through the file."""
+        """Detect objects in images of any sizes; as `RetinaNet.detect`, through the file."""
         return detect_images(self, images, batch_size=batch_size)
 
     def _detections(self, boxes, scores, classes) -> Detections:
@@ -85,7 +85,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
 
 class WholePictures(ExportedDetector):
-    """A SavedModel: pictures of any size in, boxes in their own pixels out."""
+    """A SavedModel: images of any size in, boxes in their own pixels out."""
 
     def __init__(self, path: Path, facts: dict[str, Any]):
         super().__init__(path, facts, takes_batches=True)
@@ -150,7 +150,7 @@ class CanvasInput(ExportedDetector):
         return dataclasses.replace(found, boxes=np.asarray(boxes, np.float32))
 
     def on_canvas(self, outputs: dict[str, np.ndarray], row: int, size) -> Detections:
-        """Return picture `row` of `outputs`, of `size` (h, w), in pixels of the canvas."""
+        """Return image `row` of `outputs`, of `size` (h, w), in pixels of the canvas."""
         if "class_logits" in outputs:
             return self._detections(*self._decode(outputs, row, size))
         num = int(outputs["num"][row])
@@ -159,7 +159,7 @@ class CanvasInput(ExportedDetector):
         return self._detections(boxes, outputs["scores"][row, :num], outputs["classes"][row, :num])
 
     def _clip(self, boxes, size):
-        """Cut at the picture's border, which such a file does not know: it clips at the canvas."""
+        """Cut at the image's border, which such a file does not know: it clips at the canvas."""
         if self.config.detections.clip_to != "picture":
             return boxes
         height, width = (side - self.config.detections.clip_margin for side in size)

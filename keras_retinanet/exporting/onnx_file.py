@@ -23,7 +23,7 @@ from keras_retinanet.version import __version__
 
 # The newest operator set that tf2onnx writes; onnxruntime reads it since 1.14 (2023).
 OPSET = 18
-# Form -> usual dtype of its pictures.
+# Form -> usual dtype of its images.
 DTYPES = {"nms": "uint8", "raw": "float32"}
 # Form -> its outputs: name -> (dimensions, meaning), in their order.
 OUTPUTS: dict[str, dict[str, tuple[tuple[str | int, ...], str]]] = {
@@ -66,7 +66,7 @@ def export_onnx(
         image_size: (height, width) in pixels, if the input shall have this size alone; None for
             any size.
         input_type: "uint8" (usual for "nms") or "float32" (usual for "raw"), which spares a
-            resized picture its rounding.
+            resized image its rounding.
         say: takes a line for each step.
 
     Raises:
@@ -113,7 +113,7 @@ def _graph(model: RetinaNet, network: Any, form: str, picture: tf.TensorSpec) ->
         outputs = network(tf.cast(images, tf.float32), training=False)
         if form == "raw":
             return {**outputs, "anchors": model.anchors(*canvas)[None]}
-        size = tf.stack([canvas])  # the file takes each input for a whole picture
+        size = tf.stack([canvas])  # the file takes each input for a whole image
         found = model.detect_outputs(outputs, canvas, size, post_processing)
         height, width = tf.unstack(tf.cast(size[0], tf.float32))
         x1, y1, x2, y2 = tf.unstack(found.boxes, axis=-1)
@@ -129,7 +129,7 @@ def _graph(model: RetinaNet, network: Any, form: str, picture: tf.TensorSpec) ->
 
 
 def _post_processing(model: RetinaNet) -> PostProcessing:
-    """Return the suppression without a loop over pictures, which OpenVINO cannot read."""
+    """Return the suppression without a loop over images, which OpenVINO cannot read."""
     options = vars(model.config.detections)
     if model.config.detections.suppress == "best_class":
         return PlainPostProcessing(**options)

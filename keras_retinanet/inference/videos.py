@@ -77,7 +77,7 @@ class Video:
     def __init__(self, path: str | Path):
         self._cv2 = _opencv()
         self._path = path
-        # A file that is not there, or none that ends, is an OSError, as for pictures.
+        # A file that is not there, or none that ends, is an OSError, as for images.
         with open_regular(path):
             self._capture = self._cv2.VideoCapture(str(path))
         rate = self._capture.get(self._cv2.CAP_PROP_FPS)
@@ -97,7 +97,7 @@ class Video:
             )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Give each frame as uint8 RGB (H, W, 3), turned as the file says."""
+        """Yield each frame as uint8 RGB (H, W, 3), turned as the file says."""
         read, frame = self._capture.read()
         if not read:
             raise UserError(f"Expected a video that OpenCV can read. Received: {self._path}.")
@@ -106,7 +106,7 @@ class Video:
             read, frame = self._capture.read()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self._capture.release()
 
 
@@ -167,7 +167,7 @@ def annotate_video(
     batch_size: int = 8,
     progress: bool = True,
 ) -> VideoFigures:
-    """Detects in every frame of a video, at most `batch_size` of which are in memory at a time.
+    """Detect in every frame of a video, at most `batch_size` of which are in memory at a time.
 
     Args:
         model: has `detect` and `class_ids`: a RetinaNet, an exported file, a composed detector.

@@ -46,7 +46,7 @@ class PostProcessing(DetectionConfig):
             outputs: "class_logits" (B, R, K) and "box_deltas" (B, R, 4) of the model.
             anchors: (R, 4) float32 xyxy.
             level_cells: how many of the R anchors each level has, P3 first.
-            sizes: (B, 2) height and width of each picture inside its canvas.
+            sizes: (B, 2) height and width of each image inside its canvas.
             coder: the model's box coder.
             canvas: (height, width) of the network input; needed for `clip_to` "canvas" alone.
         """

@@ -44,13 +44,13 @@ class Objective:
 class RetinaNet(keras.Model):
     """RetinaNet (Lin et al. 2017): backbone, FPN P3..P7, class and box subnets over anchors.
 
-    Calling it on RGB float32 pictures 0..255, (B, H, W, 3) of any height and width, gives
+    Calling it on RGB float32 images 0..255, (B, H, W, 3) of any height and width, gives
     `{"class_logits": (B, R, K), "box_deltas": (B, R, 4)}`, float32, P3..P7 concatenated.
 
     Args:
         config: every choice of the graph, its preprocessing and its detections.
         class_names: K names; background has none.
-        class_ids: the data set's own K ids (default 1..K).
+        class_ids: the dataset's own K ids (default 1..K).
         metadata: origin, license and the like, plain strings that travel with the file.
         load_weights: read `config.backbone.weights`; False when a saved file brings its own.
     """
@@ -114,7 +114,7 @@ class RetinaNet(keras.Model):
         """Set up training.
 
         Args:
-            optimizer: as in Keras; default the paper's SGD for batches of 16 pictures.
+            optimizer: as in Keras; default the paper's SGD for batches of 16 images.
             loss: a `RetinaNetLoss`; default the paper's.
             labeler: an `AnchorLabeler`; default the paper's.
             jit_compile: XLA; off, for it is slower on CPU.
@@ -215,7 +215,7 @@ class RetinaNet(keras.Model):
 
         Args:
             images: (B, H, W, 3) float32 RGB 0..255, letterboxed by `preprocessing`.
-            sizes: (B, 2) int32 height and width of each picture inside its canvas.
+            sizes: (B, 2) int32 height and width of each image inside its canvas.
         """
         return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
 
@@ -239,14 +239,14 @@ class RetinaNet(keras.Model):
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
     ) -> list[Detections]:
-        """Find objects in pictures of any sizes.
+        """Detect objects in images of any sizes.
 
         Args:
             images: one uint8 RGB array (H, W, 3), or a list of such.
             batch_size: how many of equal canvas go through the network at once.
 
         Returns:
-            One `Detections` per picture, boxes in pixels of that picture.
+            One `Detections` per image, boxes in pixels of that image.
 
         Raises:
             ValueError: if an array is not uint8 (H, W, 3), or is empty.
@@ -311,7 +311,7 @@ def spatial_shape(images: tf.Tensor) -> tuple[Any, Any]:
 
 
 def resolve(config: ModelConfig) -> ModelConfig:
-    """Return `config` with what its trunk's weights demand: colours, and options of the graph."""
+    """Return `config` with what its backbone's weights demand: colors, and options of the graph."""
     demands = backbone_preprocessing(config.backbone.name, config.backbone.weights)
     if not demands:
         return config
@@ -341,8 +341,8 @@ def retinanet(
         backbone: a name from `keras_retinanet.modeling.backbones.BACKBONES`.
         num_classes: K, background not counted (default 80, or the length of `class_names`).
         class_names: K names (default "class_0", ...).
-        weights: of the trunk: None for random, "imagenet", or a file.
-        config: every other choice; its trunk's name and weights are replaced by those above.
+        weights: of the backbone: None for random, "imagenet", or a file.
+        config: every other choice; its backbone's name and weights are replaced by those above.
     """
     if class_names is None:
         class_names = [f"class_{i}" for i in range(80 if num_classes is None else num_classes)]

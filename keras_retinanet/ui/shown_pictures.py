@@ -1,6 +1,6 @@
-"""Files -> pictures, each with what every model finds in it; and out again as JSON.
+"""Files -> images, each with what every model finds in it; and out again as JSON.
 
-A model runs once a picture: moving the threshold only chooses among what it found.
+A model runs once per image: moving the threshold only chooses among what it found.
 Shape letters: N, M detections.
 """
 
@@ -20,10 +20,10 @@ from keras_retinanet.evaluation.metrics.overlaps import overlaps
 from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
 
-# Longest side, in pixels, of a picture as the page shows it, and of its button in the strip.
+# Longest side, in pixels, of an image as the page shows it, and of its button in the strip.
 VIEW_SIDE = 1280
 THUMBNAIL_SIDE = 160
-# A session keeps every picture as shown: these are some 500 MB at most.
+# A session keeps every image as shown: these are some 500 MB at most.
 MAX_PICTURES = 100
 # Two models' boxes of one class are the same object from this IoU on, as in AP50.
 SAME_IOU = 0.5
@@ -53,12 +53,12 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture on the page.
+    """An image on the page.
 
     Attributes:
         name: of its file.
         size: (height, width) in pixels of the file.
-        view: uint8 RGB, the same picture with no side over `VIEW_SIDE`.
+        view: uint8 RGB, the same image with no side over `VIEW_SIDE`.
         found: what each side's model found, in pixels of the file.
     """
 
@@ -69,7 +69,7 @@ class Picture:
 
     @property
     def thumbnail(self) -> np.ndarray:
-        """The picture with no side over `THUMBNAIL_SIDE`, uint8 RGB."""
+        """The image with no side over `THUMBNAIL_SIDE`, uint8 RGB."""
         return _within(self.view, THUMBNAIL_SIDE)
 
 
@@ -81,23 +81,23 @@ def add_pictures(
     exif: str = "stored",
     say: Callable[[int, str], None] = lambda number, name: None,
 ) -> tuple[list[Picture], list[str]]:
-    """Read files and let every model look at each picture.
+    """Read files and let every model look at each image.
 
     Args:
         pictures: those on the page already, which stay.
         paths: files to add; their names are shown.
         sides: the models.
-        exif: "apply" turns a picture as its EXIF orientation says; "stored" says that it does not.
+        exif: "apply" turns an image as its EXIF orientation says; "stored" says that it does not.
         say: is told the number, from 0, and the name of each file before it is read.
 
     Returns:
-        All pictures, and a line on each file that something is to be said about.
+        All images, and a line on each file that something is to be said about.
     """
     kept, notes = list(pictures), []
     for number, path in enumerate(map(Path, paths)):
         if len(kept) == MAX_PICTURES:
             notes.append(
-                f"{path.name}: expected at most {MAX_PICTURES} pictures at a time. "
+                f"{path.name}: expected at most {MAX_PICTURES} images at a time. "
                 "Remove those on the page first."
             )
             break
@@ -128,7 +128,7 @@ def _within(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """Return which detections of two models in one picture the other model has too.
+    """Return which detections of two models in one image the other model has too.
 
     Each is the partner of one at most: of the same class name, with an IoU of `SAME_IOU` or more;
     the best of the first model choose first.
@@ -150,7 +150,7 @@ def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.
 def detections_json(
     pictures: Sequence[Picture], threshold: float, *, sides: Sequence[Side], index: int
 ) -> str:
-    """Return one model's detections of all pictures as JSON, a row a line.
+    """Return one model's detections of all images as JSON, one row per line.
 
     Args:
         pictures: all of the page.
@@ -172,5 +172,5 @@ def detections_json(
 
 
 def total_boxes(pictures: Sequence[Picture], threshold: float, index: int) -> int:
-    """Return how many boxes of at least `threshold` model `index` found in all pictures."""
+    """Return how many boxes of at least `threshold` model `index` found in all images."""
     return sum(len(picture.found[index].with_score(threshold)) for picture in pictures)

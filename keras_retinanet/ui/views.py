@@ -1,4 +1,4 @@
-"""A picture with what models found in it -> what the page shows: drawn boxes, and HTML.
+"""An image with what models found in it -> what the page shows: drawn boxes, and HTML.
 
 Names come from files that anyone may have written: `Markup.format` escapes them.
 Shape letter: N detections.
@@ -16,14 +16,14 @@ from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.ui.shown_pictures import Picture, same_objects
 
-# Letters below a picture of the strip; the ends of names tell more than their starts.
+# Letters below an image of the strip; the ends of names tell more than their starts.
 NAME_LETTERS = 12
 TABLE_HEADER = ("class", "score", "x", "y", "w", "h")
 
 
 @dataclass(frozen=True, eq=False)
 class SideView:
-    """A picture as one model sees it: drawn, and its boxes as HTML."""
+    """An image as one model sees it: drawn, and its boxes as HTML."""
 
     image: np.ndarray
     counts: Markup
@@ -31,12 +31,12 @@ class SideView:
 
 
 def short_name(name: str) -> str:
-    """Return the end of a name, as much as goes below a picture of the strip."""
+    """Return the end of a name, as much as goes below an image of the strip."""
     return name if len(name) <= NAME_LETTERS else f"…{name[1 - NAME_LETTERS :]}"
 
 
 def picture_line(picture: Picture) -> Markup:
-    """Return the picture's name and size as HTML."""
+    """Return the image's name and size as HTML."""
     height, width = picture.size
     line = Markup('<p class="name"><b>{}</b> {} x {} px</p>')
     return line.format(picture.name, width, height)
@@ -45,7 +45,7 @@ def picture_line(picture: Picture) -> Markup:
 def view_picture(
     picture: Picture, threshold: float, *, only_differences: bool = False
 ) -> tuple[list[SideView], Markup]:
-    """Return what each model's side shows of a picture, and how far two models agree, as HTML.
+    """Return what each model's side shows of an image, and how far two models agree, as HTML.
 
     Args:
         picture: one of the page.
@@ -78,7 +78,7 @@ def _side_view(picture: Picture, found: Detections) -> SideView:
 
 
 def _counts(found: Detections) -> Markup:
-    """Return boxes a class, most first, each beside its colour: the legend of the picture."""
+    """Return boxes a class, most first, each beside its color: the legend of the image."""
     chip = Markup('<span class="chip"><i style="background: rgb{}"></i>{} <b>{}</b></span>')
     chips = [
         chip.format(class_color(index), found.class_names[index], count)

@@ -1,4 +1,4 @@
-"""The sizes of `preprocessing.py` as tensors: for graphs that meet pictures of any size.
+"""The sizes of `preprocessing.py` as tensors: for graphs that meet images of any size.
 
 Each function is the tensor form of the method of `Preprocessing` that it names, in the same
 float64 arithmetic; the tests compare them size by size. Sizes are (height, width), int32.
@@ -10,7 +10,7 @@ from keras_retinanet.modeling.preprocessing import Preprocessing
 
 
 def resized_size(preprocessing: Preprocessing, size):
-    """Return the size (2,) of a picture of `size` (2,) after the resize: `resized_size`."""
+    """Return the size (2,) of an image of `size` (2,) after the resize: `resized_size`."""
     short, long = preprocessing.short_side, preprocessing.long_side
     if preprocessing.pad_first:
         return tf.constant([long, long])
@@ -30,7 +30,7 @@ def resized_size(preprocessing: Preprocessing, size):
 
 
 def canvas_size(preprocessing: Preprocessing, size):
-    """Return the canvas (2,) of a picture that was resized to `size` (2,): `canvas_size`."""
+    """Return the canvas (2,) of an image that was resized to `size` (2,): `canvas_size`."""
     multiple = preprocessing.multiple
     if preprocessing.pad_first:
         return size
@@ -45,7 +45,7 @@ def canvas_size(preprocessing: Preprocessing, size):
 
 
 def letterbox(preprocessing: Preprocessing, picture):
-    """Return (input (ch, cw, 3) float32, resized size (2,)) of a uint8 picture: `letterbox`."""
+    """Return (input (ch, cw, 3) float32, resized size (2,)) of a uint8 image: `letterbox`."""
     size = resized_size(preprocessing, tf.shape(picture)[:2])
     resized = preprocessing.resize(picture, size)
     return preprocessing.pad(resized, canvas_size(preprocessing, size)), size
@@ -57,8 +57,8 @@ def way_back(preprocessing: Preprocessing, size, original):
     Together they are `boxes_to_picture`.
 
     Args:
-        size: (2,) of the resized picture.
-        original: (2,) of the picture itself.
+        size: (2,) of the resized image.
+        original: (2,) of the image itself.
     """
     offset = tf.zeros(2)
     if preprocessing.pad_first:

@@ -1,4 +1,4 @@
-"""What a SavedModel holds: pictures in, detections out, nothing left to do outside."""
+"""What a SavedModel holds: images in, detections out, nothing left to do outside."""
 
 import dataclasses
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Serving(tf.Module):
         model: what to export.
         facts: JSON that the loaded object's `facts()` gives back.
         precision: see `folding.folded`.
-        keep_going: a picture that cannot be read has no detections; else it fails its batch, and
+        keep_going: an image that cannot be read has no detections; else it fails its batch, and
             the message names its index.
         xla: add the signatures that XLA compiles.
     """
@@ -86,7 +86,7 @@ class _Endpoints:
         return _function(raw, input_signature=[_CANVASES], jit_compile=compiled or None)
 
     def images(self, raw: Any, *, compiled: bool) -> Any:
-        """Return pictures of one size -> detections."""
+        """Return images of one size -> detections."""
         post_processing = self._model.post_processing
         if compiled:
             post_processing = PlainPostProcessing(**dataclasses.asdict(post_processing))
@@ -98,7 +98,7 @@ class _Endpoints:
         return _function(serve, input_signature=[_IMAGES])
 
     def encoded(self, raw: Any) -> tuple[Any, Any]:
-        """Return picture files -> detections, and the same of serialized `tf.train.Example`s."""
+        """Return image files -> detections, and the same of serialized `tf.train.Example`s."""
         detect = self._detection(raw, self._model.post_processing)
 
         def serve_bytes(image_bytes):
@@ -122,7 +122,7 @@ class _Endpoints:
         )
 
     def thresholds(self, raw: Any) -> Any:
-        """Return pictures of one size -> detections, by thresholds that a request may set."""
+        """Return images of one size -> detections, by thresholds that a request may set."""
         own = self._model.post_processing
         # A tensor as Python's default becomes the signature's.
         defaults = [
@@ -176,7 +176,7 @@ class _Endpoints:
 
     def _detect_images(self, images: Any, detect: Any, max_detections: Any) -> dict[str, Any]:
         shape = tf.shape(images)
-        message = "Expected pictures of at least one pixel. Received shape:"
+        message = "Expected images of at least one pixel. Received shape:"
         images = _checked(images, tf.reduce_all(shape[1:3] > 0), [message, shape])
         pictures = prepare(self._model.preprocessing, lambda index: (images[index], True), shape[0])
         return self._respond(pictures, detect, max_detections)
@@ -192,10 +192,10 @@ def _function(function, **options):
 
 
 def _all_read(is_read):
-    """Return `is_read` (B,), or an error that names the pictures that could not be read."""
+    """Return `is_read` (B,), or an error that names the images that could not be read."""
     bad = tf.where(~is_read)[:, 0]
     message = (
-        "Expected whole JPEG, PNG, WebP, BMP or GIF pictures. "
+        "Expected whole JPEG, PNG, WebP, BMP or GIF images. "
         "Received something else at these indices of the batch:"
     )
     return _checked(is_read, tf.size(bad) == 0, [message, bad])

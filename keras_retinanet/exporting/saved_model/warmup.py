@@ -54,7 +54,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Return a whole number as protocol buffers write it: seven bits a byte, the lowest first."""
+    """Return an integer as protocol buffers write it: seven bits a byte, the lowest first."""
     digits = []
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)

@@ -21,8 +21,8 @@ def network_function(network, image_size: tuple[int, int], input_type: str = "fl
 
     Args:
         network: of `folded`.
-        image_size: (height, width) H, W of the one picture that it takes.
-        input_type: "uint8" or "float32", of that picture, RGB 0..255.
+        image_size: (height, width) H, W of the one image that it takes.
+        input_type: "uint8" or "float32", of that image, RGB 0..255.
 
     Returns:
         "image" (1, H, W, 3) -> "class_logits" (1, R, K) and "box_deltas" (1, R, 4), float32.
@@ -86,7 +86,7 @@ def _outputs(found: DetectionBatch, image_size):
 
 @dataclass(frozen=True)
 class _OperatorPostProcessing(PlainPostProcessing):
-    """Detections by the operator `TFLite_Detection_PostProcess`, one picture at a time.
+    """Detections by the operator `TFLite_Detection_PostProcess`, one image at a time.
 
     It decodes relative to anchors without clipping and knows no top-k, so it is given decoded
     candidates, encoded again relative to unit squares. Its suppression per class loses a class
