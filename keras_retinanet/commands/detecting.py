@@ -1,4 +1,4 @@
-"""A model's detections in a split, by one process or several, from where a killed call stood."""
+"""A model's detections in a split, by one process or several; a killed call resumes."""
 
 import multiprocessing
 import os
@@ -30,7 +30,7 @@ Keep = Callable[[list[str]], None]
 # Per image, of each batch: of those that were the first of their shape, and of all others.
 Milliseconds = tuple[list[float], list[float]]
 JOURNAL_SUFFIX = ".partial.jsonl"
-# Seconds after which it is looked whether all worker processes still live.
+# Seconds between checks that all worker processes are alive.
 PATIENCE = 1.0
 # What `import_tensorflow` sets TF_CPP_MIN_LOG_LEVEL to: a new process inherits it, greetings too.
 QUIET = "2"
@@ -38,14 +38,14 @@ QUIET = "2"
 
 @dataclass(frozen=True)
 class Task:
-    """What is detected, in a form that another process can be given.
+    """The work to do, as plain values that another process can receive.
 
     Attributes:
         model: the file.
         trained: the configuration of the run that the model lies in.
         passes: the `PASS_FLAGS` of tiles and test-time augmentation; None: one pass.
-        limit: so many images of the split alone, the first ones.
-        trust: an exported file is run whatever it holds.
+        limit: use only the first `limit` images of the split.
+        trust: run an exported file whatever it contains.
     """
 
     model: Path
@@ -63,7 +63,7 @@ class Task:
         return replace(dataset, records=[*dataset.records[: self.limit]])
 
     def detector(self) -> Any:
-        """Read the model, a `.keras` file in the scope of all devices; add what the flags ask."""
+        """Read the model, a `.keras` file in the scope of all devices, and add the passes."""
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.exporting.facts import export_kind
         from keras_retinanet.training.distribution import strategy
@@ -157,7 +157,7 @@ def _run(
 def _run_here(
     task: Task, dataset: "Dataset", missing: list[int], *, columns: "Columns", keep: Keep | None
 ) -> Milliseconds:
-    """Add to `columns` what is found in the images `missing`; return milliseconds."""
+    """Add the detections of the images `missing` to `columns`; return milliseconds."""
     if not missing:
         return [], []
     from keras_retinanet.evaluation.runner import run_detector
@@ -198,7 +198,7 @@ def _run_workers(
                 words = (line.reader, task, missing[rank::workers], workers, messages)
                 processes.append(context.Process(target=_work, args=words, daemon=True))
                 processes[-1].start()
-            with tqdm(total=len(missing), desc="detect", unit="picture", dynamic_ncols=True) as bar:
+            with tqdm(total=len(missing), desc="detect", unit="image", dynamic_ncols=True) as bar:
                 while running:
                     message = _next_message(messages, processes)
                     if isinstance(message, list):

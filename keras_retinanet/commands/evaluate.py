@@ -1,4 +1,4 @@
-"""Score a model, an exported file, or a file of detections: figures, errors, a report page.
+"""Score a model, an exported file, or a file of detections: metrics, errors, a report page.
 
 Examples:
     keras_retinanet evaluate voc --data_dir bccd --split test
@@ -50,9 +50,9 @@ EVALUATE_KEYS = {"split": "evaluate.split", "batch_size": "evaluate.batch_size"}
 # Those that mean nothing where a results file is scored.
 MODEL_FLAGS = "data_dir name images classes model split batch_size out report pictures".split()
 MODEL_FLAGS += ["limit", "workers", "trust", *PASS_FLAGS]
-# Flags that name a file to write -> its kind.
+# Flag that names a file to write -> its kind.
 KINDS = {"out": "results", "json": "figures", "csv": "class table", "report": "page"}
-# Files with figures, which a split without annotations has none for.
+# Files with metrics, which need a split with annotations.
 FIGURE_FLAGS = ("json", "csv", "report")
 
 
@@ -62,16 +62,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_argument(parser)
     add_trust_argument(parser)
     add = parser.add_argument
-    add("--split", help="split to score on (default: the validation part)")
-    add("--batch_size", type=int, metavar="B", help="images at a time; changes no figure")
+    add("--split", help="split to score on (default: the validation split)")
+    add("--batch_size", type=int, metavar="B", help="images at a time; changes no metric")
     add("--limit", type=_count, metavar="N", help="the first N images of the split alone")
     add("--workers", type=_count, metavar="N", help="processes that share the images (1)")
-    add("--engine", choices=ENGINES, default="auto", help="what computes COCO's figures (auto)")
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="library for the COCO metrics (auto)",
+    )
     add("--detections", metavar="FILE", help="score this results file, without a model")
     add("--out", metavar="FILE", help="write the detections as COCO results JSON")
-    add("--json", metavar="FILE", help="write all figures; `report` compares such files")
-    add("--csv", metavar="FILE", help="write the figures of each class")
-    add("--report", metavar="FILE", help="write a page with figures, curves, errors and images")
+    add("--json", metavar="FILE", help="write all metrics; `report` compares such files")
+    add("--csv", metavar="FILE", help="write the metrics of each class")
+    add("--report", metavar="FILE", help="write a page with metrics, curves, errors and images")
     add("--pictures", metavar="DIR", help=f"draw the detections of {DRAWN} images there")
     add_pass_arguments(parser)
 
@@ -83,7 +88,7 @@ def _count(text: str) -> int:
 
 
 def run(args: Namespace) -> int:
-    """Print the figures, or write the detections of a split without annotations.
+    """Print the metrics, or write the detections of a split without annotations.
 
     A killed call resumes where it stopped when it is run again: its detections are kept beside the
     first file that it writes, or in the run folder of the model.
@@ -139,7 +144,7 @@ def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
 
 
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:
-    """Return where to keep what is found until the results are written; None: nowhere.
+    """Return where to keep the detections until the results are written; None: nowhere.
 
     The second value is whether another evaluation may be under way there: where no file is named,
     nothing is written that both would write.

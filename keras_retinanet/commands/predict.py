@@ -1,4 +1,4 @@
-"""Detect objects in images and videos: draws them, and writes JSON and CSV.
+"""Detect objects in images and videos: draw them, and write JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
@@ -38,11 +38,11 @@ from keras_retinanet.terminal import printable
 if TYPE_CHECKING:
     from keras_retinanet.modeling.detections import Detections
 
-# What a folder is searched for, beside images; a file named outright may have any suffix.
+# Suffixes to search a folder for, besides images; a file named directly may have any.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-# The rows of all images, and their kinds; no video's take their names.
+# The rows of all images, and their kinds. The rows of a video never take these names.
 ROWS = {"detections.json": "results", "detections.csv": "rows"}
-# A video's count of frames is often an estimate; so much less than it says is told.
+# A video's frame count is often an estimate: report only a larger gap.
 FRAMES_MISSED = 2
 
 
@@ -109,13 +109,13 @@ def _predict_pictures(
     args: Namespace,
     config: PredictConfig,
 ) -> tuple[int, int]:
-    """Return how many images could be read, and how many rows were written of them."""
+    """Return how many images could be read, and how many rows were written for them."""
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
     from keras_retinanet.evaluation.results import write_coco_json, write_csv
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
-    with tqdm(total=len(paths), desc="predict", unit="picture", disable=not paths) as bar:
+    with tqdm(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
         readable_files = _readable(paths, args.exif)
         for batch in bounded_batches(
             readable_files, config.batch_size, lambda item: item[1].size // 3
@@ -141,7 +141,7 @@ def _predict_pictures(
 
 
 def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) -> int | None:
-    """Return how many rows were written of a video; None, said, if it cannot be read."""
+    """Return how many rows were written for a video; None, reported, if it cannot be read."""
     from keras_retinanet.inference.videos import annotate_video
 
     try:
@@ -166,7 +166,7 @@ def is_video(path: Path) -> bool:
 
 
 def find_pictures(words: Sequence[str]) -> list[Path]:
-    """Return the files that words of the command line mean, each once.
+    """Return the files that the words of the command line name, each once.
 
     Args:
         words: each a file; a folder, whose images and videos are taken in the order of their
@@ -224,7 +224,7 @@ def _are_free(files: Sequence[Path]) -> bool:
 
 
 def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield number and RGB image (H, W, 3) of each file; says which cannot be read.
+    """Yield number and RGB image (H, W, 3) of each file; report which cannot be read.
 
     Args:
         exif: "apply" turns an image as its EXIF orientation says; "stored" warns of one that has

@@ -1,4 +1,4 @@
-"""A detector over a dataset: images in, COCO detections and figures out.
+"""A detector over a dataset: images in, COCO detections and metrics out.
 
 Shape letters: B images, N detections, K classes of the model.
 """
@@ -31,10 +31,10 @@ from keras_retinanet.modeling.detections import Detections
 
 @dataclass
 class DetectorRun:
-    """What one pass over a dataset gave.
+    """The result of one pass over a dataset.
 
     Attributes:
-        pictures: what was looked at.
+        pictures: the images and their ground truth.
         found: the detections, in the order of the images.
         unreadable: names of the images that could not be decoded; they have no detections.
         first_ms: per batch that was the first of its shape, and so may have traced a graph, the
@@ -74,7 +74,7 @@ def run_detector(
     columns: Columns | None = None,
     keep: Callable[[list[str]], None] | None = None,
 ) -> DetectorRun:
-    """Run a model over each image of a dataset once.
+    """Run a model once on each image of a dataset.
 
     Args:
         model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and `finish` are
@@ -84,9 +84,9 @@ def run_detector(
             no detection. An exported file that takes one image is given one.
         progress: show a bar with rate and time left, on standard error.
         strategy: whose replicas share each batch of a RetinaNet that was made in its scope.
-        indices: of the images to look at; None: all.
-        columns: what is known of other images; what is found is added.
-        keep: is given the lines (`Columns.line`) of the images of each batch that is done.
+        indices: of the images to use; None: all.
+        columns: the detections of other images; those of `indices` are added.
+        keep: receives the lines (`Columns.line`) of the images of each finished batch.
 
     Returns:
         The detections, in pixels of the original images. Classes that the dataset lacks are
@@ -94,7 +94,7 @@ def run_detector(
 
     Raises:
         UserError: the class names do not map (see `map_classes`), or so many images cannot be
-            read that their figures would be of none (see `require_readable`).
+            read that their metrics would be of none (see `require_readable`).
     """
     class_index = map_classes(model.class_names, dataset.class_names)
     indices = range(len(dataset.records)) if indices is None else indices
@@ -105,7 +105,7 @@ def run_detector(
     with tqdm(
         total=len(indices),
         desc="detect",
-        unit="picture",
+        unit="image",
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
@@ -136,8 +136,8 @@ def finished_run(
     """Combine the results of one or several passes over a dataset.
 
     Raises:
-        UserError: one of the images that were asked for was not looked at, or none could be read.
-            No figure is computed from fewer.
+        UserError: an image of `asked` has no result, or no image could be read.
+            No metric is computed from fewer.
     """
     missing = sum(index not in columns for index in asked)
     if missing:
@@ -172,7 +172,7 @@ def _batches(
     batch_size: int,
     strategy: tf.distribute.Strategy | None,
 ) -> Iterator[DetectedBatch]:
-    """Yield the batches of the records of `indices`, which they number anew from 0."""
+    """Yield the batches of the records of `indices`, numbered from 0."""
     if len(indices) < len(dataset.records):
         dataset = replace(dataset, records=[dataset.records[index] for index in indices])
     batch_size = max(1, min(batch_size, len(indices)))
@@ -202,7 +202,7 @@ def evaluate(
     Args and Raises: as `run_detector`.
 
     Returns:
-        The twelve figures under the names of `FIGURES` (for `format_metrics`), and `per_class`
+        The twelve metrics under the names of `FIGURES` (for `format_metrics`), and `per_class`
         (name -> {"AP", "AP50"}), `ms_per_picture` (median milliseconds from network input to
         detections), `pictures` (how many there were) and `unreadable` (file names of those that
         could not be decoded; they count as images without detections).

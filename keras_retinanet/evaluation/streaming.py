@@ -126,7 +126,7 @@ class Journal:
         self.path, self.key = path, key
 
     def read(self) -> tuple[Columns, bool]:
-        """Return what was found so far, and whether there was something of another run."""
+        """Return the detections so far, and whether the file is of another run."""
         columns = Columns()
         try:
             with open(self.path, encoding="utf-8", errors="replace") as lines:
@@ -141,8 +141,7 @@ class Journal:
     def writer(self) -> Iterator[Callable[[Iterable[str]], None]]:
         """Yield a function that appends lines; a file of another run is started again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _, was_other = self.read()
-        with open(self.path, "w" if was_other else "a", encoding="utf-8") as stream:
+        with open(self.path, "w" if self._is_other() else "a", encoding="utf-8") as stream:
             # A line that a kill cut off ends here; the next one is whole again.
             stream.write("\n" if stream.tell() else self._header() + "\n")
             stream.flush()
@@ -156,6 +155,14 @@ class Journal:
     def remove(self) -> None:
         """Remove it: the results are written."""
         self.path.unlink(missing_ok=True)
+
+    def _is_other(self) -> bool:
+        """Return whether the file is there and of another run."""
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as lines:
+                return next(lines, "").rstrip("\n") != self._header()
+        except FileNotFoundError:
+            return False
 
     def _header(self) -> str:
         return json.dumps({"format": FORMAT, "key": self.key})

@@ -38,7 +38,7 @@ TOLERANCES = {
     "dynamic": Tolerance(0.6, 0.2, 0.8),
     "int8": Tolerance(0.5, 0.3, 0.7),
 }
-# Boxes whose corners are so many pixels apart are the same, however small they are.
+# Boxes with corners up to this many pixels apart are the same, however small they are.
 NEAR = 0.1
 
 

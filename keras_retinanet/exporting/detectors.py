@@ -26,14 +26,14 @@ Runner = Callable[[np.ndarray], list[np.ndarray]]
 
 
 class ExportedFile:
-    """What an exported file says of itself, with the public attributes of a `RetinaNet`.
+    """The facts of an exported file, with the public attributes of a `RetinaNet`.
 
     Attributes:
         path: of the file or folder.
-        facts: what it says of itself (`facts.model_facts`).
+        facts: its description (`facts.model_facts`).
         config: the resolved `ModelConfig`, thresholds as exported.
         class_names, class_ids, metadata, preprocessing: as a `RetinaNet` has them.
-        doubt: why it is loaded only if it is trusted; None: it is as exports are.
+        doubt: why it is loaded only if the caller trusts it; None: no doubt.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], *, doubt: str | None = None):
@@ -48,8 +48,8 @@ class ExportedFile:
 class ExportedDetector(ExportedFile, abc.ABC):
     """The detections of an exported file.
 
-    `prepare`, `infer` and `finish` are the steps of `detect`: what is done outside the file, what
-    the file does, and back to pixels of the image. Only `infer` is the file's own time.
+    `prepare` resizes an image outside the file, `infer` runs the file and alone is timed, and
+    `finish` moves boxes back to pixels of the image.
 
     Attributes:
         takes_batches: whether it takes more than one image at a time.
@@ -61,7 +61,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return what the file takes for a uint8 RGB image, and the image's (h, w) in it."""
+        """Return the file's input for a uint8 RGB image, and the image's (h, w) in it."""
 
     @abc.abstractmethod
     def infer(self, inputs: np.ndarray, sizes: np.ndarray | None = None) -> dict[str, np.ndarray]:

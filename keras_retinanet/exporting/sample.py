@@ -13,7 +13,7 @@ from keras_retinanet.data.records import Dataset
 
 @dataclass(frozen=True)
 class Sample:
-    """`count` images of `dataset`, evenly spread over it and decoded anew in each pass.
+    """`count` images of `dataset`, evenly spread over it and decoded again in each pass.
 
     Iterating gives uint8 RGB (H, W, 3); images that cannot be read are skipped.
     """

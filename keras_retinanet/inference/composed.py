@@ -1,4 +1,4 @@
-"""Detectors made of another one, which see an image several times: in tiles, mirrored, resized."""
+"""Detectors that run another one several times on an image: in tiles, mirrored, resized."""
 
 import abc
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from keras_retinanet.modeling.detections import Detections
 
 
 class ComposedDetector(abc.ABC):
-    """What several passes of `inner` find, with the public attributes of a `RetinaNet`.
+    """The detections of several passes of `inner`, with the public attributes of a `RetinaNet`.
 
-    `prepare`, `infer` and `finish` are what the evaluation asks of a detector of whole images.
+    `prepare` and `finish` do nothing: each pass of `infer` has its own.
 
     Args:
         inner: a RetinaNet, an exported file, or another of these.

@@ -31,7 +31,7 @@ def fuse(
 
     Best first, each box joins the cluster of its class whose average it overlaps most, by more
     than `iou`, or starts one. A cluster's score is the mean of its boxes', times the share of the
-    passes that found it.
+    passes that detected it.
 
     Args:
         boxes: (N, 4) float.

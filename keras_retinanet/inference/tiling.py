@@ -70,14 +70,14 @@ def merge_tiles(
     size: tuple[int, int],
     iou: float,
 ) -> Detections:
-    """Join what was found in the tiles of one image, by greedy suppression in each class.
+    """Merge the detections in the tiles of one image, by greedy suppression in each class.
 
-    The boxes that no seam cuts have their turn first, the best first; then the cut ones. A box is
+    Boxes that no seam cuts come first, the best of them first; the cut ones follow. A box is
     dropped if one chosen before overlaps it by more than `iou`; a cut one also if it lies mostly
     within one of another tile: the rest of its object is there.
 
     Args:
-        found: of each tile, boxes in pixels of the tile.
+        found: the detections of each tile, boxes in pixels of the tile.
         windows: (T, 4) the tiles, xyxy in pixels of the image; the whole image may be one.
         size: (height, width) of the image.
         iou: as for non-maximum suppression.
@@ -163,7 +163,7 @@ def longer_than(pixels: float, found: Detections) -> Detections:
 
 
 def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = True) -> Tiled:
-    """Return a detector that sees images larger than `tile` pixels in tiles, and once whole.
+    """Return a detector that runs on tiles of images larger than `tile`, and once on the whole.
 
     Args:
         model: a RetinaNet, an exported file, or what `with_test_time` gave.
@@ -175,5 +175,5 @@ def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = Tru
     Raises:
         UserError: a tile or an overlap out of range.
     """
-    tile_windows(1, 1, tile=tile, overlap=overlap)  # refuses now what it would refuse later
+    tile_windows(1, 1, tile=tile, overlap=overlap)  # raises now, not at the first image
     return Tiled(model, tile=tile, overlap=overlap, whole=whole)

@@ -1,4 +1,4 @@
-"""Test-time augmentation: an image is detected in mirrored and at several sizes, then averaged."""
+"""Test-time augmentation: average the detections of an image, its mirror image and other sizes."""
 
 import copy
 import dataclasses
@@ -118,7 +118,7 @@ class TestTime(ComposedDetector):
         return [self.fused(found) for found in zip(*passes, strict=True)]
 
     def passes(self, images: list[np.ndarray], *, batch_size: int = 8) -> list[list[Detections]]:
-        """Return what each of `views` finds in each image, in that image's own pixels."""
+        """Return the detections of each of `views` in each image, in pixels of that image."""
         mirror_images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         passes = []
         for scale, mirrored in self.views:
@@ -130,7 +130,7 @@ class TestTime(ComposedDetector):
         return passes
 
     def fused(self, passes: Sequence[Detections]) -> Detections:
-        """Return the weighted average of what several passes found in one image."""
+        """Return the weighted average of the detections of several passes over one image."""
         limits = self.config.detections
         boxes, scores, classes = fuse(
             np.concatenate([found.boxes for found in passes]),
@@ -159,13 +159,13 @@ def mirror(found: Detections, width: int) -> Detections:
 def with_test_time(
     model: Any, *, scales: Sequence[float] | None = None, flip: bool = True
 ) -> TestTime:
-    """Return a detector that sees each image as often as there are scales, twice that with flip.
+    """Return a detector that runs once per scale on each image, and twice per scale with `flip`.
 
     Args:
         model: a RetinaNet or an exported file.
         scales: factors of the model's network input; 1 is its own size. None: `DEFAULT_SCALES`,
             or 1 alone for a file that takes no other.
-        flip: see the mirror image too.
+        flip: run on the mirror image too.
 
     Raises:
         UserError: a scale out of `SCALES`, or one that the model cannot have.

@@ -68,7 +68,7 @@ class PostProcessing(DetectionConfig):
         *,
         canvas: Any = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        """Return what the suppression chooses from; arguments as for a call.
+        """Return the candidates of the suppression; arguments as for a call.
 
         Returns:
             boxes (B, M, 4) xyxy; scores (B, M, C), where 0 is no candidate, of all C classes that

@@ -22,8 +22,8 @@ from keras_retinanet.ui.uploads import is_inside
 from keras_retinanet.ui.views import picture_line, short_name, view_picture
 
 TITLE = "keras_retinanet"
-# Temporary files of gradio, drawn images above all: every so many seconds those older than that
-# go, while the page lives.
+# Gradio's temporary files, mostly drawn images, are cleaned at this interval in seconds if they
+# are older than the second number.
 CLEANING = (600, 3600)
 # Events that wait their turn, at most.
 MAX_WAITING = 100
@@ -71,7 +71,7 @@ class Page:
         floor = min(side.detector.config.detections.score_threshold for side in self._sides)
         with gr.Row(elem_id="controls"):
             self._files = gr.File(
-                label="Pictures",
+                label="Images",
                 file_count="multiple",
                 height=140,
                 min_width=300,

@@ -1,6 +1,6 @@
-"""Files -> images, each with what every model finds in it; and out again as JSON.
+"""Files -> images with the detections of every model, and these as JSON.
 
-A model runs once per image: moving the threshold only chooses among what it found.
+A model runs once per image: moving the threshold only chooses among its detections.
 Shape letters: N, M detections.
 """
 
@@ -59,7 +59,7 @@ class Picture:
         name: of its file.
         size: (height, width) in pixels of the file.
         view: uint8 RGB, the same image with no side over `VIEW_SIDE`.
-        found: what each side's model found, in pixels of the file.
+        found: the detections of each side's model, in pixels of the file.
     """
 
     name: str
@@ -81,7 +81,7 @@ def add_pictures(
     exif: str = "stored",
     say: Callable[[int, str], None] = lambda number, name: None,
 ) -> tuple[list[Picture], list[str]]:
-    """Read files and let every model look at each image.
+    """Read files and run every model on each image.
 
     Args:
         pictures: those on the page already, which stay.
@@ -91,7 +91,7 @@ def add_pictures(
         say: is told the number, from 0, and the name of each file before it is read.
 
     Returns:
-        All images, and a line on each file that something is to be said about.
+        All images, and a line on each file with a problem.
     """
     kept, notes = list(pictures), []
     for number, path in enumerate(map(Path, paths)):
@@ -128,7 +128,7 @@ def _within(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """Return which detections of two models in one image the other model has too.
+    """Return which detections of each of two models in one image the other model shares.
 
     Each is the partner of one at most: of the same class name, with an IoU of `SAME_IOU` or more;
     the best of the first model choose first.

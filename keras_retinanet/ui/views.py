@@ -1,4 +1,4 @@
-"""An image with what models found in it -> what the page shows: drawn boxes, and HTML.
+"""An image with the detections of models -> drawn boxes and HTML for the page.
 
 Names come from files that anyone may have written: `Markup.format` escapes them.
 Shape letter: N detections.

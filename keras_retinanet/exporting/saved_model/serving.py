@@ -13,7 +13,7 @@ from keras_retinanet.exporting.saved_model.grouping import detect_groups, prepar
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
 
-# A client may ask for so many detections: their memory is reserved before there is one.
+# The most detections that a client may ask for: their memory is reserved in advance.
 MOST_DETECTIONS = 10_000
 EXAMPLE_FEATURE = "image/encoded"
 # The TF Object Detection API's names, and one more.

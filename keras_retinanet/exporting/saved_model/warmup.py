@@ -20,7 +20,7 @@ REQUEST = 1
 MODEL_SPEC, INPUTS = 1, 2
 SIGNATURE_NAME = 3
 KEY, VALUE = 1, 2
-# Of protocol buffers: a length and so many bytes.
+# Of protocol buffers: a length and that many bytes.
 LENGTH_DELIMITED = 2
 
 
