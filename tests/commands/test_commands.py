@@ -140,7 +140,7 @@ def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
     words = ["--model", tmp_path, "--out", out, "--pictures", tmp_path / "drawn"]
     assert command("evaluate", *words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "3 pictures" in lines[0]
+    assert "3 images" in lines[0]
     assert sum("@[ IoU=" in line for line in lines) == 12
     assert {row["image_id"] for row in json.loads(out.read_text())} <= {1, 2, 3}
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3

@@ -75,7 +75,7 @@ def test_files_of_all_kinds(run_folder, whole, tmp_path, capsys):
     words = ["--engine", "pycocotools", "--csv", table, "--report", page]
     assert command("evaluate", "--model", run_folder, *words) == 0
     printed = capsys.readouterr().out
-    assert f"{PICTURES} pictures" in printed.splitlines()[0]
+    assert f"{PICTURES} images" in printed.splitlines()[0]
     assert sum("@[ IoU=" in line for line in printed.splitlines()) == 12
     found, figures = whole
     assert len(found) == figures["detections"] > 50
@@ -97,7 +97,7 @@ def test_the_first_pictures_alone(run_folder, whole, tmp_path, capsys):
     journal.write_text('{"format": 1, "key": "another"}\n{"picture":0}\n', encoding="utf-8")
     assert command("evaluate", "--model", run_folder, "--limit", 3, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert "the first 3 pictures" in printed.splitlines()[0]
+    assert "the first 3 images" in printed.splitlines()[0]
     assert "Starting again" in printed
     assert same(results(out), [row for row in whole[0] if row["image_id"] < 3])
     assert not journal.exists()
