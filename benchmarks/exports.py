@@ -23,7 +23,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import tensorflow as tf
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data import load_dataset, load_train_val, recognise
@@ -96,20 +95,12 @@ def size_mb(path: Path) -> float:
 
 def timed_call(detector) -> Callable[[np.ndarray], Callable[[], object]]:
     """Return what makes, of a picture, the call to time."""
-    if not hasattr(detector, "prepare"):
 
-        def of_model(picture):
-            canvas, size = detector.preprocessing.letterbox(picture)
-            sizes = tf.constant([size])
-            return lambda: np.asarray(detector.detect_batch(canvas[None], sizes).num)
+    def of_image(image):
+        inputs, size = detector.prepare(image)
+        return lambda: detector.infer(inputs[None], np.array([size], np.int32))
 
-        return of_model
-
-    def of_file(picture):
-        inputs = detector.prepare(picture)[0][None]
-        return lambda: detector.infer(inputs)
-
-    return of_file
+    return of_image
 
 
 def milliseconds(detectors: dict, pictures: list[np.ndarray]) -> dict[str, float]:

@@ -66,8 +66,8 @@ ROOMS = {
     """,
     "weight_files": """Checkpoint read_checkpoint write_tensors""",
     "modeling": """
-        AnchorLabeler Anchors BACKBONES BACKGROUND BoxCoder CoupledSGD Detections Detector
-        DetectorAdamW IGNORED LEVELS Preprocessing RetinaNet RetinaNetLoss Targets build_backbone
+        AnchorLabeler Anchors BACKBONES BACKGROUND BoxCoder CoupledSGD Detections DetectorAdamW
+        IGNORED LEVELS PostProcessing Preprocessing RetinaNet RetinaNetLoss Targets build_backbone
         build_fpn build_head feature_sizes focal_loss generalized_iou iou load num_positives
         retinanet save_model smooth_l1 transfer_weights transferred_config
     """,

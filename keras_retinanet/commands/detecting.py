@@ -1,4 +1,4 @@
-"""A model's detections in a split, by one process or several, from where a killed call stood."""
+"""A model's detections in a split, by one process or several; a killed call resumes."""
 
 import multiprocessing
 import os
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from keras_retinanet.evaluation.runner import DetectorRun
     from keras_retinanet.evaluation.streaming import Columns, Journal
 
-# Takes the lines of pictures that are done.
+# Takes the lines of images that are done.
 Keep = Callable[[list[str]], None]
-# Per picture, of each batch: of those that were the first of their shape, and of all others.
+# Per image, of each batch: of those that were the first of their shape, and of all others.
 Milliseconds = tuple[list[float], list[float]]
 JOURNAL_SUFFIX = ".partial.jsonl"
-# Seconds after which it is looked whether all worker processes still live.
+# Seconds between checks that all worker processes are alive.
 PATIENCE = 1.0
 # What `import_tensorflow` sets TF_CPP_MIN_LOG_LEVEL to: a new process inherits it, greetings too.
 QUIET = "2"
@@ -39,14 +39,14 @@ QUIET = "2"
 
 @dataclass(frozen=True)
 class Task:
-    """What is detected, in a form that another process can be given.
+    """The work to do, as plain values that another process can receive.
 
     Attributes:
         model: the file.
         trained: the configuration of the run that the model lies in.
         passes: the `PASS_FLAGS` of tiles and test-time augmentation; None: one pass.
-        limit: so many pictures of the split alone, the first ones.
-        trust: an exported file is run whatever it holds.
+        limit: use only the first `limit` images of the split.
+        trust: run an exported file whatever it contains.
     """
 
     model: Path
@@ -57,14 +57,14 @@ class Task:
     trust: bool = False
 
     def dataset(self) -> "Dataset":
-        """Read the pictures' records."""
+        """Read the images' records."""
         dataset = load_split(self.config, self.trained)
         if self.limit is None:
             return dataset
         return replace(dataset, records=[*dataset.records[: self.limit]])
 
     def detector(self) -> Any:
-        """Read the model, a `.keras` file in the scope of all devices; add what the flags ask."""
+        """Read the model, a `.keras` file in the scope of all devices, and add the passes."""
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.exporting.facts import export_kind
         from keras_retinanet.training.distribution import strategy
@@ -92,17 +92,17 @@ def load_split(config: Config, trained: Config | None) -> "Dataset":
 def detected(
     task: Task, dataset: "Dataset", *, journal: Path | None, shared: bool = False, workers: int = 1
 ) -> Iterator["DetectorRun"]:
-    """Give the detections in `dataset`, each picture's once.
+    """Yield the detections in `dataset`, each image's once.
 
     Args:
         dataset: the task's.
         journal: file in which they are kept until the block is left without an error, so that the
-            same call after a kill goes on; None: nothing is kept.
+            same call resumes after a kill; None: nothing is kept.
         shared: go without `journal` if another process has it; False: it is an error.
-        workers: processes to share the pictures.
+        workers: processes to share the images.
 
     Raises:
-        UserError: another process has `journal`; not every picture was seen.
+        UserError: another process has `journal`; not every image was seen.
     """
     from keras_retinanet.evaluation.streaming import Journal, run_key
 
@@ -126,7 +126,7 @@ def _lock(journal: Path, stack: ExitStack, *, shared: bool) -> bool:
     except UserError:
         if not shared:
             raise
-        print("Another evaluation is under way here: should this one be killed, it starts anew")
+        print("Another evaluation is under way here: if this one is killed, it starts again")
         return False
     return True
 
@@ -141,9 +141,9 @@ def _run(
     columns, was_other = (Columns(), False) if journal is None else journal.read()
     columns.keep_readable(count)  # one that could not be read may be there by now
     if len(columns):
-        print(f"Going on after {len(columns):,} of {count:,} pictures", flush=True)
+        print(f"Resuming after {len(columns):,} of {count:,} images", flush=True)
     elif was_other:
-        print("Starting anew: the model, the data or the options have changed", flush=True)
+        print("Starting again: the model, the data or the options have changed", flush=True)
     missing = [index for index in range(count) if index not in columns]
     with nullcontext(None) if journal is None else journal.writer() as keep:
         if min(workers, len(missing)) > 1:
@@ -158,7 +158,7 @@ def _run(
 def _run_here(
     task: Task, dataset: "Dataset", missing: list[int], *, columns: "Columns", keep: Keep | None
 ) -> Milliseconds:
-    """Add to `columns` what is found in the pictures `missing`; return milliseconds."""
+    """Add the detections of the images `missing` to `columns`; return milliseconds."""
     if not missing:
         return [], []
     from keras_retinanet.evaluation.runner import run_detector
@@ -189,7 +189,7 @@ def _run_workers(
     with lifeline(context) as line:
         try:
             for rank in range(workers):
-                # Each with every Nth picture: data sets are often in an order, and so each gets
+                # Each with every Nth image: datasets are often in an order, and so each gets
                 # the same mix.
                 words = (line.reader, task, missing[rank::workers], workers, messages)
                 processes.append(context.Process(target=_work, args=words, daemon=True))
@@ -212,7 +212,7 @@ def _collect(
     first_ms: list[float] = []
     warm_ms: list[float] = []
     running = len(processes)
-    with tqdm(total=count, desc="detect", unit="picture", dynamic_ncols=True) as bar:
+    with tqdm(total=count, desc="detect", unit="image", dynamic_ncols=True) as bar:
         while running:
             message = _next_message(messages, processes)
             if isinstance(message, list):
@@ -241,14 +241,14 @@ def _next_message(messages: Queue, processes: list[Any]) -> Any:
         raise UserError(
             f"Expected every worker process to finish. Received: exit code {dead[0]} of one, "
             "perhaps for lack of memory. Run the same command again with fewer --workers: it "
-            "goes on."
+            "resumes."
         ) from None
 
 
 def _work(
     line: "Connection", task: Task, indices: list[int], workers: int, messages: Queue
 ) -> None:
-    """Detect in the pictures of `indices`: what a worker process does."""
+    """Detect in the images of `indices`: what a worker process does."""
     hold(line)
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == QUIET:

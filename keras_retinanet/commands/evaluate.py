@@ -1,4 +1,4 @@
-"""Score a model, an exported file, or a file of detections: figures, errors, a report page.
+"""Score a model, an exported file, or a file of detections: metrics, errors, a report page.
 
 Examples:
     keras_retinanet evaluate voc --data_dir bccd --split test
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from keras_retinanet.exporting.detectors import ExportedDetector
     from keras_retinanet.modeling.retinanet import RetinaNet
 
-# How many pictures --pictures draws, the first of the split.
+# How many images --pictures draws, the first of the split.
 DRAWN = 12
 # Those of evaluation.coco_figures, which --help must not wait for.
 ENGINES = ("auto", "hotcoco", "pycocotools")
@@ -50,9 +50,9 @@ EVALUATE_KEYS = {"split": "evaluate.split", "batch_size": "evaluate.batch_size"}
 # Those that mean nothing where a results file is scored.
 MODEL_FLAGS = "data_dir name images classes model split batch_size out report pictures".split()
 MODEL_FLAGS += ["limit", "workers", "trust", *PASS_FLAGS]
-# Flags that name a file to write -> its kind.
+# Flag that names a file to write -> its kind.
 KINDS = {"out": "results", "json": "figures", "csv": "class table", "report": "page"}
-# Files with figures, which a split without annotations has none for.
+# Files with metrics, which need a split with annotations.
 FIGURE_FLAGS = ("json", "csv", "report")
 
 
@@ -62,17 +62,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_argument(parser)
     add_trust_argument(parser)
     add = parser.add_argument
-    add("--split", help="split to score on (default: the validation part)")
-    add("--batch_size", type=int, metavar="B", help="pictures at a time; changes no figure")
-    add("--limit", type=_count, metavar="N", help="the first N pictures of the split alone")
-    add("--workers", type=_count, metavar="N", help="processes that share the pictures (1)")
-    add("--engine", choices=ENGINES, default="auto", help="what computes COCO's figures (auto)")
+    add("--split", help="split to score on (default: the validation split)")
+    add("--batch_size", type=int, metavar="B", help="images at a time; changes no metric")
+    add("--limit", type=_count, metavar="N", help="the first N images of the split alone")
+    add("--workers", type=_count, metavar="N", help="processes that share the images (1)")
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="library for the COCO metrics (auto)",
+    )
     add("--detections", metavar="FILE", help="score this results file, without a model")
     add("--out", metavar="FILE", help="write the detections as COCO results JSON")
-    add("--json", metavar="FILE", help="write all figures; `report` compares such files")
-    add("--csv", metavar="FILE", help="write the figures of each class")
-    add("--report", metavar="FILE", help="write a page with figures, curves, errors and pictures")
-    add("--pictures", metavar="DIR", help=f"draw the detections of {DRAWN} pictures there")
+    add("--json", metavar="FILE", help="write all metrics; `report` compares such files")
+    add("--csv", metavar="FILE", help="write the metrics of each class")
+    add("--report", metavar="FILE", help="write a page with metrics, curves, errors and images")
+    add("--pictures", metavar="DIR", help=f"draw the detections of {DRAWN} images there")
     add_pass_arguments(parser)
 
 
@@ -83,10 +88,10 @@ def _count(text: str) -> int:
 
 
 def run(args: Namespace) -> int:
-    """Print the figures, or write the detections of a split without annotations.
+    """Print the metrics, or write the detections of a split without annotations.
 
-    A call that is killed goes on where it stood when it is given again: what was found lies beside
-    the first file that it writes, or in the model's run folder.
+    A killed call resumes where it stopped when it is run again: its detections are kept beside the
+    first file that it writes, or in the run folder of the model.
     """
     _check_targets(args)
     if args.detections:
@@ -101,7 +106,7 @@ def run(args: Namespace) -> int:
     dataset = task.dataset()
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""
-    print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} pictures")
+    print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} images")
     journal, shared = _journal(args, path, trained)
     with detected(
         task, dataset, journal=journal, shared=shared, workers=args.workers or 1
@@ -115,7 +120,7 @@ def run(args: Namespace) -> int:
         if args.pictures:
             _draw(task.detector(), dataset, Path(args.pictures), config.predict.draw_threshold)
     if not math.isnan(found.ms_per_picture):
-        print(f"Median {found.ms_per_picture:.1f} ms per picture")
+        print(f"Median {found.ms_per_picture:.1f} ms per image")
     return 0
 
 
@@ -139,7 +144,7 @@ def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
 
 
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:
-    """Return where to keep what is found until the results are written; None: nowhere.
+    """Return where to keep the detections until the results are written; None: nowhere.
 
     The second value is whether another evaluation may be under way there: where no file is named,
     nothing is written that both would write.
@@ -171,7 +176,7 @@ def _score_file(args: Namespace) -> int:
     given = [flag for flag in MODEL_FLAGS if getattr(args, flag) not in (None, False)]
     if given or not args.annotations:
         raise UserError(
-            "Expected --detections with --annotations alone: no model and no pictures are read. "
+            "Expected --detections with --annotations alone: no model and no images are read. "
             f"Received: {'also ' + ', '.join(given) if given else 'no --annotations'}."
         )
     import_tensorflow()
@@ -197,7 +202,7 @@ def config_from_args(args: Namespace, trained: Config | None) -> Config:
     """
     if trained is None and args.dataset is None:
         raise UserError(
-            "Expected a data set, for this model does not lie in a run folder that names one. "
+            "Expected a dataset, for this model does not lie in a run folder that names one. "
             "Received: none. Write for example: evaluate voc --data_dir DIR."
         )
     config = with_source(trained or Config(), args)
@@ -211,7 +216,7 @@ def _drawing(folder: Path, index: int) -> Path:
 def _draw(
     model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
 ) -> None:
-    """Write the first pictures of `dataset` with their detections of at least `threshold`."""
+    """Write the first images of `dataset` with their detections of at least `threshold`."""
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.drawing.pictures import draw_detections, save_picture
 

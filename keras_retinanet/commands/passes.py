@@ -1,4 +1,4 @@
-"""Flags of `predict` and `evaluate`: in how many passes a picture is seen."""
+"""Flags of `predict` and `evaluate`: the passes over an image."""
 
 import argparse
 from argparse import ArgumentParser, Namespace
@@ -13,8 +13,8 @@ DEFAULT_OVERLAP = 0.2
 
 def add_pass_arguments(parser: ArgumentParser) -> None:
     """Add the flags of tiles and of test-time augmentation."""
-    add = parser.add_argument_group("passes over a picture").add_argument
-    add("--tile", type=int, metavar="PX", help="see larger pictures in tiles of this side too")
+    add = parser.add_argument_group("passes over an image").add_argument
+    add("--tile", type=int, metavar="PX", help="run on tiles of this side of larger images too")
     add(
         "--overlap",
         type=float,
@@ -24,7 +24,7 @@ def add_pass_arguments(parser: ArgumentParser) -> None:
     add(
         "--tiles_alone",
         action="store_true",
-        help="with --tile: no pass over the whole picture, for none is larger than the overlap",
+        help="with --tile: no pass over the whole image, if no object is larger than the overlap",
     )
     add("--tta", action="store_true", help="average with the mirror image, and with --scales")
     add(
@@ -49,18 +49,18 @@ def scales(text: str) -> tuple[float, ...]:
 
 
 def check_passes(args: Namespace) -> None:
-    """Raise a UserError for flags that mean nothing together; before anything slow is done."""
+    """Raise a UserError for flags that mean nothing together, before any slow work."""
     given = [flag for flag in ("overlap", "tiles_alone") if getattr(args, flag)]
     if given and args.tile is None:
         raise UserError(f"Expected --{given[0]} with --tile. Received: no --tile.")
 
 
 def with_passes(model: Any, args: Namespace) -> Any:
-    """Return `model`, or what makes several passes of it, as the flags ask.
+    """Return `model`, or a detector of several passes of it, as the flags ask.
 
     Args:
         model: a RetinaNet or an exported file.
-        args: with `PASS_FLAGS`; of a tile too, the mirror image and other sizes are seen.
+        args: with `PASS_FLAGS`; tiles are mirrored and resized too.
 
     Raises:
         UserError: a value out of range, or a scale that the file cannot have.

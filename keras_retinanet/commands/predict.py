@@ -1,4 +1,4 @@
-"""Detect objects in pictures and videos: draws them, and writes JSON and CSV.
+"""Detect objects in images and videos: draw them, and write JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
@@ -38,18 +38,18 @@ from keras_retinanet.terminal import printable
 if TYPE_CHECKING:
     from keras_retinanet.modeling.detections import Detections
 
-# What a folder is searched for, beside images; a file named outright may have any suffix.
+# Suffixes to search a folder for, besides images; a file named directly may have any.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-# The rows of all pictures, and their kinds; no video's take their names.
+# The rows of all images, and their kinds. The rows of a video never take these names.
 ROWS = {"detections.json": "results", "detections.csv": "rows"}
-# A video's count of frames is often an estimate; so much less than it says is told.
+# A video's frame count is often an estimate: report only a larger gap.
 FRAMES_MISSED = 2
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
-    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="pictures and videos")
+    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="images and videos")
     add_model_argument(parser)
     add_trust_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
@@ -57,14 +57,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--exif",
         choices=("stored", "apply"),
         default="stored",
-        help="apply: turn pictures as their EXIF says; boxes are then of the turned ones",
+        help="apply: turn images as their EXIF says; boxes are then of the turned ones",
     )
     add("--threshold", type=float, metavar="S", help="least score of a drawn box (.5)")
     add_pass_arguments(parser)
 
 
 def run(args: Namespace) -> int:
-    """Write a drawn copy of each picture and video, and the detections as JSON and CSV."""
+    """Write a drawn copy of each image and video, and the detections as JSON and CSV."""
     paths, out = find_pictures(args.images), Path(args.out)
     targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
     if not all(map(is_video, paths)):
@@ -97,7 +97,7 @@ def run(args: Namespace) -> int:
 
 
 def _kinds(pictures: list[Path], videos: list[Path]) -> str:
-    kinds = [("pictures", pictures), ("videos", videos)]
+    kinds = [("images", pictures), ("videos", videos)]
     return " and ".join(name for name, paths in kinds if paths)
 
 
@@ -109,13 +109,13 @@ def _predict_pictures(
     args: Namespace,
     config: PredictConfig,
 ) -> tuple[int, int]:
-    """Return how many pictures could be read, and how many rows were written of them."""
+    """Return how many images could be read, and how many rows were written for them."""
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
-    from keras_retinanet.evaluation.results import coco_results, write_coco_json, write_csv
+    from keras_retinanet.evaluation.results import write_coco_json, write_csv
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
-    with tqdm(total=len(paths), desc="predict", unit="picture", disable=not paths) as bar:
+    with tqdm(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
         readable_files = _readable(paths, args.exif)
         for batch in bounded_batches(
             readable_files, config.batch_size, lambda item: item[1].size // 3
@@ -128,13 +128,7 @@ def _predict_pictures(
                 )
                 save_picture(drawn, targets[paths[number]])
                 del drawn
-                category_ids = np.take(model.class_ids, detections.classes)
-                for row in coco_results(
-                    detections.boxes,
-                    detections.scores,
-                    category_ids=category_ids,
-                    image_id=number + 1,
-                ):
+                for row in detections.to_coco(number + 1, model.class_ids):
                     rows.append({**row, "file_name": str(paths[number])})
                 found.append((paths[number], detections))
             bar.update(number + 1 - bar.n)
@@ -147,7 +141,7 @@ def _predict_pictures(
 
 
 def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) -> int | None:
-    """Return how many rows were written of a video; None, said, if it cannot be read."""
+    """Return how many rows were written for a video; None, reported, if it cannot be read."""
     from keras_retinanet.inference.videos import annotate_video
 
     try:
@@ -172,10 +166,10 @@ def is_video(path: Path) -> bool:
 
 
 def find_pictures(words: Sequence[str]) -> list[Path]:
-    """Return the files that words of the command line mean, each once.
+    """Return the files that the words of the command line name, each once.
 
     Args:
-        words: each a file; a folder, whose pictures and videos are taken in the order of their
+        words: each a file; a folder, whose images and videos are taken in the order of their
             names; or a pattern with `*`, `?` or `**`.
 
     Raises:
@@ -194,7 +188,7 @@ def find_pictures(words: Sequence[str]) -> list[Path]:
             files = sorted(p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file())
         if not files:
             raise UserError(
-                f"Expected a picture, a video, a folder of them or a pattern. Received: {word}."
+                f"Expected an image, a video, a folder of them or a pattern. Received: {word}."
             )
         paths += files
     return list(dict.fromkeys(paths))
@@ -230,10 +224,10 @@ def _are_free(files: Sequence[Path]) -> bool:
 
 
 def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Give number and RGB picture (H, W, 3) of each file; says which cannot be read.
+    """Yield number and RGB image (H, W, 3) of each file; report which cannot be read.
 
     Args:
-        exif: "apply" turns a picture as its EXIF orientation says; "stored" warns of one that has
+        exif: "apply" turns an image as its EXIF orientation says; "stored" warns of one that has
             such an orientation, for models are trained on the pixels as stored.
     """
     from keras_retinanet.data.images.decoding import decode_image

@@ -6,13 +6,40 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
+
+
+class FullBatches:
+    """The steps of a RetinaNet, with batches of one size that replicas share.
+
+    A smaller batch is filled up, so that no graph is traced for its size.
+
+    Args:
+        model: has the steps of a RetinaNet and `detect_batch`.
+        batch_size: of all replicas together, rounded up to a multiple of them.
+        strategy: whose replicas share a batch; the model was made in its scope.
+    """
+
+    takes_batches = True
+
+    def __init__(self, model: Any, batch_size: int, strategy: tf.distribute.Strategy | None):
+        self.prepare, self.finish = model.prepare, model.finish
+        replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+        self._rows = -(-batch_size // replicas) * replicas
+        self._detect = model.detect_batch if replicas == 1 else replicated(model, strategy)
+
+    def infer(self, inputs: np.ndarray, sizes: np.ndarray) -> DetectionBatch:
+        """Return the detections of up to `batch_size` inputs; rows past them repeat the last."""
+        if len(inputs) < self._rows:
+            filled = np.minimum(np.arange(self._rows), len(inputs) - 1)
+            inputs, sizes = inputs[filled], sizes[filled]
+        return DetectionBatch(*(np.asarray(part) for part in self._detect(inputs, sizes)))
 
 
 def replicated(
     model: Any, strategy: tf.distribute.Strategy
 ) -> Callable[[np.ndarray, np.ndarray], DetectionBatch]:
-    """Returns what does as `model.detect_batch` on all replicas of `strategy`.
+    """Return what does as `model.detect_batch` on all replicas of `strategy`.
 
     Args:
         model: a RetinaNet that was made or read in the strategy's scope.

@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.csv_cells import quoted
-from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.detections import CSV_COLUMNS, Detections, coco_rows, xyxy_to_xywh
 
-CSV_HEADER = ("path", "x1", "y1", "x2", "y2", "class", "score")
+CSV_HEADER = ("path", *CSV_COLUMNS)
 
 
 def coco_results(
@@ -32,16 +32,10 @@ def coco_results(
 
     Source: https://cocodataset.org/#format-results
     """
-    # Widths in float64, so that x + width gives back the float32 corner.
-    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
-    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-    rows = zip(
-        xywh.tolist(), np.asarray(scores).tolist(), np.asarray(category_ids).tolist(), strict=True
-    )
-    return [
-        {"image_id": image_id, "category_id": int(category), "bbox": bbox, "score": score}
-        for bbox, score, category in rows
-    ]
+    # In float64, so that x + width gives back the float32 corner.
+    xywh = xyxy_to_xywh(np.asarray(boxes, np.float64).reshape(-1, 4))
+    ids = np.asarray(category_ids).tolist()
+    return coco_rows([image_id] * len(ids), ids, xywh=xywh, scores=np.asarray(scores))
 
 
 def write_coco_json(detections: list[dict[str, Any]], path: str | Path) -> None:
@@ -68,9 +62,4 @@ def write_csv(pictures: Iterable[tuple[str | Path, Detections]], path: str | Pat
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
         for picture, detections in pictures:
-            for box, score, index in zip(
-                detections.boxes, detections.scores, detections.classes, strict=True
-            ):
-                corners = [f"{corner:.2f}" for corner in box]
-                name = detections.class_names[int(index)]
-                writer.writerow([quoted(str(picture)), *corners, quoted(name), f"{score:.5f}"])
+            writer.writerows([quoted(str(picture)), *cells] for cells in detections.csv_cells())

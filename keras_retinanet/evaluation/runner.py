@@ -1,9 +1,8 @@
-"""A detector over a data set: pictures in, COCO detections and figures out.
+"""A detector over a dataset: images in, COCO detections and metrics out.
 
 Shape letters: B images, N detections, K classes of the model.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,15 +11,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_retinanet.data.pipeline.batches import evaluation_dataset
-from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
+from keras_retinanet.evaluation.feeding import prepared_canvases, prepared_images
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
-from keras_retinanet.evaluation.picture_passes import Pass, PictureDetector, picture_passes
-from keras_retinanet.evaluation.replicas import replicated
+from keras_retinanet.evaluation.replicas import FullBatches
 from keras_retinanet.evaluation.streaming import Columns
 from keras_retinanet.evaluation.tables import (
     EvaluationSet,
@@ -28,19 +25,20 @@ from keras_retinanet.evaluation.tables import (
     evaluation_set,
     results_from_found,
 )
-from keras_retinanet.modeling.detections import DetectionBatch, Detections
+from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
+from keras_retinanet.modeling.detections import Detections
 
 
 @dataclass
 class DetectorRun:
-    """What one pass over a data set gave.
+    """The result of one pass over a dataset.
 
     Attributes:
-        pictures: what was looked at.
-        found: the detections, in the order of the pictures.
-        unreadable: names of the pictures that could not be decoded; they have no detections.
+        pictures: the images and their ground truth.
+        found: the detections, in the order of the images.
+        unreadable: names of the images that could not be decoded; they have no detections.
         first_ms: per batch that was the first of its shape, and so may have traced a graph, the
-            milliseconds per picture.
+            milliseconds per image.
         warm_ms: the same of all other batches.
     """
 
@@ -52,7 +50,7 @@ class DetectorRun:
 
     @property
     def detections(self) -> list[dict[str, Any]]:
-        """The detections as COCO results, with the data set's original ids."""
+        """The detections as COCO results, with the dataset's original ids."""
         return results_from_found(self.found, self.pictures)
 
     @property
@@ -76,27 +74,27 @@ def run_detector(
     columns: Columns | None = None,
     keep: Callable[[list[str]], None] | None = None,
 ) -> DetectorRun:
-    """Runs a model over each picture of a data set once.
+    """Run a model once on each image of a dataset.
 
     Args:
-        model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and
-            `to_detections` are used; or a `PictureDetector`.
-        dataset: pictures, and the classes that detections are translated to, by name.
-        batch_size: pictures at a time, all of one canvas, over all replicas together. It changes
-            no detection. An exported file that takes one picture is given one.
+        model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and `finish` are
+            used; or another `ObjectDetector`.
+        dataset: images, and the classes that detections are translated to, by name.
+        batch_size: images at a time, all of one canvas, over all replicas together. It changes
+            no detection. An exported file that takes one image is given one.
         progress: show a bar with rate and time left, on standard error.
         strategy: whose replicas share each batch of a RetinaNet that was made in its scope.
-        indices: of the pictures to look at; None: all.
-        columns: what is known of other pictures; what is found is added.
-        keep: is given the lines (`Columns.line`) of the pictures of each batch that is done.
+        indices: of the images to use; None: all.
+        columns: the detections of other images; those of `indices` are added.
+        keep: receives the lines (`Columns.line`) of the images of each finished batch.
 
     Returns:
-        The detections, in pixels of the original pictures. Classes that the data set lacks are
+        The detections, in pixels of the original images. Classes that the dataset lacks are
         left out.
 
     Raises:
-        UserError: the class names do not map (see `map_classes`), or so many pictures cannot be
-            read that their figures would be of none (see `require_readable`).
+        UserError: the class names do not map (see `map_classes`), or so many images cannot be
+            read that their metrics would be of none (see `require_readable`).
     """
     class_index = map_classes(model.class_names, dataset.class_names)
     indices = range(len(dataset.records)) if indices is None else indices
@@ -107,11 +105,13 @@ def run_detector(
     with tqdm(
         total=len(indices),
         desc="detect",
-        unit="picture",
+        unit="image",
         disable=not progress,
         dynamic_ncols=True,
     ) as bar:
-        for shape, milliseconds, pictures in _passes(model, dataset, indices, batch_size, strategy):
+        for shape, milliseconds, pictures in _batches(
+            model, dataset, indices, batch_size, strategy
+        ):
             if milliseconds is not None:
                 (warm_ms if shape in shapes else first_ms).append(milliseconds)
                 shapes.add(shape)
@@ -133,11 +133,11 @@ def finished_run(
     *,
     asked: Sequence[int],
 ) -> DetectorRun:
-    """Puts together what one or several passes over a data set gave.
+    """Combine the results of one or several passes over a dataset.
 
     Raises:
-        UserError: one of the pictures that were asked for was not looked at, or none could be read.
-            No figure is computed from fewer.
+        UserError: an image of `asked` has no result, or no image could be read.
+            No metric is computed from fewer.
     """
     missing = sum(index not in columns for index in asked)
     if missing:
@@ -156,7 +156,7 @@ def finished_run(
 
 
 def _add(columns: Columns, index: int, found: Detections | None, class_index: np.ndarray) -> None:
-    """Keeps what was found in a picture, of the classes that the data set has."""
+    """Keep the detections of an image, of the classes that the dataset has."""
     if found is None:
         columns.add_unreadable(index)
         return
@@ -165,72 +165,29 @@ def _add(columns: Columns, index: int, found: Detections | None, class_index: np
     columns.add(index, found.boxes[rows], scores=found.scores[rows], classes=classes[rows])
 
 
-def _passes(
+def _batches(
     model: Any,
     dataset: Dataset,
     indices: Sequence[int],
     batch_size: int,
     strategy: tf.distribute.Strategy | None,
-) -> Iterator[Pass]:
-    """Gives the passes over the records of `indices`, which they number anew from 0."""
+) -> Iterator[DetectedBatch]:
+    """Yield the batches of the records of `indices`, numbered from 0."""
     if len(indices) < len(dataset.records):
         dataset = replace(dataset, records=[dataset.records[index] for index in indices])
     batch_size = max(1, min(batch_size, len(indices)))
-    if isinstance(model, PictureDetector):
-        return picture_passes(model, dataset, batch_size)
-    return _canvas_passes(model, dataset, batch_size, strategy)
-
-
-def _canvas_passes(
-    model: Any, dataset: Dataset, batch_size: int, strategy: tf.distribute.Strategy | None
-) -> Iterator[Pass]:
-    replicas, detect = 1, model.detect_batch
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
-        replicas, detect = strategy.num_replicas_in_sync, replicated(model, strategy)
-    filled = -(-batch_size // replicas) * replicas
-    for indices, images, sizes, sources in _batches(model, dataset, batch_size):
-        begin = time.perf_counter()
-        batch = _detect(detect, images, sizes, filled)
-        milliseconds = 1000 * (time.perf_counter() - begin) / batch_size
-        found = [
-            (index, model.to_detections(batch, row, sizes[row], tuple(sources[row])))
-            if sizes[row].all()
-            else (index, None)
-            for row, index in enumerate(indices)
-        ]
-        yield Pass(images.shape[1:3], milliseconds, found)
-
-
-def _batches(model: Any, dataset: Dataset, batch_size: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Gives what `evaluation_dataset` gives, as arrays."""
-    if not len(dataset.records):
-        return
-    with strict_errors(dataset.problems):
-        for batch in evaluation_dataset(dataset, model.preprocessing, batch_size=batch_size):
-            yield tuple(np.asarray(part) for part in batch)
-
-
-def _detect(
-    detect: Callable[[np.ndarray, np.ndarray], DetectionBatch],
-    images: np.ndarray,
-    sizes: np.ndarray,
-    batch_size: int,
-) -> DetectionBatch:
-    """Detects in up to `batch_size` pictures; rows beyond them repeat the last one."""
-    # A smaller last batch is filled up, so that no graph is traced for its size.
-    filled = np.minimum(np.arange(batch_size), len(images) - 1)
-    # A picture that could not be read has size 0: its blank canvas is detected and dropped.
-    sizes = np.maximum(sizes, 1).astype(np.int32)
-    batch = detect(images[filled], sizes[filled])
-    # The device is done when a result is here: only then may the clock stop.
-    np.asarray(batch.num)
-    return batch
+    if hasattr(model, "detect_batch"):
+        prepared = prepared_canvases(model, dataset, batch_size=batch_size)
+        model = FullBatches(model, batch_size, strategy)
+    else:
+        prepared = prepared_images(model, dataset)
+    return detect_batches(model, prepared, batch_size=batch_size)
 
 
 def detections_for(
     model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Gives a model's detections over a data set as COCO results, with original ids.
+    """Return a model's detections over a dataset as COCO results, with original ids.
 
     Args, Returns and Raises: as `run_detector`, whose `detections` these are.
     """
@@ -240,15 +197,15 @@ def detections_for(
 def evaluate(
     model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
 ) -> dict[str, Any]:
-    """Scores a model on a data set.
+    """Score a model on a dataset.
 
     Args and Raises: as `run_detector`.
 
     Returns:
-        The twelve figures under the names of `FIGURES` (for `format_metrics`), and `per_class`
+        The twelve metrics under the names of `FIGURES` (for `format_metrics`), and `per_class`
         (name -> {"AP", "AP50"}), `ms_per_picture` (median milliseconds from network input to
         detections), `pictures` (how many there were) and `unreadable` (file names of those that
-        could not be decoded; they count as pictures without detections).
+        could not be decoded; they count as images without detections).
     """
     run = run_detector(model, dataset, batch_size=batch_size, progress=progress)
     evaluation = coco_evaluation(run.pictures, run.found)

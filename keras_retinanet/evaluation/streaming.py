@@ -1,6 +1,6 @@
-"""Detections as they come: columns in memory, and lines in a file from which a killed run goes on.
+"""Detections as they come: columns in memory, and lines in a file with which a killed run resumes.
 
-Shape letters: N detections of a picture, D of all.
+Shape letters: N detections of an image, D of all.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ CHUNK = 1 << 20
 
 
 class Columns:
-    """Detections of pictures that come in any order; a picture that comes again counts once.
+    """Detections of images that come in any order; an image that comes again counts once.
 
-    24 bytes a detection: a data set of 100,000 pictures fits in memory.
+    24 bytes per detection: a dataset of 100,000 images fits in memory.
     """
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class Columns:
     def add(
         self, picture: int, boxes: np.ndarray, *, scores: np.ndarray, classes: np.ndarray
     ) -> None:
-        """Keeps what was found in a picture.
+        """Keep the detections of an image.
 
         Args:
             picture: its index.
-            boxes: (N, 4) xyxy pixels of the original picture; kept as float32.
+            boxes: (N, 4) xyxy pixels of the original image; kept as float32.
             scores: (N,) 0..1; kept as float32.
-            classes: (N,) the data set's classes, contiguous from 0.
+            classes: (N,) the dataset's classes, contiguous from 0.
         """
         self._parts[picture] = (
             np.asarray(boxes, np.float32).reshape(-1, 4),
@@ -49,7 +49,7 @@ class Columns:
         )
 
     def add_unreadable(self, picture: int) -> None:
-        """Keeps that a picture could not be decoded; it has no detections."""
+        """Keep that an image could not be decoded; it has no detections."""
         self._parts[picture] = None
 
     def __contains__(self, picture: int) -> bool:
@@ -59,7 +59,7 @@ class Columns:
         return len(self._parts)
 
     def line(self, picture: int) -> str:
-        """Writes a picture as a line of JSON, in which every float32 keeps its bits."""
+        """Write an image as a line of JSON, in which every float32 keeps its bits."""
         part = self._parts[picture]
         row: dict[str, Any] = {"picture": picture}
         if part is not None:
@@ -68,7 +68,7 @@ class Columns:
         return json.dumps(row, separators=(",", ":"))
 
     def add_line(self, line: str) -> None:
-        """Keeps what `line` wrote. A line that a kill cut off is nothing."""
+        """Keep what `line` wrote. A line that a kill cut off is nothing."""
         try:
             row = json.loads(line)
             picture = row["picture"]
@@ -82,7 +82,7 @@ class Columns:
             return
 
     def keep_readable(self, count: int) -> None:
-        """Drops the pictures that could not be decoded, and any that is not among `count`."""
+        """Drop the images that could not be decoded, and any that is not among `count`."""
         self._parts = {
             picture: part
             for picture, part in self._parts.items()
@@ -91,11 +91,11 @@ class Columns:
 
     @property
     def unreadable(self) -> list[int]:
-        """The pictures that could not be decoded, in their order."""
+        """The images that could not be decoded, in their order."""
         return sorted(picture for picture, part in self._parts.items() if part is None)
 
     def found(self) -> Found:
-        """Returns all detections in the order of the pictures, whatever the order they came in."""
+        """Return all detections in the order of the images, whatever the order they came in."""
         kept = [(key, part) for key, part in sorted(self._parts.items()) if part is not None]
         counts = [len(scores) for _, (_, scores, _) in kept]
         pictures = np.array([key for key, _ in kept], np.int32)
@@ -126,7 +126,7 @@ class Journal:
         self.path, self.key = path, key
 
     def read(self) -> tuple[Columns, bool]:
-        """Returns what was found so far, and whether there was something of another run."""
+        """Return the detections so far, and whether the file is of another run."""
         columns = Columns()
         try:
             with open(self.path, encoding="utf-8", errors="replace") as lines:
@@ -139,10 +139,9 @@ class Journal:
 
     @contextmanager
     def writer(self) -> Iterator[Callable[[Iterable[str]], None]]:
-        """Gives what appends lines to the file, which is begun anew if it is of another run."""
+        """Yield a function that appends lines; a file of another run is started again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _, was_other = self.read()
-        with open(self.path, "w" if was_other else "a", encoding="utf-8") as stream:
+        with open(self.path, "w" if self._is_other() else "a", encoding="utf-8") as stream:
             # A line that a kill cut off ends here; the next one is whole again.
             stream.write("\n" if stream.tell() else self._header() + "\n")
             stream.flush()
@@ -154,19 +153,27 @@ class Journal:
             yield write
 
     def remove(self) -> None:
-        """Removes it: the results are written."""
+        """Remove it: the results are written."""
         self.path.unlink(missing_ok=True)
+
+    def _is_other(self) -> bool:
+        """Return whether the file is there and of another run."""
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as lines:
+                return next(lines, "").rstrip("\n") != self._header()
+        except FileNotFoundError:
+            return False
 
     def _header(self) -> str:
         return json.dumps({"format": FORMAT, "key": self.key})
 
 
 def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
-    """Names a run by all that its detections depend on: a SHA-256 in hexadecimal.
+    """Return a name of all that the detections of a run depend on: a SHA-256 in hexadecimal.
 
     Args:
         model: the model file or folder, which is read.
-        dataset: its pictures are told apart by name, size in bytes and time of change, the rest by
+        dataset: its images are told apart by name, size in bytes and time of change, the rest by
             content.
         options: what else changes detections, such as tiles.
     """
@@ -196,6 +203,6 @@ def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
 def _time(path: Path) -> str:
     try:
         status = path.stat()
-    except (OSError, ValueError):  # drawn pictures lie in no file
+    except (OSError, ValueError):  # drawn images lie in no file
         return ""
     return f"{status.st_size} {status.st_mtime_ns}"

@@ -14,11 +14,7 @@ import numpy as np
 
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
-
-
-def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
-    """Turns (N, 4) corners into corner and sides, in the precision given."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+from keras_retinanet.modeling.detections import coco_rows, xyxy_to_xywh
 
 
 def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
@@ -263,18 +259,9 @@ def _fault_of(rows: list[Any]) -> UserError:
 
 def results_from_found(found: Found, pictures: EvaluationSet) -> list[dict[str, Any]]:
     """Writes detections in COCO's results form, with original ids: undoes `found_from_results`."""
-    return [
-        {
-            "image_id": pictures.image_ids[image],
-            "category_id": pictures.class_ids[index],
-            "bbox": bbox,
-            "score": score,
-        }
-        for image, index, bbox, score in zip(
-            found.image.tolist(),
-            found.classes.tolist(),
-            found.xywh.tolist(),
-            found.scores.tolist(),
-            strict=True,
-        )
-    ]
+    return coco_rows(
+        [pictures.image_ids[image] for image in found.image.tolist()],
+        [pictures.class_ids[index] for index in found.classes.tolist()],
+        xywh=found.xywh,
+        scores=found.scores,
+    )

@@ -1,13 +1,12 @@
 """After an export: the written file, run as an application runs it, against its source.
 
-Shape letters: N wanted and M given detections of one picture.
+Shape letters: N wanted and M given detections of one image.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.data.records import Dataset
@@ -39,7 +38,7 @@ TOLERANCES = {
     "dynamic": Tolerance(0.6, 0.2, 0.8),
     "int8": Tolerance(0.5, 0.3, 0.7),
 }
-# Boxes whose corners are so many pixels apart are the same, however small they are.
+# Boxes with corners up to this many pixels apart are the same, however small they are.
 NEAR = 0.1
 
 
@@ -98,9 +97,9 @@ def _both(model: RetinaNet, detector: ExportedDetector, picture: np.ndarray):
     outputs = detector.infer(inputs[None])
     if not isinstance(detector, CanvasInput):
         return model.detect(picture)[0], detector.finish(outputs, 0, size, size)
-    canvas = inputs.shape[:2]  # taken for a picture of that size, so that both clip alike
-    batch = model.detect_batch(tf.constant(inputs[None], tf.float32), tf.constant([canvas]))
-    boxes, scores, classes = (part[0, : int(batch.num[0])].numpy() for part in batch[:3])
+    canvas = inputs.shape[:2]  # taken for an image of that size, so that both clip alike
+    batch = model.infer(inputs[None])
+    boxes, scores, classes = (part[0, : int(batch.num[0])] for part in batch[:3])
     wanted = Detections(boxes, scores, classes, model.class_names)
     return wanted, detector.on_canvas(outputs, 0, canvas)
 
@@ -108,10 +107,10 @@ def _both(model: RetinaNet, detector: ExportedDetector, picture: np.ndarray):
 def compare(
     wanted: Detections, given: Detections, tolerance: Tolerance, settings: DetectionConfig
 ) -> Agreement:
-    """Return how two sets of one picture's detections agree, each way.
+    """Return how two sets of one image's detections agree, each way.
 
     Left out are those that rounding may rightly drop: near the threshold, or where the most
-    detections of a picture are found, near the last score.
+    detections of an image are found, near the last score.
     """
     least = settings.score_threshold
     if max(len(wanted), len(given)) >= settings.max_detections:
@@ -142,7 +141,7 @@ def compare(
 
 
 class Verified(NamedTuple):
-    """AP in points of 100 and median milliseconds per picture, before and after the export."""
+    """AP in points of 100 and median milliseconds per image, before and after the export."""
 
     ap: tuple[float, float]
     milliseconds: tuple[float, float]
@@ -153,7 +152,7 @@ class Verified(NamedTuple):
 
 
 def verify_export(model: RetinaNet, path, dataset: Dataset, *, progress: bool = True) -> Verified:
-    """Score the source and the exported file on a data set, one picture at a time.
+    """Score the source and the exported file on a dataset, one image at a time.
 
     Raises:
         UserError: the class names do not map.

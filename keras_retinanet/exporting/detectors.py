@@ -5,7 +5,6 @@ Shape letters: B images, N detections, R anchors.
 
 import abc
 import dataclasses
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,24 @@ from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import Detections, Detector
+from keras_retinanet.modeling.detecting import detect_images
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
-from keras_retinanet.modeling.retinanet import check_picture
 
 # Network inputs (B, H, W, 3) -> the file's outputs, in its order.
 Runner = Callable[[np.ndarray], list[np.ndarray]]
 
 
 class ExportedFile:
-    """What an exported file says of itself, with the public attributes of a `RetinaNet`.
+    """The facts of an exported file, with the public attributes of a `RetinaNet`.
 
     Attributes:
         path: of the file or folder.
-        facts: what it says of itself (`facts.model_facts`).
+        facts: its description (`facts.model_facts`).
         config: the resolved `ModelConfig`, thresholds as exported.
         class_names, class_ids, metadata, preprocessing: as a `RetinaNet` has them.
-        doubt: why it is loaded only if it is trusted; None: it is as exports are.
+        doubt: why it is loaded only if the caller trusts it; None: no doubt.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], *, doubt: str | None = None):
@@ -46,13 +46,13 @@ class ExportedFile:
 
 
 class ExportedDetector(ExportedFile, abc.ABC):
-    """What an exported file finds in pictures.
+    """The detections of an exported file.
 
-    `prepare`, `infer` and `finish` are the steps of `detect`: what is done outside the file, what
-    the file does, and back to pixels of the picture. Only `infer` is the file's own time.
+    `prepare` resizes an image outside the file, `infer` runs the file and alone is timed, and
+    `finish` moves boxes back to pixels of the image.
 
     Attributes:
-        takes_batches: whether it takes more than one picture at a time.
+        takes_batches: whether it takes more than one image at a time.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], *, takes_batches: bool):
@@ -61,34 +61,19 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return what the file takes for a uint8 RGB picture, and the picture's (h, w) in it."""
+        """Return the file's input for a uint8 RGB image, and the image's (h, w) in it."""
 
     @abc.abstractmethod
-    def infer(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def infer(self, inputs: np.ndarray, sizes: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return the file's outputs by name, for (B, ...) of what `prepare` gave."""
 
     @abc.abstractmethod
     def finish(self, outputs: dict[str, np.ndarray], row: int, size, original_size) -> Detections:
-        """Return picture `row` of `outputs`, moved from its `size` to its `original_size`."""
+        """Return image `row` of `outputs`, moved from its `size` to its `original_size`."""
 
     def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
-        """Find objects in pictures of any sizes; as `RetinaNet.detect`, through the file."""
-        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        prepared = []
-        for index, image in enumerate(images):
-            check_picture(image, index)
-            prepared.append(self.prepare(image))
-            groups[prepared[-1][0].shape].append(index)
-        step = batch_size if self.takes_batches else 1
-        found: dict[int, Detections] = {}
-        for group in groups.values():
-            for start in range(0, len(group), step):
-                members = group[start : start + step]
-                outputs = self.infer(np.stack([prepared[i][0] for i in members]))
-                for row, i in enumerate(members):
-                    found[i] = self.finish(outputs, row, prepared[i][1], images[i].shape[:2])
-        return [found[i] for i in range(len(images))]
+        """Detect objects in images of any sizes; as `RetinaNet.detect`, through the file."""
+        return detect_images(self, images, batch_size=batch_size)
 
     def _detections(self, boxes, scores, classes) -> Detections:
         return Detections(
@@ -100,7 +85,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
 
 class WholePictures(ExportedDetector):
-    """A SavedModel: pictures of any size in, boxes in their own pixels out."""
+    """A SavedModel: images of any size in, boxes in their own pixels out."""
 
     def __init__(self, path: Path, facts: dict[str, Any]):
         super().__init__(path, facts, takes_batches=True)
@@ -111,7 +96,7 @@ class WholePictures(ExportedDetector):
     def prepare(self, image):
         return image, image.shape[:2]
 
-    def infer(self, inputs):
+    def infer(self, inputs, sizes=None):
         outputs = self._signature(images=tf.constant(inputs))
         return {name: value.numpy() for name, value in outputs.items()}
 
@@ -152,7 +137,7 @@ class CanvasInput(ExportedDetector):
             canvas = np.clip(np.rint(canvas), 0, 255)
         return canvas.astype(self._dtype), size
 
-    def infer(self, inputs):
+    def infer(self, inputs, sizes=None):
         canvases = np.tile(np.array(inputs.shape[1:3]), (len(inputs), 1))
         return {**dict(zip(self._names, self._run(inputs), strict=True)), "canvas": canvases}
 
@@ -165,7 +150,7 @@ class CanvasInput(ExportedDetector):
         return dataclasses.replace(found, boxes=np.asarray(boxes, np.float32))
 
     def on_canvas(self, outputs: dict[str, np.ndarray], row: int, size) -> Detections:
-        """Return picture `row` of `outputs`, of `size` (h, w), in pixels of the canvas."""
+        """Return image `row` of `outputs`, of `size` (h, w), in pixels of the canvas."""
         if "class_logits" in outputs:
             return self._detections(*self._decode(outputs, row, size))
         num = int(outputs["num"][row])
@@ -174,7 +159,7 @@ class CanvasInput(ExportedDetector):
         return self._detections(boxes, outputs["scores"][row, :num], outputs["classes"][row, :num])
 
     def _clip(self, boxes, size):
-        """Cut at the picture's border, which such a file does not know: it clips at the canvas."""
+        """Cut at the image's border, which such a file does not know: it clips at the canvas."""
         if self.config.detections.clip_to != "picture":
             return boxes
         height, width = (side - self.config.detections.clip_margin for side in size)
@@ -185,7 +170,7 @@ class CanvasInput(ExportedDetector):
         canvas = tuple(outputs["canvas"][row].tolist())
         anchors = Anchors(**vars(self.config.anchors))
         cells = [rows * cols * anchors.per_cell for rows, cols in feature_sizes(*canvas)]
-        batch = Detector(**vars(self.config.detections))(
+        batch = PostProcessing(**vars(self.config.detections))(
             {name: outputs[name][row : row + 1] for name in ("class_logits", "box_deltas")},
             anchors(*canvas),
             cells,

@@ -1,4 +1,4 @@
-"""A path that `keras_retinanet export` wrote -> a detector; what is damaged or foreign is named.
+"""A path that `keras_retinanet export` wrote -> a detector; errors name damaged or foreign files.
 
 An exported file is a program. What it says of itself is read as text; it is loaded only if it is
 as it was exported and holds what exports of ours hold, or if the caller trusts it.
@@ -36,7 +36,7 @@ SHOWN_PARTS, SHOWN_PART = 8, 60
 
 
 class Kind(NamedTuple):
-    """What is done with one kind of file.
+    """How one kind of file is handled.
 
     Attributes:
         facts: path -> the text of its facts, nothing run or built.
@@ -131,7 +131,7 @@ _KINDS = {
 
 
 def describe_exported(path: str | Path) -> ExportedFile:
-    """Read what an exported file says of itself, and why it is not trusted, if it is not.
+    """Read the facts of an exported file, and why it is not trusted, if it is not.
 
     Nothing of it is loaded or run.
 
@@ -193,7 +193,7 @@ def _named_faults(path: Path) -> Iterator[None]:
 
 
 def load_detector(path: str | Path, *, trust: bool = False) -> RetinaNet | ExportedDetector:
-    """Return what detects with the model file `path`: a `.keras` file or an exported one.
+    """Return the detector of the model file `path`: a `.keras` file or an exported one.
 
     Args:
         path: of the file, or a SavedModel's folder.

@@ -76,11 +76,11 @@ def model_facts(
         outputs: name -> meaning (shape, unit, order), in the order of the file's outputs.
         form: "nms", "mediapipe" or "raw"; None where a file has all signatures.
         precision: of the weights, as `--precision` names it.
-        dtype: of the pictures that the file takes.
+        dtype: of the images that the file takes.
         image_size: (height, width) in pixels of a fixed input; None if any size is taken.
-        letterbox: how a picture must be fitted into a fixed input: "top_left" keeps its aspect and
+        letterbox: how an image must be fitted into a fixed input: "top_left" keeps its aspect and
             pads at the bottom and right with `pad_value`, "stretch" does not; None if the file
-            takes whole pictures.
+            takes whole images.
         more: further facts of this kind of file.
     """
     return {
@@ -163,6 +163,6 @@ def labels_text(class_names: list[str]) -> str:
 
 
 def default_image_size(preprocessing: "Preprocessing") -> tuple[int, int]:
-    """Return the fixed input (height, width) that holds any picture at the model's own scale."""
+    """Return the fixed input (height, width) that holds any image at the model's own scale."""
     multiple = preprocessing.multiple
     return (-(-preprocessing.long_side // multiple) * multiple,) * 2

@@ -57,11 +57,11 @@ def folded(model: RetinaNet, precision: str = "float32") -> keras.Model:
     Args:
         model: not changed; its weights are copied.
         precision: "float32"; "bfloat16", in which weights are stored and most is computed, but
-            normalisation and the last convolutions in float32; or "float16", in which weights are
+            normalization and the last convolutions in float32; or "float16", in which weights are
             stored alone.
 
     Returns:
-        A flat functional model, not trainable: RGB float32 pictures 0..255 (B, H, W, 3) ->
+        A flat functional model, not trainable: RGB float32 images 0..255 (B, H, W, 3) ->
         {"class_logits": (B, R, K), "box_deltas": (B, R, 4)}, float32. Layers are called as in
         `model`, after the part that they are of: "class_head_conv1".
 

@@ -126,7 +126,7 @@ def _fields(content: memoryview) -> Iterator[Field]:
 
 
 def _varint(content: memoryview, place: int) -> tuple[int, int]:
-    """Return a whole number and the place after it; seven bits a byte, the lowest first."""
+    """Return an integer and the place after it; seven bits a byte, the lowest first."""
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(content):

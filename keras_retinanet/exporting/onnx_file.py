@@ -15,15 +15,15 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import FACTS_KEY, MODEL_DIGEST, facts_json, model_facts
 from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.onnx_check import model_digest
-from keras_retinanet.exporting.plain_detections import PlainDetector
+from keras_retinanet.exporting.plain_detections import PlainPostProcessing
 from keras_retinanet.files import atomic_path
-from keras_retinanet.modeling.detections import Detector
+from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
 from keras_retinanet.version import __version__
 
 # The newest operator set that tf2onnx writes; onnxruntime reads it since 1.14 (2023).
 OPSET = 18
-# Form -> usual dtype of its pictures.
+# Form -> usual dtype of its images.
 DTYPES = {"nms": "uint8", "raw": "float32"}
 # Form -> its outputs: name -> (dimensions, meaning), in their order.
 OUTPUTS: dict[str, dict[str, tuple[tuple[str | int, ...], str]]] = {
@@ -66,7 +66,7 @@ def export_onnx(
         image_size: (height, width) in pixels, if the input shall have this size alone; None for
             any size.
         input_type: "uint8" (usual for "nms") or "float32" (usual for "raw"), which spares a
-            resized picture its rounding.
+            resized image its rounding.
         say: takes a line for each step.
 
     Raises:
@@ -105,16 +105,16 @@ def _import_tf2onnx() -> Any:
 
 def _graph(model: RetinaNet, network: Any, form: str, picture: tf.TensorSpec) -> Any:
     """Return the tf.function of a form, of one input `images`, each as `picture`."""
-    detector = _detector(model)
-    single = form == "nms" and isinstance(detector, PlainDetector)
+    post_processing = _post_processing(model)
+    single = form == "nms" and isinstance(post_processing, PlainPostProcessing)
 
     def run(images):
         canvas = spatial_shape(images)
         outputs = network(tf.cast(images, tf.float32), training=False)
         if form == "raw":
             return {**outputs, "anchors": model.anchors(*canvas)[None]}
-        size = tf.stack([canvas])  # the file takes each input for a whole picture
-        found = model.detect_outputs(outputs, canvas, size, detector)
+        size = tf.stack([canvas])  # the file takes each input for a whole image
+        found = model.detect_outputs(outputs, canvas, size, post_processing)
         height, width = tf.unstack(tf.cast(size[0], tf.float32))
         x1, y1, x2, y2 = tf.unstack(found.boxes, axis=-1)
         return {
@@ -128,12 +128,12 @@ def _graph(model: RetinaNet, network: Any, form: str, picture: tf.TensorSpec) ->
     return tf.function(run, input_signature=[tf.TensorSpec(shape, picture.dtype, name="images")])
 
 
-def _detector(model: RetinaNet) -> Detector:
-    """Return the suppression without a loop over pictures, which OpenVINO cannot read."""
+def _post_processing(model: RetinaNet) -> PostProcessing:
+    """Return the suppression without a loop over images, which OpenVINO cannot read."""
     options = vars(model.config.detections)
     if model.config.detections.suppress == "best_class":
-        return PlainDetector(**options)
-    return Detector(**options)  # its operator becomes NonMaxSuppression per class
+        return PlainPostProcessing(**options)
+    return PostProcessing(**options)  # its operator becomes NonMaxSuppression per class
 
 
 def _describe(

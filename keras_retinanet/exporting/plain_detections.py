@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.modeling.detections import DetectionBatch, Detector
+from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 
 # Coordinates of boxes that were not cut, beyond which overlaps are no more exact.
 WILD = 1e5
@@ -44,7 +44,7 @@ class Squares:
         return tf.cast(column + row * self.columns, tf.int32)
 
 
-class PlainDetector(Detector):
+class PlainPostProcessing(PostProcessing):
     """The same detections by operators that TensorFlow Lite and XLA know: NonMaxSuppressionV4.
 
     Boxes of different classes are moved apart, then suppressed together. That rounds their

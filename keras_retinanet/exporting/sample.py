@@ -1,4 +1,4 @@
-"""Some pictures of a data set, to calibrate and to check with."""
+"""Some images of a dataset, to calibrate and to check with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from keras_retinanet.data.records import Dataset
 
 @dataclass(frozen=True)
 class Sample:
-    """`count` pictures of `dataset`, evenly spread over it and decoded anew in each pass.
+    """`count` images of `dataset`, evenly spread over it and decoded again in each pass.
 
-    Iterating gives uint8 RGB (H, W, 3); pictures that cannot be read are left out.
+    Iterating gives uint8 RGB (H, W, 3); images that cannot be read are skipped.
     """
 
     dataset: Dataset

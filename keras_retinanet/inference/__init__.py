@@ -1,4 +1,4 @@
-"""What is done with a detector beyond one picture: tiles, passes, videos."""
+"""What is done with a detector beyond one image: tiles, passes, videos."""
 
 from typing import TYPE_CHECKING
 

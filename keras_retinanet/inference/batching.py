@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def bounded_batches(items: Iterable[T], size: int, pixels: Callable[[T], int]) -> Iterator[list[T]]:
-    """Give `items` in lists, which are emptied again before the next item is made.
+    """Yield `items` in lists, which are emptied again before the next item is made.
 
     Args:
         items: made one at a time.

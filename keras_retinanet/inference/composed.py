@@ -1,4 +1,4 @@
-"""Detectors made of another one, which see a picture several times: in tiles, mirrored, resized."""
+"""Detectors that run another one several times on an image: in tiles, mirrored, resized."""
 
 import abc
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from keras_retinanet.modeling.detections import Detections
 
 
 class ComposedDetector(abc.ABC):
-    """What several passes of `inner` find, with the public attributes of a `RetinaNet`.
+    """The detections of several passes of `inner`, with the public attributes of a `RetinaNet`.
 
-    `prepare`, `infer` and `finish` are what the evaluation asks of a detector of whole pictures.
+    `prepare` and `finish` do nothing: each pass of `infer` has its own.
 
     Args:
         inner: a RetinaNet, an exported file, or another of these.
@@ -30,23 +30,20 @@ class ComposedDetector(abc.ABC):
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
     ) -> list[Detections]:
-        """Find objects in pictures of any sizes; as `RetinaNet.detect`."""
+        """Detect objects in images of any sizes; as `RetinaNet.detect`."""
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return a uint8 RGB picture (H, W, 3) as it is, and its (height, width)."""
+        """Return a uint8 RGB image (H, W, 3) as it is, and its (height, width)."""
         return image, image.shape[:2]
 
-    def infer(self, inputs: np.ndarray) -> dict[str, list[Detections]]:
-        """Return what is found in pictures (B, H, W, 3) of one size."""
+    def infer(
+        self, inputs: np.ndarray, sizes: np.ndarray | None = None
+    ) -> dict[str, list[Detections]]:
+        """Return the detections in images (B, H, W, 3) of one size."""
         return {"found": self.detect(list(inputs), batch_size=len(inputs))}
 
     def finish(
         self, outputs: dict[str, Any], row: int, size: Any, original_size: Any
     ) -> Detections:
-        """Return what was found in picture `row`."""
+        """Return the detections of image `row`."""
         return outputs["found"][row]
-
-
-def picture_list(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return one picture (H, W, 3), or several, as a list."""
-    return [images] if getattr(images, "ndim", 0) == 3 else list(images)  # type: ignore[list-item]

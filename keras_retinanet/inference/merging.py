@@ -1,13 +1,13 @@
-"""Detections of several passes over one picture -> one list.
+"""Detections of several passes over one image -> one list.
 
-NumPy alone. Boxes are xyxy in pixels of that picture. Shape letters: N, M boxes.
+NumPy alone. Boxes are xyxy in pixels of that image. Shape letters: N, M boxes.
 """
 
 import numpy as np
 
 
 def overlaps(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (IoU, share of each other box that lies in `box`), both (M,) float64.
+    """Return (IoU, share of each other box that lies in `box`), both (M,) float64.
 
     Args:
         box: (4,) float64.
@@ -27,11 +27,11 @@ def _ratio(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
 def fuse(
     boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, *, iou: float, passes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Averages boxes of one object, weighted by their scores (weighted boxes fusion).
+    """Average boxes of one object, weighted by their scores (weighted boxes fusion).
 
     Best first, each box joins the cluster of its class whose average it overlaps most, by more
     than `iou`, or starts one. A cluster's score is the mean of its boxes', times the share of the
-    passes that found it.
+    passes that detected it.
 
     Args:
         boxes: (N, 4) float.

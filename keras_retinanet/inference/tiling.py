@@ -1,9 +1,8 @@
-"""Large pictures in overlapping tiles: small objects keep their pixels, seams leave no trace.
+"""Large images in overlapping tiles: small objects keep their pixels, seams leave no trace.
 
 Shape letters: T tiles, N detections.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.inference.composed import ComposedDetector, picture_list
+from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import overlaps
+from keras_retinanet.modeling.detecting import checked_images
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.modeling.retinanet import check_picture
 
 # Smaller tiles hold no object; more overlap gives thousands of tiles.
 MIN_TILE = 32
@@ -26,11 +25,11 @@ COVERED = 0.7
 
 
 def tile_windows(height: int, width: int, *, tile: int, overlap: float) -> np.ndarray:
-    """Returns the tiles of a picture: evenly spread, all of one size, up to every border.
+    """Return the tiles of an image: evenly spread, all of one size, up to every border.
 
     Args:
-        height, width: of the picture in pixels.
-        tile: side of a tile in pixels; a shorter side of the picture is taken whole.
+        height, width: of the image in pixels.
+        tile: side of a tile in pixels; a shorter side of the image is taken whole.
         overlap: the least share of a tile that it has in common with the next one, 0 to .9.
 
     Returns:
@@ -71,20 +70,20 @@ def merge_tiles(
     size: tuple[int, int],
     iou: float,
 ) -> Detections:
-    """Joins what was found in the tiles of one picture, by greedy suppression in each class.
+    """Merge the detections in the tiles of one image, by greedy suppression in each class.
 
-    The boxes that no seam cuts have their turn first, the best first; then the cut ones. A box is
+    Boxes that no seam cuts come first, the best of them first; the cut ones follow. A box is
     dropped if one chosen before overlaps it by more than `iou`; a cut one also if it lies mostly
     within one of another tile: the rest of its object is there.
 
     Args:
-        found: of each tile, boxes in pixels of the tile.
-        windows: (T, 4) the tiles, xyxy in pixels of the picture; the whole picture may be one.
-        size: (height, width) of the picture.
+        found: the detections of each tile, boxes in pixels of the tile.
+        windows: (T, 4) the tiles, xyxy in pixels of the image; the whole image may be one.
+        size: (height, width) of the image.
         iou: as for non-maximum suppression.
 
     Returns:
-        Detections in pixels of the picture, best first.
+        Detections in pixels of the image, best first.
     """
     boxes = np.concatenate(
         [part.boxes + np.tile(window[:2], 2) for part, window in zip(found, windows, strict=True)]
@@ -111,12 +110,12 @@ def merge_tiles(
 
 
 def cut_by_seams(boxes: np.ndarray, tiles: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns which boxes end at a seam: (N,) bool.
+    """Return which boxes end at a seam: (N,) bool.
 
     Args:
-        boxes: (N, 4) float xyxy in pixels of the picture.
+        boxes: (N, 4) float xyxy in pixels of the image.
         tiles: (N, 4) the tile that each is from.
-        size: (height, width) of the picture, whose own borders are no seams.
+        size: (height, width) of the image, whose own borders are no seams.
     """
     height, width = size
     margins = np.maximum(1.0, CUT_MARGIN * np.tile(tiles[:, 2:] - tiles[:, :2], 2))
@@ -125,7 +124,7 @@ def cut_by_seams(boxes: np.ndarray, tiles: np.ndarray, size: tuple[int, int]) ->
 
 
 class Tiled(ComposedDetector):
-    """Passes over the tiles of a picture, and over all of it at once; see `with_tiles`."""
+    """Passes over the tiles of an image, and over all of it at once; see `with_tiles`."""
 
     def __init__(self, inner: Any, *, tile: int, overlap: float, whole: bool):
         super().__init__(inner)
@@ -134,20 +133,18 @@ class Tiled(ComposedDetector):
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
     ) -> list[Detections]:
-        """Find objects in pictures of any sizes; as `RetinaNet.detect`, `batch_size` tiles at once.
+        """Detect objects in images of any sizes; as `RetinaNet.detect`, `batch_size` tiles at once.
 
-        A picture may give more than `max_detections`, which bounds each tile.
+        An image may give more than `max_detections`, which bounds each tile.
         """
-        images = picture_list(images)
-        for index, image in enumerate(images):
-            check_picture(image, index)
-        return [self._detect(image, batch_size) for image in images]
+        return [self._detect(image, batch_size) for image in checked_images(images)]
 
     def _detect(self, image: np.ndarray, batch_size: int) -> Detections:
         height, width = image.shape[:2]
         windows = tile_windows(height, width, tile=self.tile, overlap=self.overlap)
         crops = [image[top:bottom, left:right] for left, top, right, bottom in windows]
         found: list[Detections] = []
+        # In shares, because a detector of several passes copies its images.
         for start in range(0, len(crops), batch_size):
             found += self.inner.detect(crops[start : start + batch_size], batch_size=batch_size)
         if len(windows) == 1:
@@ -161,25 +158,22 @@ class Tiled(ComposedDetector):
 
 
 def longer_than(pixels: float, found: Detections) -> Detections:
-    """Returns the detections whose longer side is more than `pixels`."""
-    keep = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1) > pixels
-    return dataclasses.replace(
-        found, boxes=found.boxes[keep], scores=found.scores[keep], classes=found.classes[keep]
-    )
+    """Return the detections whose longer side is more than `pixels`."""
+    return found.select((found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1) > pixels)
 
 
 def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = True) -> Tiled:
-    """Return a detector that sees pictures larger than `tile` pixels in tiles, and once whole.
+    """Return a detector that runs on tiles of images larger than `tile`, and once on the whole.
 
     Args:
         model: a RetinaNet, an exported file, or what `with_test_time` gave.
-        tile: side of a tile in pixels of the picture, which the model resizes as any picture.
+        tile: side of a tile in pixels of the image, which the model resizes as any image.
         overlap: the least share of a tile that it has in common with the next; an object smaller
             than that is never cut in all tiles.
-        whole: a pass over the resized picture too, for objects larger than that.
+        whole: a pass over the resized image too, for objects larger than that.
 
     Raises:
         UserError: a tile or an overlap out of range.
     """
-    tile_windows(1, 1, tile=tile, overlap=overlap)  # refuses now what it would refuse later
+    tile_windows(1, 1, tile=tile, overlap=overlap)  # raises now, not at the first image
     return Tiled(model, tile=tile, overlap=overlap, whole=whole)

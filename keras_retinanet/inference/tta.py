@@ -1,4 +1,4 @@
-"""Test-time augmentation: a picture is detected in mirrored and at several sizes, then averaged."""
+"""Test-time augmentation: average the detections of an image, its mirror image and other sizes."""
 
 import copy
 import dataclasses
@@ -9,11 +9,12 @@ import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
-from keras_retinanet.inference.composed import ComposedDetector, picture_list
+from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import fuse
+from keras_retinanet.modeling.detecting import checked_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.preprocessing import Preprocessing
-from keras_retinanet.modeling.retinanet import RetinaNet, check_picture
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Beyond these the network input is too small for anything or too large for the memory.
 SCALES = (0.2, 5.0)
@@ -27,7 +28,7 @@ DEFAULT_SCALES = (1.0, 1.25)
 
 @dataclasses.dataclass(frozen=True)
 class OtherSize(Preprocessing):
-    """Pictures at another size than the model's `own`, on canvases that keep its phase.
+    """Images at another size than the model's `own`, on canvases that keep its phase.
 
     A strided convolution padded as TensorFlow's "same" looks at even sides half a stride off where
     it looks at odd ones. A canvas with the own one's remainder leaves each cell where it learned
@@ -39,7 +40,7 @@ class OtherSize(Preprocessing):
     def canvas_size(
         self, height: int, width: int, short_side: int | None = None
     ) -> tuple[int, int]:
-        """Return the (height, width) that a resized picture of `height` x `width` is padded to."""
+        """Return the (height, width) that a resized image of `height` x `width` is padded to."""
         own = self.own.canvas_size(*self.own.resized_size(height, width))
         rows, columns = (
             side + (own_side - side) % COARSEST_STRIDE
@@ -49,34 +50,34 @@ class OtherSize(Preprocessing):
 
 
 class ResizedModel:
-    """A RetinaNet with another `Preprocessing`: `detect` and what it calls, no more."""
+    """A RetinaNet with another `Preprocessing`: its steps and `detect`, no more."""
 
-    detect = RetinaNet.detect
-    to_detections = RetinaNet.to_detections
+    takes_batches = True
+    detect, prepare, finish = RetinaNet.detect, RetinaNet.prepare, RetinaNet.finish
 
     def __init__(self, model: RetinaNet, preprocessing: Preprocessing):
         self.preprocessing, self.class_names = preprocessing, model.class_names
-        self.detect_batch = model.detect_batch
+        self.infer = model.infer
 
 
 def takes_scales(detector: Any) -> bool:
-    """Return whether `detector` can be given pictures of another size than its own."""
+    """Return whether `detector` can be given images of another size than its own."""
     return isinstance(detector, RetinaNet) or (
         isinstance(detector, CanvasInput) and detector.canvas is None
     )
 
 
 def at_scale(detector: Any, scale: float) -> Any:
-    """Return `detector` with pictures resized to `scale` times its own network input.
+    """Return `detector` with images resized to `scale` times its own network input.
 
     Raises:
-        UserError: it resizes pictures to a size of its own.
+        UserError: it resizes images to a size of its own.
     """
     if scale == 1:
         return detector
     if not takes_scales(detector):
         raise UserError(
-            "Expected scale 1 alone, for this file resizes pictures to its own size. "
+            "Expected scale 1 alone, for this file resizes images to its own size. "
             f"Received: scale={scale:g}. Give a .keras file, or an .onnx file without --image_size."
         )
     own = detector.preprocessing
@@ -92,7 +93,7 @@ def at_scale(detector: Any, scale: float) -> Any:
 
 
 class TestTime(ComposedDetector):
-    """Passes over a picture and its mirror image, at several sizes; see `with_test_time`.
+    """Passes over an image and its mirror image, at several sizes; see `with_test_time`.
 
     Attributes:
         views: of each pass its scale, and whether it sees the mirror image.
@@ -112,15 +113,12 @@ class TestTime(ComposedDetector):
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
     ) -> list[Detections]:
-        """Find objects in pictures of any sizes; as `RetinaNet.detect`."""
-        images = picture_list(images)
-        for index, image in enumerate(images):
-            check_picture(image, index)
-        passes = self.passes(images, batch_size=batch_size)
+        """Detect objects in images of any sizes; as `RetinaNet.detect`."""
+        passes = self.passes(checked_images(images), batch_size=batch_size)
         return [self.fused(found) for found in zip(*passes, strict=True)]
 
     def passes(self, images: list[np.ndarray], *, batch_size: int = 8) -> list[list[Detections]]:
-        """Return what each of `views` finds in each picture, in that picture's own pixels."""
+        """Return the detections of each of `views` in each image, in pixels of that image."""
         mirror_images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         passes = []
         for scale, mirrored in self.views:
@@ -132,7 +130,7 @@ class TestTime(ComposedDetector):
         return passes
 
     def fused(self, passes: Sequence[Detections]) -> Detections:
-        """Return the weighted average of what several passes found in one picture."""
+        """Return the weighted average of the detections of several passes over one image."""
         limits = self.config.detections
         boxes, scores, classes = fuse(
             np.concatenate([found.boxes for found in passes]),
@@ -152,7 +150,7 @@ class TestTime(ComposedDetector):
 
 
 def mirror(found: Detections, width: int) -> Detections:
-    """Return detections of a picture's mirror image in the picture itself, `width` pixels wide."""
+    """Return detections of an image's mirror image in the image itself, `width` pixels wide."""
     boxes = found.boxes.copy()
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     return dataclasses.replace(found, boxes=boxes)
@@ -161,13 +159,13 @@ def mirror(found: Detections, width: int) -> Detections:
 def with_test_time(
     model: Any, *, scales: Sequence[float] | None = None, flip: bool = True
 ) -> TestTime:
-    """Return a detector that sees each picture as often as there are scales, twice that with flip.
+    """Return a detector that runs once per scale on each image, and twice per scale with `flip`.
 
     Args:
         model: a RetinaNet or an exported file.
         scales: factors of the model's network input; 1 is its own size. None: `DEFAULT_SCALES`,
             or 1 alone for a file that takes no other.
-        flip: see the mirror image too.
+        flip: run on the mirror image too.
 
     Raises:
         UserError: a scale out of `SCALES`, or one that the model cannot have.

@@ -19,18 +19,16 @@ from tqdm import tqdm
 from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.drawing.pictures import draw_detections, readable
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.results import coco_results
 from keras_retinanet.files import atomic_path, atomic_write, open_regular
-from keras_retinanet.files.csv_cells import quoted
 from keras_retinanet.inference.batching import bounded_batches
-from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.detections import CSV_COLUMNS, Detections
 from keras_retinanet.terminal import printable
 
 # MPEG-4 part 2: OpenCV's wheels, unlike H.264's encoders, have it everywhere.
 CODEC = "mp4v"
 # Of a video that does not tell its own.
 FRAMES_PER_SECOND = 25.0
-CSV_HEADER = ("frame", "seconds", "x1", "y1", "x2", "y2", "class", "score")
+CSV_HEADER = ("frame", "seconds", *CSV_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Video:
     def __init__(self, path: str | Path):
         self._cv2 = _opencv()
         self._path = path
-        # A file that is not there, or none that ends, is an OSError, as for pictures.
+        # A file that is not there, or none that ends, is an OSError, as for images.
         with open_regular(path):
             self._capture = self._cv2.VideoCapture(str(path))
         rate = self._capture.get(self._cv2.CAP_PROP_FPS)
@@ -99,7 +97,7 @@ class Video:
             )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Give each frame as uint8 RGB (H, W, 3), turned as the file says."""
+        """Yield each frame as uint8 RGB (H, W, 3), turned as the file says."""
         read, frame = self._capture.read()
         if not read:
             raise UserError(f"Expected a video that OpenCV can read. Received: {self._path}.")
@@ -108,7 +106,7 @@ class Video:
             read, frame = self._capture.read()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         self._capture.release()
 
 
@@ -149,15 +147,11 @@ class _Rows:
     def write(self, frame: int, seconds: float, found: Detections) -> None:
         """Append the detections of a frame."""
         place = {"frame": frame, "seconds": round(seconds, 3)}
-        ids = np.take(self._class_ids, found.classes)
-        rows = coco_results(found.boxes, found.scores, category_ids=ids, image_id=frame)
-        for row, box, class_index in zip(rows, found.boxes, found.classes, strict=True):
+        for row in found.to_coco(frame, self._class_ids):
             self._json.write(",\n" if self.count else "\n")
             json.dump(row | place, self._json)
-            corners = [f"{corner:.2f}" for corner in box]
-            name = found.class_names[int(class_index)]
-            self._csv.writerow([*place.values(), *corners, quoted(name), f"{row['score']:.5f}"])
             self.count += 1
+        self._csv.writerows([*place.values(), *cells] for cells in found.csv_cells())
 
     def close(self) -> None:
         """End the JSON list."""
@@ -173,7 +167,7 @@ def annotate_video(
     batch_size: int = 8,
     progress: bool = True,
 ) -> VideoFigures:
-    """Detects in every frame of a video, at most `batch_size` of which are in memory at a time.
+    """Detect in every frame of a video, at most `batch_size` of which are in memory at a time.
 
     Args:
         model: has `detect` and `class_ids`: a RetinaNet, an exported file, a composed detector.

@@ -4,12 +4,13 @@ from keras_retinanet.config.model import LEVELS
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.backbones import BACKBONES, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder, generalized_iou, iou
-from keras_retinanet.modeling.detections import Detections, Detector
+from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
 from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
+from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
 from keras_retinanet.modeling.saving import load, save_model
@@ -25,8 +26,8 @@ __all__ = [
     "BoxCoder",
     "CoupledSGD",
     "Detections",
-    "Detector",
     "DetectorAdamW",
+    "PostProcessing",
     "Preprocessing",
     "RetinaNet",
     "RetinaNetLoss",

@@ -1,34 +1,58 @@
-"""Logits + deltas -> boxes: one implementation for predict, evaluate and every export."""
+"""The detections of one image, with their conversions and filters.
 
-from collections.abc import Mapping, Sequence
+Shape letters: N detections, K classes.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from keras_retinanet.modeling import boxes as box_ops
-from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.errors import UserError
+from keras_retinanet.files.csv_cells import quoted
+
+# The columns of `Detections.csv_cells`.
+CSV_COLUMNS = ("x1", "y1", "x2", "y2", "class", "score")
+# Where `supervision.Detections.data` keeps the names of classes.
+SUPERVISION_NAMES = "class_name"
 
 
-class DetectionBatch(NamedTuple):
-    """Detections of a batch, best first; rows past `num` are zero."""
+def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
+    """Return (N, 4) corners as corner and sides, in the precision given."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
-    boxes: tf.Tensor  # (B, N, 4) float32 xyxy in pixels of the network input
-    scores: tf.Tensor  # (B, N) float32
-    classes: tf.Tensor  # (B, N) int32, contiguous ids
-    num: tf.Tensor  # (B,) int32
+
+def coco_rows(
+    image_ids: Iterable[Any], category_ids: Iterable[Any], *, xywh: np.ndarray, scores: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return N rows of COCO's results format, all plain Python values.
+
+    Args:
+        image_ids: N ids of the annotation file.
+        category_ids: N original ids of the dataset, not the contiguous ones.
+        xywh: (N, 4) corner and sides in pixels of the original image.
+        scores: (N,) 0..1.
+
+    Source: https://cocodataset.org/#format-results
+    """
+    columns = zip(image_ids, category_ids, xywh.tolist(), scores.tolist(), strict=True)
+    return [
+        {"image_id": image_id, "category_id": int(category), "bbox": bbox, "score": score}
+        for image_id, category, bbox, score in columns
+    ]
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a model found in one picture, best first.
+    """The detections of a model in one image, best first.
 
     Attributes:
-        boxes: (N, 4) float32 xyxy in pixels of that picture.
+        boxes: (N, 4) float32 xyxy in pixels of that image.
         scores: (N,) float32.
         classes: (N,) int32, indices into `class_names`.
-        class_names: the names of all the model's classes.
+        class_names: the names of all K classes of the model.
     """
 
     boxes: np.ndarray
@@ -39,198 +63,130 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def xywh(self) -> np.ndarray:
+        """The boxes as (N, 4) left, top, width and height.
 
-@dataclass(frozen=True)
-class Detector:
-    """Score threshold, top-k per level, decode, clip, per-class NMS; fields of `DetectionConfig`.
+        In float64, so that left + width gives back the float32 corner.
+        """
+        return xyxy_to_xywh(np.asarray(self.boxes, np.float64).reshape(-1, 4))
 
-    The defaults are section 4.1 of the paper ("Inference") and Detectron's.
-    """
+    @property
+    def names(self) -> list[str]:
+        """The name of the class of each detection."""
+        return [self.class_names[index] for index in np.asarray(self.classes).tolist()]
 
-    score_threshold: float = 0.05
-    pre_nms_top_k: int | None = 1000
-    top_k_per: str = "level"
-    suppress: str = "per_class"
-    nms_iou: float = 0.5
-    max_detections: int = 100
-    clip_before_nms: bool = True
-    clip_to: str = "picture"
-    clip_margin: float = 0.0
-    drop_empty: bool = False
-    background_output: bool = False
+    # ------------------------------------------------------------------------------- filters
 
-    def __call__(
-        self,
-        outputs: Mapping[str, tf.Tensor],
-        anchors: tf.Tensor,
-        level_cells: Sequence[Any],
-        sizes: tf.Tensor,
-        coder: BoxCoder,
-        canvas: Any = None,
-    ) -> DetectionBatch:
-        """Return the `DetectionBatch` of a batch.
+    def select(self, rows: np.ndarray) -> "Detections":
+        """Return some of the detections.
 
         Args:
-            outputs: "class_logits" (B, R, K) and "box_deltas" (B, R, 4) of the model.
-            anchors: (R, 4) float32 xyxy.
-            level_cells: how many of the R anchors each level has, P3 first.
-            sizes: (B, 2) height and width of each picture inside its canvas.
-            coder: the model's box coder.
-            canvas: (height, width) of the network input; needed for `clip_to` "canvas" alone.
+            rows: (N,) bool, or the indices to keep, in their new order.
         """
-        boxes, table, best = self.candidates(
-            outputs, anchors, level_cells, sizes, coder, canvas=canvas
+        return dataclasses.replace(
+            self, boxes=self.boxes[rows], scores=self.scores[rows], classes=self.classes[rows]
         )
-        suppress = self._suppress_per_class if best is None else self._suppress_all
-        found = suppress(boxes, table, best)
-        boxes = self._clip(found.boxes, sizes, canvas)
-        return self._finish(found._replace(boxes=boxes))
 
-    def candidates(
-        self,
-        outputs: Mapping[str, tf.Tensor],
-        anchors: tf.Tensor,
-        level_cells: Sequence[Any],
-        sizes: tf.Tensor,
-        coder: BoxCoder,
-        *,
-        canvas: Any = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        """Return what the suppression chooses from; arguments as for a call.
+    def with_score(self, least: float) -> "Detections":
+        """Return the detections with a score of at least `least`."""
+        return self.select(self.scores >= least)
+
+    def of_classes(self, *names: str) -> "Detections":
+        """Return the detections of the classes with these names.
+
+        Raises:
+            ValueError: the model has no class of that name.
+        """
+        return self.select(np.isin(self.classes, _indices(names, self.class_names)))
+
+    # --------------------------------------------------------------------------- conversions
+
+    def to_coco(self, image_id: int | str, class_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the detections as rows of COCO's results format.
+
+        Args:
+            image_id: the id of the image in the annotation file.
+            class_ids: the K original ids of the dataset, such as `RetinaNet.class_ids`.
 
         Returns:
-            boxes (B, M, 4) xyxy; scores (B, M, C), where 0 is no candidate, of all C classes that
-            can be detected, or of one (C = 1) where each box has one class; that class (B, M)
-            int32, or None.
+            N dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`, all plain
+            Python values.
         """
-        logits = tf.cast(outputs["class_logits"], tf.float32)
-        deltas = tf.cast(outputs["box_deltas"], tf.float32)
-        if self.background_output:
-            logits = logits[..., 1:]
-        best = None
-        if self.suppress == "best_class":
-            best = tf.argmax(logits, axis=2, output_type=tf.int32)  # (B, R)
-            logits = tf.reduce_max(logits, axis=2, keepdims=True)
-        with tf.name_scope("candidates"):
-            index, table = self._candidates(logits, level_cells)
-            if index is not None:  # only what top-k kept is decoded
-                deltas, anchors = tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index)
-                best = best if best is None else tf.gather(best, index, batch_dims=1)
-            boxes = coder.decode(deltas, anchors)  # (B, M, 4)
-        if self.clip_before_nms:
-            boxes = self._clip(boxes, sizes, canvas)
-            if self.drop_empty:
-                table = tf.where(_has_area(boxes)[..., None], table, 0.0)
-        return boxes, table, best
-
-    def _candidates(
-        self, logits: tf.Tensor, level_cells: Sequence[Any]
-    ) -> tuple[tf.Tensor | None, tf.Tensor]:
-        """Return anchor indices (B, M), or None for all, and scores (B, M, K); 0 is no candidate.
-
-        With `pre_nms_top_k` per level a row is one (anchor, class) pair.
-        """
-        if self.pre_nms_top_k is None:
-            return None, tf.sigmoid(logits)
-        if self.top_k_per == "class":
-            k = tf.minimum(self.pre_nms_top_k, tf.shape(logits)[1])
-            ranked, _ = tf.math.top_k(tf.transpose(logits, [0, 2, 1]), k)  # (B, K, k)
-            kept = logits >= ranked[:, None, :, -1]
-            return None, tf.where(kept, tf.sigmoid(logits), 0.0)
-        parts, start = [], 0
-        for cells in level_cells:
-            scores, index, classes = self._level_candidates(logits[:, start : start + cells])
-            parts.append((scores, index + start, classes))
-            start += cells
-        scores, index, classes = (tf.concat(part, axis=1) for part in zip(*parts, strict=True))
-        # One score column per class makes the suppression per class.
-        return index, tf.one_hot(classes, tf.shape(logits)[2]) * scores[..., None]
-
-    def _level_candidates(self, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return scores, anchor index and class, each (B, k), of the best of one level.
-
-        Among all (anchor, class) pairs, not one class per anchor.
-        """
-        anchors, classes = tf.shape(logits)[1], tf.shape(logits)[2]
-        # A pair among the k best has its anchor among the k anchors with the best top class:
-        # ranking R anchors first spares ranking R * K pairs.
-        k = tf.minimum(self.pre_nms_top_k, anchors)
-        _, best = tf.math.top_k(tf.reduce_max(logits, axis=2), k, sorted=False)  # (B, k)
-        # In anchor order, so that equal scores are ranked as one flat top-k would.
-        best = tf.sort(best, axis=1)
-        pairs = tf.reshape(tf.gather(logits, best, batch_dims=1), [-1, k * classes])
-        top, flat = tf.math.top_k(pairs, tf.minimum(self.pre_nms_top_k, k * classes))
-        index = tf.gather(best, flat // classes, batch_dims=1)
-        return tf.sigmoid(top), index, flat % classes
-
-    def _suppress_per_class(
-        self, boxes: tf.Tensor, table: tf.Tensor, _: tf.Tensor | None
-    ) -> DetectionBatch:
-        result = tf.image.combined_non_max_suppression(
-            boxes[:, :, None, :],
-            table,
-            max_output_size_per_class=self.max_detections,
-            max_total_size=self.max_detections,
-            iou_threshold=self.nms_iou,
-            score_threshold=self.score_threshold,
-            clip_boxes=False,
-        )
-        return DetectionBatch(
-            result.nmsed_boxes,
-            result.nmsed_scores,
-            tf.cast(result.nmsed_classes, tf.int32),
-            result.valid_detections,
+        category_ids = np.take(class_ids, np.asarray(self.classes, np.int64))
+        return coco_rows(
+            [image_id] * len(self), category_ids, xywh=self.xywh, scores=np.asarray(self.scores)
         )
 
-    def _suppress_all(
-        self, boxes: tf.Tensor, table: tf.Tensor, classes: tf.Tensor | None
-    ) -> DetectionBatch:
-        """Return the best boxes (B, M, 4) with their `classes` (B, M), whatever their classes."""
-        scores = table[..., 0]
+    def csv_cells(self) -> list[list[str]]:
+        """Return the text of `CSV_COLUMNS` of each detection.
 
-        def keep(picture: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-            kept = tf.image.non_max_suppression(
-                *picture, self.max_detections, self.nms_iou, self.score_threshold
+        Corners have two decimals, scores have five, and a name that begins like a formula stands
+        behind an apostrophe (`files.csv_cells`).
+        """
+        return [
+            [*(f"{corner:.2f}" for corner in box), quoted(name), f"{score:.5f}"]
+            for box, name, score in zip(self.boxes, self.names, self.scores, strict=True)
+        ]
+
+    def to_supervision(self) -> Any:
+        """Return the detections as a `supervision.Detections`.
+
+        Raises:
+            UserError: the package supervision is missing.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise UserError(
+                "Expected the package supervision. Received: a Python without it. "
+                "Install it: pip install supervision."
+            ) from error
+        return supervision.Detections(
+            xyxy=np.asarray(self.boxes, np.float32).reshape(-1, 4),
+            confidence=np.asarray(self.scores, np.float32),
+            class_id=np.asarray(self.classes, int),
+            data={SUPERVISION_NAMES: np.array(self.names, dtype=str)},
+        )
+
+    @classmethod
+    def from_supervision(cls, detections: Any, class_names: Sequence[str]) -> "Detections":
+        """Return a `supervision.Detections` as `Detections`, in the order given.
+
+        Args:
+            detections: has `xyxy`, `confidence`, and `data["class_name"]` or `class_id`. Names
+                come first, because the ids of two models may differ.
+            class_names: K names.
+
+        Raises:
+            ValueError: scores or classes are missing, or a class is not one of `class_names`.
+        """
+        names, ids = detections.data.get(SUPERVISION_NAMES), detections.class_id
+        if detections.confidence is None or (names is None and ids is None):
+            raise ValueError(
+                "Expected detections with `confidence`, and `class_id` or "
+                f"`data[{SUPERVISION_NAMES!r}]`. Received: {detections!r}."
             )
-            return tf.pad(kept, [[0, self.max_detections - tf.size(kept)]], constant_values=-1)
-
-        kept = tf.map_fn(keep, (boxes, scores), fn_output_signature=tf.TensorSpec([None], "int32"))
-        rows = tf.maximum(kept, 0)
-        return DetectionBatch(
-            tf.gather(boxes, rows, batch_dims=1),
-            tf.gather(scores, rows, batch_dims=1),
-            tf.gather(classes, rows, batch_dims=1),
-            tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1),
-        )
-
-    def _clip(self, boxes: tf.Tensor, sizes: tf.Tensor, canvas: Any) -> tf.Tensor:
-        if self.clip_to == "none":
-            return boxes
-        limits = tf.cast([canvas] if self.clip_to == "canvas" else sizes, tf.float32)  # (B or 1, 2)
-        limits -= self.clip_margin
-        return box_ops.clip(boxes, limits[:, :1], limits[:, 1:])
-
-    def _finish(self, found: DetectionBatch) -> DetectionBatch:
-        """Return `found` with what `drop_empty` and `background_output` ask, zeros past `num`."""
-        rows = tf.range(self.max_detections)
-        kept = rows < found.num[:, None]
-        if self.drop_empty:
-            kept &= _has_area(found.boxes)
-        # No ties: other runtimes break them otherwise.
-        order = tf.argsort(tf.where(kept, rows, rows + self.max_detections), axis=1)
-        kept = tf.gather(kept, order, batch_dims=1)
-        boxes, scores, classes = (
-            tf.gather(part, order, batch_dims=1)
-            for part in (found.boxes, found.scores, found.classes)
-        )
-        return DetectionBatch(
-            tf.where(kept[..., None], boxes, 0.0),
-            tf.where(kept, scores, 0.0),
-            tf.where(kept, classes + int(self.background_output), 0),
-            tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
+        classes = np.asarray(ids if names is None else _indices(names, class_names), np.int32)
+        if classes.size and not 0 <= classes.min() <= classes.max() < len(class_names):
+            raise ValueError(
+                f"Expected class ids of 0 to {len(class_names) - 1}, one for each class name. "
+                f"Received: {classes.min()} to {classes.max()}."
+            )
+        return cls(
+            np.asarray(detections.xyxy, np.float32).reshape(-1, 4),
+            np.asarray(detections.confidence, np.float32),
+            classes,
+            list(class_names),
         )
 
 
-def _has_area(boxes: tf.Tensor) -> tf.Tensor:
-    """Return whether each of boxes (..., 4) covers anything."""
-    return tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+def _indices(names: Iterable[str], class_names: Sequence[str]) -> list[int]:
+    """Return the index of each of `names` in `class_names`."""
+    index = {name: place for place, name in enumerate(class_names)}
+    wanted = [str(name) for name in names]
+    if unknown := [name for name in wanted if name not in index]:
+        raise ValueError(
+            f"Expected names of {', '.join(class_names)}. Received: {', '.join(unknown)}."
+        )
+    return [index[name] for name in wanted]

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +15,14 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import DetectionBatch, Detections, Detector
+from keras_retinanet.modeling.detecting import detect_images
+from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
+from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
 
 # Of the `.keras` file. A reader refuses a newer one; raise it when an older reader would be wrong.
@@ -43,16 +44,18 @@ class Objective:
 class RetinaNet(keras.Model):
     """RetinaNet (Lin et al. 2017): backbone, FPN P3..P7, class and box subnets over anchors.
 
-    Calling it on RGB float32 pictures 0..255, (B, H, W, 3) of any height and width, gives
+    Calling it on RGB float32 images 0..255, (B, H, W, 3) of any height and width, gives
     `{"class_logits": (B, R, K), "box_deltas": (B, R, 4)}`, float32, P3..P7 concatenated.
 
     Args:
         config: every choice of the graph, its preprocessing and its detections.
         class_names: K names; background has none.
-        class_ids: the data set's own K ids (default 1..K).
+        class_ids: the dataset's own K ids (default 1..K).
         metadata: origin, license and the like, plain strings that travel with the file.
         load_weights: read `config.backbone.weights`; False when a saved file brings its own.
     """
+
+    takes_batches = True
 
     def __init__(
         self,
@@ -88,7 +91,7 @@ class RetinaNet(keras.Model):
         self.preprocessing = preprocessing
         self.anchors = anchors
         self.box_coder = BoxCoder(**vars(config.box_coder))
-        self.detector = Detector(**vars(config.detections))
+        self.post_processing = PostProcessing(**vars(config.detections))
         self.class_names = list(class_names)
         self.class_ids = list(class_ids or range(1, len(class_names) + 1))
         self.metadata = metadata_from_dict(metadata or {})
@@ -111,7 +114,7 @@ class RetinaNet(keras.Model):
         """Set up training.
 
         Args:
-            optimizer: as in Keras; default the paper's SGD for batches of 16 pictures.
+            optimizer: as in Keras; default the paper's SGD for batches of 16 images.
             loss: a `RetinaNetLoss`; default the paper's.
             labeler: an `AnchorLabeler`; default the paper's.
             jit_compile: XLA; off, for it is slower on CPU.
@@ -212,7 +215,7 @@ class RetinaNet(keras.Model):
 
         Args:
             images: (B, H, W, 3) float32 RGB 0..255, letterboxed by `preprocessing`.
-            sizes: (B, 2) int32 height and width of each picture inside its canvas.
+            sizes: (B, 2) int32 height and width of each image inside its canvas.
         """
         return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
 
@@ -221,62 +224,59 @@ class RetinaNet(keras.Model):
         outputs: dict[str, tf.Tensor],
         input_shape: tuple[Any, Any],
         sizes: tf.Tensor,
-        detector: Detector | None = None,
+        post_processing: PostProcessing | None = None,
     ) -> DetectionBatch:
         """Return detections of the model's raw `outputs` for an input of `input_shape` (H, W).
 
         Args:
-            detector: instead of the model's own, such as one with other thresholds.
+            post_processing: instead of the model's own, such as one with other thresholds.
         """
         cells = [rows * cols * self.anchors.per_cell for rows, cols in feature_sizes(*input_shape)]
         anchors = self.anchors(*input_shape)
-        detector = detector or self.detector
-        return detector(outputs, anchors, cells, sizes, self.box_coder, input_shape)
+        post_processing = post_processing or self.post_processing
+        return post_processing(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
     ) -> list[Detections]:
-        """Find objects in pictures of any sizes.
+        """Detect objects in images of any sizes.
 
         Args:
             images: one uint8 RGB array (H, W, 3), or a list of such.
             batch_size: how many of equal canvas go through the network at once.
 
         Returns:
-            One `Detections` per picture, boxes in pixels of that picture.
+            One `Detections` per image, boxes in pixels of that image.
 
         Raises:
             ValueError: if an array is not uint8 (H, W, 3), or is empty.
         """
-        images = [images] if getattr(images, "ndim", 0) == 3 else list(images)  # type: ignore[list-item]
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        sizes = []
-        for index, image in enumerate(images):
-            check_picture(image, index)
-            sizes.append(self.preprocessing.resized_size(*image.shape[:2]))
-            groups[self.preprocessing.canvas_size(*sizes[-1])].append(index)
-        found: list[Detections | None] = [None] * len(images)
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                members = group[start : start + batch_size]
-                canvases = tf.stack([self.preprocessing.letterbox(images[i])[0] for i in members])
-                batch = self.detect_batch(canvases, tf.constant([sizes[i] for i in members]))
-                for row, i in enumerate(members):
-                    found[i] = self.to_detections(batch, row, sizes[i], images[i].shape[:2])
-        return found  # type: ignore[return-value]
+        return detect_images(self, images, batch_size=batch_size)
 
-    def to_detections(
-        self, batch: DetectionBatch, row: int, size: Sequence[int], original_size: Sequence[int]
+    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+        """Return the network input (ch, cw, 3) float32 of a uint8 RGB image, and its size there."""
+        canvas, size = self.preprocessing.letterbox(image)
+        return canvas.numpy(), size
+
+    def infer(self, inputs: np.ndarray, sizes: np.ndarray | None = None) -> DetectionBatch:
+        """Return the detections of network inputs (B, H, W, 3) as NumPy, in pixels of the input.
+
+        Args:
+            sizes: (B, 2) int32 height and width of each image in its input; None: all of it.
+        """
+        if sizes is None:
+            sizes = np.tile(np.array(inputs.shape[1:3], np.int32), (len(inputs), 1))
+        batch = self.detect_batch(tf.constant(inputs, tf.float32), tf.constant(sizes, tf.int32))
+        return DetectionBatch(*(part.numpy() for part in batch))
+
+    def finish(
+        self, outputs: DetectionBatch, row: int, size: Sequence[int], original_size: Sequence[int]
     ) -> Detections:
-        """Return picture `row` of a batch, moved from its resized `size` to its own (h, w)."""
-        num = int(batch.num[row])
-        boxes = batch.boxes[row, :num].numpy()
-        return Detections(
-            boxes=self.preprocessing.boxes_to_picture(boxes, size, original_size),
-            scores=batch.scores[row, :num].numpy(),
-            classes=batch.classes[row, :num].numpy(),
-            class_names=self.class_names,
-        )
+        """Return image `row` of a batch, moved from its resized `size` to its own (h, w)."""
+        num = int(outputs.num[row])
+        boxes, scores, classes = (np.asarray(part[row, :num]) for part in outputs[:3])
+        boxes = self.preprocessing.boxes_to_picture(boxes, size, original_size)
+        return Detections(boxes, scores, classes, self.class_names)
 
     # -------------------------------------------------------------------------------- saving
 
@@ -307,22 +307,11 @@ def spatial_shape(images: tf.Tensor) -> tuple[Any, Any]:
     return height, width
 
 
-def check_picture(image: Any, index: int) -> None:
-    """Raise a ValueError unless `image`, the `index`-th given, is uint8 (H, W, 3) and not empty."""
-    shape: tuple[int, ...] = getattr(image, "shape", ())
-    dtype = getattr(image, "dtype", None)
-    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise ValueError(
-            f"Expected pictures as uint8 RGB arrays (H, W, 3). Received: picture {index} with "
-            f"shape={shape}, dtype={dtype}."
-        )
-
-
 # ---------------------------------------------------------------------------------- builders
 
 
 def resolve(config: ModelConfig) -> ModelConfig:
-    """Return `config` with what its trunk's weights demand: colours, and options of the graph."""
+    """Return `config` with what its backbone's weights demand: colors, and options of the graph."""
     demands = backbone_preprocessing(config.backbone.name, config.backbone.weights)
     if not demands:
         return config
@@ -352,8 +341,8 @@ def retinanet(
         backbone: a name from `keras_retinanet.modeling.backbones.BACKBONES`.
         num_classes: K, background not counted (default 80, or the length of `class_names`).
         class_names: K names (default "class_0", ...).
-        weights: of the trunk: None for random, "imagenet", or a file.
-        config: every other choice; its trunk's name and weights are replaced by those above.
+        weights: of the backbone: None for random, "imagenet", or a file.
+        config: every other choice; its backbone's name and weights are replaced by those above.
     """
     if class_names is None:
         class_names = [f"class_{i}" for i in range(80 if num_classes is None else num_classes)]

@@ -1,4 +1,4 @@
-"""The page of `keras_retinanet ui`: pictures in a browser, and what models find in them.
+"""The page of `keras_retinanet ui`: images in a browser, and what models find in them.
 
 `pictures` and `views` know nothing of a browser; `page` lays them out with gradio; `server` hands
 the page to this machine alone, `guard` to one browser of it; `uploads` is where dropped files lie.

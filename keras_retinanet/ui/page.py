@@ -1,4 +1,4 @@
-"""The page in gradio: drop pictures, move the threshold, compare two models, take the JSON along.
+"""The page in gradio: drop images, move the threshold, compare two models, take the JSON along.
 
 Nothing but layout: what it shows is made by `pictures` and `views`.
 """
@@ -22,8 +22,8 @@ from keras_retinanet.ui.uploads import is_inside
 from keras_retinanet.ui.views import picture_line, short_name, view_picture
 
 TITLE = "keras_retinanet"
-# Temporary files of gradio, drawn pictures above all: every so many seconds those older than that
-# go, while the page lives.
+# Gradio's temporary files, mostly drawn images, are cleaned at this interval in seconds if they
+# are older than the second number.
 CLEANING = (600, 3600)
 # Events that wait their turn, at most.
 MAX_WAITING = 100
@@ -71,7 +71,7 @@ class Page:
         floor = min(side.detector.config.detections.score_threshold for side in self._sides)
         with gr.Row(elem_id="controls"):
             self._files = gr.File(
-                label="Pictures",
+                label="Images",
                 file_count="multiple",
                 height=140,
                 min_width=300,
@@ -94,7 +94,7 @@ class Page:
 
     def _lay_out_results(self) -> None:
         self._strip = gr.Gallery(
-            label="Pictures on the page",
+            label="Images on the page",
             show_label=False,
             allow_preview=False,
             height="auto",
@@ -121,7 +121,7 @@ class Page:
                     with gr.Accordion("Boxes, in pixels of the file", open=is_alone):
                         self._tables.append(gr.HTML(elem_classes="boxes"))
                     self._buttons.append(gr.Button("Download JSON", size="md"))
-        self._clear = gr.Button("Remove all pictures", size="sm", elem_id="clear")
+        self._clear = gr.Button("Remove all images", size="sm", elem_id="clear")
         self._text, self._name = gr.Textbox(visible=False), gr.Textbox(visible=False)
 
     def _connect(self) -> None:
@@ -183,12 +183,12 @@ class Page:
         return event.index
 
     def _view(self, pictures, index, threshold, differences):
-        """Show the picture in view again: another one, or at another threshold."""
+        """Show the image in view again: another one, or at another threshold."""
         if index not in range(len(pictures)):  # none, or what no button of the strip sends
             return [None] * (4 * len(self._sides) + 1)
         picture = pictures[index]
         views, agreement = view_picture(picture, threshold, only_differences=differences)
-        of = f" in {len(pictures)} pictures" if len(pictures) > 1 else ""
+        of = f" in {len(pictures)} images" if len(pictures) > 1 else ""
         totals = [total_boxes(pictures, threshold, number) for number in range(len(self._sides))]
         title = Markup('<p class="side">{}</p>') if len(self._sides) > 1 else Markup("")
         return [

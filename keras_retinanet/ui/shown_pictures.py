@@ -1,15 +1,13 @@
-"""Files -> pictures, each with what every model finds in it; and out again as JSON.
+"""Files -> images with the detections of every model, and these as JSON.
 
-A model runs once a picture: moving the threshold only chooses among what it found.
+A model runs once per image: moving the threshold only chooses among its detections.
 Shape letters: N, M detections.
 """
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -19,28 +17,16 @@ from keras_retinanet.data.images.exif import orientation, turn_image
 from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.overlaps import overlaps
-from keras_retinanet.evaluation.results import coco_results
+from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
 
-# Longest side, in pixels, of a picture as the page shows it, and of its button in the strip.
+# Longest side, in pixels, of an image as the page shows it, and of its button in the strip.
 VIEW_SIDE = 1280
 THUMBNAIL_SIDE = 160
-# A session keeps every picture as shown: these are some 500 MB at most.
+# A session keeps every image as shown: these are some 500 MB at most.
 MAX_PICTURES = 100
 # Two models' boxes of one class are the same object from this IoU on, as in AP50.
 SAME_IOU = 0.5
-
-
-class PictureDetector(Protocol):
-    """A `RetinaNet` or an `ExportedDetector`."""
-
-    class_names: list[str]
-    class_ids: list[int]
-    config: Any
-
-    def detect(self, images: Any, *, batch_size: int = 8) -> list[Detections]:
-        """Find objects in pictures of any sizes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +34,7 @@ class Side:
     """A model of the page, and the name it has there."""
 
     title: str
-    detector: PictureDetector
+    detector: ObjectDetector
 
     @property
     def facts(self) -> str:
@@ -67,13 +53,13 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture on the page.
+    """An image on the page.
 
     Attributes:
         name: of its file.
         size: (height, width) in pixels of the file.
-        view: uint8 RGB, the same picture with no side over `VIEW_SIDE`.
-        found: what each side's model found, in pixels of the file.
+        view: uint8 RGB, the same image with no side over `VIEW_SIDE`.
+        found: the detections of each side's model, in pixels of the file.
     """
 
     name: str
@@ -83,7 +69,7 @@ class Picture:
 
     @property
     def thumbnail(self) -> np.ndarray:
-        """The picture with no side over `THUMBNAIL_SIDE`, uint8 RGB."""
+        """The image with no side over `THUMBNAIL_SIDE`, uint8 RGB."""
         return _within(self.view, THUMBNAIL_SIDE)
 
 
@@ -95,23 +81,23 @@ def add_pictures(
     exif: str = "stored",
     say: Callable[[int, str], None] = lambda number, name: None,
 ) -> tuple[list[Picture], list[str]]:
-    """Read files and let every model look at each picture.
+    """Read files and run every model on each image.
 
     Args:
         pictures: those on the page already, which stay.
         paths: files to add; their names are shown.
         sides: the models.
-        exif: "apply" turns a picture as its EXIF orientation says; "stored" says that it does not.
+        exif: "apply" turns an image as its EXIF orientation says; "stored" says that it does not.
         say: is told the number, from 0, and the name of each file before it is read.
 
     Returns:
-        All pictures, and a line on each file that something is to be said about.
+        All images, and a line on each file with a problem.
     """
     kept, notes = list(pictures), []
     for number, path in enumerate(map(Path, paths)):
         if len(kept) == MAX_PICTURES:
             notes.append(
-                f"{path.name}: expected at most {MAX_PICTURES} pictures at a time. "
+                f"{path.name}: expected at most {MAX_PICTURES} images at a time. "
                 "Remove those on the page first."
             )
             break
@@ -142,7 +128,7 @@ def _within(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """Return which detections of two models in one picture the other model has too.
+    """Return which detections of each of two models in one image the other model shares.
 
     Each is the partner of one at most: of the same class name, with an IoU of `SAME_IOU` or more;
     the best of the first model choose first.
@@ -151,8 +137,8 @@ def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.
         (N,) bool of `first` and (M,) bool of `second`.
     """
     shared, taken = np.zeros(len(first), bool), np.zeros(len(second), bool)
-    ious = overlaps(xywh(first), xywh(second))
-    names = np.array([second.class_names[index] for index in second.classes], object)
+    ious = overlaps(first.xywh, second.xywh)
+    names = np.array(second.names, object)
     for row in np.argsort(-first.scores, kind="stable"):
         same_class = names == first.class_names[first.classes[row]]
         free = np.where(same_class & ~taken, ious[row], 0.0)
@@ -161,23 +147,10 @@ def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.
     return shared, taken
 
 
-def xywh(found: Detections) -> np.ndarray:
-    """Return boxes (N, 4) float64 as left, top, width and height."""
-    boxes = found.boxes.astype(np.float64)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def chosen(found: Detections, keep: np.ndarray) -> Detections:
-    """Return the detections where `keep` (N,) bool is true."""
-    return dataclasses.replace(
-        found, boxes=found.boxes[keep], scores=found.scores[keep], classes=found.classes[keep]
-    )
-
-
 def detections_json(
     pictures: Sequence[Picture], threshold: float, *, sides: Sequence[Side], index: int
 ) -> str:
-    """Return one model's detections of all pictures as JSON, a row a line.
+    """Return one model's detections of all images as JSON, one row per line.
 
     Args:
         pictures: all of the page.
@@ -192,17 +165,12 @@ def detections_json(
     """
     class_ids, rows = sides[index].detector.class_ids, []
     for number, picture in enumerate(pictures, 1):
-        found = chosen(picture.found[index], picture.found[index].scores >= threshold)
-        for row in coco_results(
-            found.boxes,
-            found.scores,
-            category_ids=np.take(class_ids, found.classes),
-            image_id=number,
-        ):
+        found = picture.found[index].with_score(threshold)
+        for row in found.to_coco(number, class_ids):
             rows.append(json.dumps({**row, "file_name": picture.name}, ensure_ascii=False))
     return "[" + ",\n ".join(rows) + "]\n"
 
 
 def total_boxes(pictures: Sequence[Picture], threshold: float, index: int) -> int:
-    """Return how many boxes of at least `threshold` model `index` found in all pictures."""
-    return sum(int((picture.found[index].scores >= threshold).sum()) for picture in pictures)
+    """Return how many boxes of at least `threshold` model `index` found in all images."""
+    return sum(len(picture.found[index].with_score(threshold)) for picture in pictures)

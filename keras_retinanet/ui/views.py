@@ -1,4 +1,4 @@
-"""A picture with what models found in it -> what the page shows: drawn boxes, and HTML.
+"""An image with the detections of models -> drawn boxes and HTML for the page.
 
 Names come from files that anyone may have written: `Markup.format` escapes them.
 Shape letter: N detections.
@@ -14,16 +14,16 @@ from markupsafe import Markup
 from keras_retinanet.drawing.marks import class_color
 from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.ui.shown_pictures import Picture, chosen, same_objects, xywh
+from keras_retinanet.ui.shown_pictures import Picture, same_objects
 
-# Letters below a picture of the strip; the ends of names tell more than their starts.
+# Letters below an image of the strip; the ends of names tell more than their starts.
 NAME_LETTERS = 12
 TABLE_HEADER = ("class", "score", "x", "y", "w", "h")
 
 
 @dataclass(frozen=True, eq=False)
 class SideView:
-    """A picture as one model sees it: drawn, and its boxes as HTML."""
+    """An image as one model sees it: drawn, and its boxes as HTML."""
 
     image: np.ndarray
     counts: Markup
@@ -31,12 +31,12 @@ class SideView:
 
 
 def short_name(name: str) -> str:
-    """Return the end of a name, as much as goes below a picture of the strip."""
+    """Return the end of a name, as much as goes below an image of the strip."""
     return name if len(name) <= NAME_LETTERS else f"…{name[1 - NAME_LETTERS :]}"
 
 
 def picture_line(picture: Picture) -> Markup:
-    """Return the picture's name and size as HTML."""
+    """Return the image's name and size as HTML."""
     height, width = picture.size
     line = Markup('<p class="name"><b>{}</b> {} x {} px</p>')
     return line.format(picture.name, width, height)
@@ -45,7 +45,7 @@ def picture_line(picture: Picture) -> Markup:
 def view_picture(
     picture: Picture, threshold: float, *, only_differences: bool = False
 ) -> tuple[list[SideView], Markup]:
-    """Return what each model's side shows of a picture, and how far two models agree, as HTML.
+    """Return what each model's side shows of an image, and how far two models agree, as HTML.
 
     Args:
         picture: one of the page.
@@ -55,7 +55,7 @@ def view_picture(
     Returns:
         A view for each model; the agreement, "" for one model.
     """
-    shown = [chosen(found, found.scores >= threshold) for found in picture.found]
+    shown = [found.with_score(threshold) for found in picture.found]
     agreement = Markup("")
     if len(shown) == 2:
         shared = same_objects(shown[0], shown[1])
@@ -65,7 +65,7 @@ def view_picture(
             "only right <b>{}</b></p>"
         ).format(int(shared[0].sum()), *alone)
         if only_differences:
-            shown = [chosen(each, ~both) for each, both in zip(shown, shared, strict=True)]
+            shown = [each.select(~both) for each, both in zip(shown, shared, strict=True)]
     return [_side_view(picture, found) for found in shown], agreement
 
 
@@ -78,7 +78,7 @@ def _side_view(picture: Picture, found: Detections) -> SideView:
 
 
 def _counts(found: Detections) -> Markup:
-    """Return boxes a class, most first, each beside its colour: the legend of the picture."""
+    """Return boxes a class, most first, each beside its color: the legend of the image."""
     chip = Markup('<span class="chip"><i style="background: rgb{}"></i>{} <b>{}</b></span>')
     chips = [
         chip.format(class_color(index), found.class_names[index], count)
@@ -93,15 +93,11 @@ def _table(found: Detections) -> Markup:
     if not len(found):
         return Markup("<p>None of this score.</p>")
     row = Markup("<tr>" + "<td>{}</td>" * len(TABLE_HEADER) + "</tr>")
-    order = np.argsort(-found.scores, kind="stable")
-    places = xywh(found)
+    found = found.select(np.argsort(-found.scores, kind="stable"))
+    columns = zip(found.names, found.scores, found.xywh, strict=True)
     rows = [
-        row.format(
-            found.class_names[found.classes[index]],
-            f"{found.scores[index]:.3f}",
-            *(f"{value:.1f}" for value in places[index]),
-        )
-        for index in order
+        row.format(name, f"{score:.3f}", *(f"{value:.1f}" for value in place))
+        for name, score, place in columns
     ]
     head = Markup("").join(Markup("<th>{}</th>").format(name) for name in TABLE_HEADER)
     return Markup("<table><tr>{}</tr>{}</table>").format(head, Markup("").join(rows))

@@ -104,7 +104,7 @@ def test_detections_of_wild_deltas_equal_an_independent_suppression(imported):
     cells = level_cells(64, 96)
     expected = independent.detect(scores, boxes, cells, top_k=1000)
     outputs = {"class_logits": golden["class_logits"][None], "box_deltas": deltas[None]}
-    found = model.detector(outputs, anchors, cells, np.array([[64, 96]]), model.box_coder)
+    found = model.post_processing(outputs, anchors, cells, np.array([[64, 96]]), model.box_coder)
     assert int(found.num[0]) == len(expected)
     np.testing.assert_allclose(found.scores[0], expected[:, 0], atol=1e-5)
     np.testing.assert_array_equal(found.classes[0], expected[:, 1])

@@ -117,7 +117,7 @@ def test_detections_of_wild_deltas_equal_an_independent_suppression(imported):
     cells = level_cells(128, 128)
     expected = independent.detect(scores, boxes, cells, top_k=1000)
     outputs = {"class_logits": golden["class_logits"][None], "box_deltas": deltas[None]}
-    found = model.detector(
+    found = model.post_processing(
         outputs, anchors, cells, np.array([[62, 96]]), model.box_coder, (128, 128)
     )
     np.testing.assert_allclose(found.scores[0], expected[:, 0], atol=1e-5)

@@ -82,7 +82,7 @@ def test_detections_of_wild_deltas_equal_an_independent_suppression(imported):
     cells = level_cells(64, 128)
     expected = independent.detect(scores, boxes, cells, most=1000)
     outputs = {"class_logits": golden["class_logits"][None], "box_deltas": deltas[None]}
-    found = model.detector(
+    found = model.post_processing(
         outputs, anchors, cells, np.array([[63, 96]]), model.box_coder, (64, 128)
     )
     num = int(found.num[0])

@@ -172,6 +172,6 @@ def test_a_command_with_workers_leaves_no_process_and_no_half_written_file(
     printed, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     if command == "evaluate":
-        assert b"Going on after" in printed
+        assert b"Resuming after" in printed
     # What the killed one had left behind is gone.
     assert {path.name for path in tmp_path.iterdir()} in ({"f.json"}, {"d"})

@@ -89,7 +89,7 @@ def test_predict_of_broken_pictures_alone_is_the_users_error(model_file, tmp_pat
     (tmp_path / "b.jpg").write_text("not a picture")
     out = tmp_path / "out"
     assert command("predict", tmp_path / "b.jpg", "--model", model_file, "--out", out) == 2
-    assert "None of 1 pictures could be read." in capsys.readouterr().err
+    assert "None of 1 images could be read." in capsys.readouterr().err
 
 
 def test_info_says_what_the_file_holds(model_file, capsys):
@@ -106,7 +106,7 @@ def test_info_says_what_the_file_holds(model_file, capsys):
 
 def test_evaluate_of_a_model_outside_a_run_asks_for_the_data_set(model_file, capsys):
     assert command("evaluate", "--model", model_file) == 2
-    assert "Expected a data set" in capsys.readouterr().err
+    assert "Expected a dataset" in capsys.readouterr().err
 
 
 def test_evaluate_scores_a_results_file_without_a_model(coco_sample, capsys):
@@ -140,7 +140,7 @@ def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
     words = ["--model", tmp_path, "--out", out, "--pictures", tmp_path / "drawn"]
     assert command("evaluate", *words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "3 pictures" in lines[0]
+    assert "3 images" in lines[0]
     assert sum("@[ IoU=" in line for line in lines) == 12
     assert {row["image_id"] for row in json.loads(out.read_text())} <= {1, 2, 3}
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3

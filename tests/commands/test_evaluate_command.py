@@ -75,7 +75,7 @@ def test_files_of_all_kinds(run_folder, whole, tmp_path, capsys):
     words = ["--engine", "pycocotools", "--csv", table, "--report", page]
     assert command("evaluate", "--model", run_folder, *words) == 0
     printed = capsys.readouterr().out
-    assert f"{PICTURES} pictures" in printed.splitlines()[0]
+    assert f"{PICTURES} images" in printed.splitlines()[0]
     assert sum("@[ IoU=" in line for line in printed.splitlines()) == 12
     found, figures = whole
     assert len(found) == figures["detections"] > 50
@@ -97,8 +97,8 @@ def test_the_first_pictures_alone(run_folder, whole, tmp_path, capsys):
     journal.write_text('{"format": 1, "key": "another"}\n{"picture":0}\n', encoding="utf-8")
     assert command("evaluate", "--model", run_folder, "--limit", 3, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert "the first 3 pictures" in printed.splitlines()[0]
-    assert "Starting anew" in printed
+    assert "the first 3 images" in printed.splitlines()[0]
+    assert "Starting again" in printed
     assert same(results(out), [row for row in whole[0] if row["image_id"] < 3])
     assert not journal.exists()
 
@@ -145,7 +145,7 @@ def test_a_killed_evaluation_goes_on(killed, whole, tmp_path, capsys):
     with open(journal, "a", encoding="utf-8") as stream:
         stream.write('{"picture":8,"boxes":[[1')  # a line that a kill cut off
     assert command(*killed) == 0
-    assert f"Going on after 4 of {PICTURES} pictures" in capsys.readouterr().out
+    assert f"Resuming after 4 of {PICTURES} images" in capsys.readouterr().out
     found, figures = whole
     assert same(results(tmp_path / "found.json"), found)
     again = json.loads((tmp_path / "evaluation.json").read_text())
@@ -188,7 +188,7 @@ def test_two_at_once_into_one_file_are_refused_and_a_signal_keeps_what_is_found(
     assert first.returncode == 143
     assert [file.name for file in tmp_path.iterdir()] == ["found.json.partial.jsonl"]
     assert command("evaluate", *words) == 0
-    assert f"Going on after 4 of {PICTURES} pictures" in capsys.readouterr().out
+    assert f"Resuming after 4 of {PICTURES} images" in capsys.readouterr().out
     assert same(results(tmp_path / "found.json"), whole[0])
 
 

@@ -258,7 +258,7 @@ def test_an_exported_file_is_a_model_for_the_other_commands(
         assert command("evaluate", "shapes", "--model", model) == 0
         *lines, median = capsys.readouterr().out.splitlines()
         figures.append([line.rpartition("= ")[2] for line in lines if "maxDets" in line])
-        medians.append(float(median.removeprefix("Median ").removesuffix(" ms per picture")))
+        medians.append(float(median.removeprefix("Median ").removesuffix(" ms per image")))
     assert figures[0] == figures[1]
     assert len(figures[0]) == 12
     assert all(0 < median < 1000 for median in medians)

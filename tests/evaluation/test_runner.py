@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation import runner
+from keras_retinanet.evaluation import feeding
 from keras_retinanet.evaluation.runner import (
     detections_for,
     evaluate,
@@ -16,7 +16,8 @@ from keras_retinanet.evaluation.runner import (
     map_classes,
 )
 from keras_retinanet.evaluation.streaming import Columns
-from keras_retinanet.modeling.detections import DetectionBatch, Detections
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.post_processing import DetectionBatch
 
 # Network input is half of the original picture.
 SCALE = 0.5
@@ -45,13 +46,15 @@ class FakeModel:
             classes[row, : num[row]] = [self.order[c] for c in record.classes]
         return DetectionBatch(*(tf.constant(part) for part in (boxes, scores, classes, num)))
 
-    def to_detections(self, batch, row, size, original_size):
+    prepare = None
+
+    def finish(self, batch, row, size, original_size):
         num = int(batch.num[row])
         y, x = np.divide(original_size, size)
         return Detections(
-            batch.boxes[row, :num].numpy() * np.array([x, y, x, y], np.float32),
-            batch.scores[row, :num].numpy(),
-            batch.classes[row, :num].numpy(),
+            batch.boxes[row, :num] * np.array([x, y, x, y], np.float32),
+            batch.scores[row, :num],
+            batch.classes[row, :num],
             self.class_names,
         )
 
@@ -96,7 +99,7 @@ def stream(monkeypatch):
                 sources = np.tile(np.array(shape, np.int32), (len(indices), 1))
                 yield tuple(tf.constant(part) for part in (indices, images, sizes, sources))
 
-    monkeypatch.setattr(runner, "evaluation_dataset", evaluation_dataset)
+    monkeypatch.setattr(feeding, "evaluation_dataset", evaluation_dataset)
     return SimpleNamespace(unreadable=unreadable)
 
 

@@ -17,8 +17,8 @@ from keras_retinanet.evaluation.tables import (
     results_from_found,
     set_from_annotations,
     xywh_to_xyxy,
-    xyxy_to_xywh,
 )
+from keras_retinanet.modeling.detections import xyxy_to_xywh
 
 
 def record(image_id, boxes, classes, *, ignore=None, size=(100, 120)):

@@ -21,7 +21,7 @@ from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.tflite.conversion import export_tflite
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import Detector
+from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.conversion
@@ -315,7 +315,7 @@ def test_raw_heads_give_the_package_s_detections(coder, rules, app, rng):
     boxes, scores, labels = heads.detections_of_heads(
         {**outputs, "anchors": anchors[None]}, (90, 110), config
     )
-    batch = Detector(**rules)(
+    batch = PostProcessing(**rules)(
         outputs, anchors, [200], tf.constant([[90, 110]]), BoxCoder(**coder), (96, 128)
     )
     num = int(batch.num[0])

@@ -155,7 +155,7 @@ def test_one_array_is_one_picture_and_others_are_refused(exported, pictures):
     detector = load_exported(exported("nms.tflite"))
     assert len(detector.detect(pictures[0])) == 1
     assert detector.detect([]) == []
-    with pytest.raises(ValueError, match="picture 0 with shape=\\(9, 9\\)"):
+    with pytest.raises(ValueError, match="image 0 with shape=\\(9, 9\\)"):
         detector.detect([np.zeros((9, 9), np.uint8)])
 
 

@@ -21,7 +21,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.exporting import onnx_file
 from keras_retinanet.exporting.facts import FACTS_KEY, read_facts
 from keras_retinanet.exporting.onnx_file import OPSET, OUTPUTS, export_onnx
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 onnx = pytest.importorskip("onnx", reason="needs the extra `onnx`")

@@ -149,5 +149,5 @@ def test_sum_of_nothing_stays_float(kernels, rng):
 
 
 def test_pictures_are_needed(kernels):
-    with pytest.raises(UserError, match="Expected pictures to calibrate"):
+    with pytest.raises(UserError, match="Expected images to calibrate"):
         int8_flatbuffer(converter(network(kernels)), [])

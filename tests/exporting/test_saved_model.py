@@ -166,7 +166,7 @@ def test_thresholds_of_a_request(model, answers):
 def test_errors_say_what_is_wrong(answers):
     assert "indices of the batch:] [1 3]" in answers["bytes, bad"]
     assert "Expected whole JPEG, PNG, WebP, BMP or GIF" in answers["bytes, bad"]
-    assert "Expected pictures of at least one pixel" in answers["no pixels"]
+    assert "Expected images of at least one pixel" in answers["no pixels"]
     assert "Expected max_detections of 1 to 10000. Received:] [0]" in answers["nothing asked"]
 
 

@@ -8,12 +8,12 @@ import tensorflow as tf
 from tflite_files import converted, interpreter
 
 from keras_retinanet.config.model import DetectionConfig
-from keras_retinanet.exporting.plain_detections import PlainDetector
+from keras_retinanet.exporting.plain_detections import PlainPostProcessing
 from keras_retinanet.exporting.tflite.flatbuffer import operators
 from keras_retinanet.exporting.tflite.graphs import detection_function
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import Detector
+from keras_retinanet.modeling.post_processing import PostProcessing
 
 pytestmark = pytest.mark.conversion
 
@@ -84,9 +84,9 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_plain_operators_find_the_same(raw, name):
-    expected = detections(Detector, raw, **OPTIONS[name])
+    expected = detections(PostProcessing, raw, **OPTIONS[name])
     assert expected[3][0] >= 12
-    assert_same(detections(PlainDetector, raw, **OPTIONS[name]), expected)
+    assert_same(detections(PlainPostProcessing, raw, **OPTIONS[name]), expected)
 
 
 def test_plain_operators_find_the_same_in_a_batch(rng):
@@ -97,7 +97,7 @@ def test_plain_operators_find_the_same_in_a_batch(rng):
     }
     plain, usual = (
         [part.numpy() for part in kind()(raw, ANCHORS(*SIZE), CELLS, [SIZE] * 3, BoxCoder(), SIZE)]
-        for kind in (PlainDetector, Detector)
+        for kind in (PlainPostProcessing, PostProcessing)
     )
     assert_same(plain, usual)
 
@@ -106,14 +106,14 @@ def test_plain_operators_find_the_same_in_a_batch(rng):
 def test_tflites_own_operators_find_the_same(raw, name):
     flatbuffer = tail("nms", **OPTIONS[name])
     assert not [operator for operator in operators(flatbuffer) if " " in operator]
-    assert_same(run(flatbuffer, raw), detections(Detector, raw, **OPTIONS[name]))
+    assert_same(run(flatbuffer, raw), detections(PostProcessing, raw, **OPTIONS[name]))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_post_process_operator_finds_the_same(raw, name):
     flatbuffer = tail("mediapipe", **OPTIONS[name])
     assert [operator for operator in operators(flatbuffer) if " " in operator] == [CUSTOM]
-    expected = detections(Detector, raw, **OPTIONS[name])
+    expected = detections(PostProcessing, raw, **OPTIONS[name])
     # Two threads: its suppression per class would lose class 2 (tensorflow#56058).
     assert_same(run(flatbuffer, raw, threads=2), expected)
 
@@ -122,7 +122,7 @@ def test_the_post_process_operator_finds_the_same(raw, name):
 @pytest.mark.parametrize("code", ["yxhw", "corners"])
 def test_every_code_of_boxes(raw, form, code):
     coder = BoxCoder(code, (0.2, 0.2, 0.3, 0.3), "both")
-    expected = detections(Detector, raw, coder)
+    expected = detections(PostProcessing, raw, coder)
     assert_same(run(tail(form, coder), raw), expected)
 
 
@@ -149,5 +149,5 @@ def test_no_candidate_and_nothing_but_candidates(raw, form):
 def test_empty_boxes_are_found_once(raw, form):
     """Beyond the border and cut at it; TensorFlow Lite would fill up with the first of them."""
     options = {"score_threshold": 0.0, "max_detections": 500}
-    expected = detections(Detector, raw, **options)
+    expected = detections(PostProcessing, raw, **options)
     assert_same(run(tail(form, **options), raw), expected)

@@ -8,8 +8,8 @@ from exporting_cases import blobs, small_model
 
 from keras_retinanet.config.model import DetectionConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.picture_passes import PictureDetector
 from keras_retinanet.inference.tiling import merge_tiles, tile_windows, with_tiles
+from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
 
 NAMES = ["square", "cut square"]
@@ -214,12 +214,13 @@ def test_a_model_in_tiles_finds_what_it_finds_in_each_tile(model):
 
 def test_it_serves_the_evaluation_and_refuses_other_arrays(model):
     detector = with_tiles(model, tile=96)
-    assert isinstance(detector, PictureDetector)
+    assert isinstance(detector, ObjectDetector)
+    assert isinstance(model, ObjectDetector)
     assert detector.class_ids == model.class_ids
     inputs, size = detector.prepare(blobs(60, 80))
     outputs = detector.infer(np.stack([inputs, blobs(60, 80, 1)]))
     one, two = (detector.finish(outputs, row, size, size) for row in (0, 1))
     np.testing.assert_array_equal(one.boxes, model.detect(blobs(60, 80))[0].boxes)
     assert not np.array_equal(one.boxes, two.boxes)
-    with pytest.raises(ValueError, match="picture 1 with shape"):
+    with pytest.raises(ValueError, match="image 1 with shape"):
         detector.detect([blobs(60, 80), blobs(60, 80).astype("f4")])

@@ -57,7 +57,7 @@ def test_a_scale_resizes_to_that_size_on_a_canvas_that_keeps_the_phase(model):
     # Of this picture the size is already that of the scale.
     inputs = model.preprocessing.pad(picture.astype("f4"), canvas)
     batch = model.detect_batch(inputs[None], np.array([(128, 192)], "i4"))
-    same(detector.detect(picture)[0], model.to_detections(batch, 0, (128, 192), (128, 192)))
+    same(detector.detect(picture)[0], model.finish(batch, 0, (128, 192), (128, 192)))
 
 
 def test_the_own_scale_is_the_model_itself(model):

@@ -148,7 +148,7 @@ def test_predict_takes_pictures_and_videos(video_file, tmp_path, monkeypatch, ca
     from keras_retinanet.exporting import exported
 
     model = Walker()
-    monkeypatch.setattr(exported, "load_detector", lambda path: model)
+    monkeypatch.setattr(exported, "load_detector", lambda path, **_: model)
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     Image.fromarray(frame(0)).save(folder / "a.png")
@@ -158,7 +158,7 @@ def test_predict_takes_pictures_and_videos(video_file, tmp_path, monkeypatch, ca
     words = ["predict", str(folder), "--model", str(folder / "model.keras"), "--out", str(out)]
     assert cli.run(cli.build_parser().parse_args(words)) == 0
     printed = capsys.readouterr()
-    assert "24 detections in 2 of 3 pictures and videos" in printed.out
+    assert "24 detections in 2 of 3 images and videos" in printed.out
     assert [line for line in printed.err.splitlines() if line.startswith("skipped")] == [
         f"skipped {folder}/broken.mov: Expected a video that OpenCV can read. "
         f"Received: {folder}/broken.mov."

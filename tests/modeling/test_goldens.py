@@ -9,16 +9,16 @@ from conftest import GOLDENS
 
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detections import Detector
 from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss
+from keras_retinanet.modeling.post_processing import PostProcessing
 
 
 @dataclass(frozen=True)
 class Graph:
     anchors: Anchors
     loss: RetinaNetLoss
-    detector: Detector
+    post_processing: PostProcessing
     resized_size: tuple[int, int]  # of the golden picture, by the peer's own rounding
     normalizer: float
 
@@ -26,15 +26,15 @@ class Graph:
 TORCHVISION = Anchors(offset=0.0, rounded=True, stride="true")
 GRAPHS = {
     "torchvision_v1": Graph(
-        TORCHVISION, RetinaNetLoss(box="l1"), Detector(max_detections=300), (128, 170), 73
+        TORCHVISION, RetinaNetLoss(box="l1"), PostProcessing(max_detections=300), (128, 170), 73
     ),
     "torchvision_v2": Graph(
-        TORCHVISION, RetinaNetLoss(box="giou"), Detector(max_detections=300), (128, 170), 73
+        TORCHVISION, RetinaNetLoss(box="giou"), PostProcessing(max_detections=300), (128, 170), 73
     ),
     "detectron2_r50": Graph(
         Anchors(offset=0.0, order="scale_outer"),
         RetinaNetLoss(box="l1"),
-        Detector(clip_before_nms=False),
+        PostProcessing(clip_before_nms=False),
         (128, 171),
         # Its moving average of positives after one batch with 71.
         0.9 * 100 + 0.1 * 71,
@@ -87,7 +87,7 @@ def test_detections(peer):
     graph, golden = peer
     shape = input_shape(golden)
     cells = [rows * columns * graph.anchors.per_cell for rows, columns in feature_sizes(*shape)]
-    found = graph.detector(
+    found = graph.post_processing(
         outputs_of(golden),
         graph.anchors(*shape),
         cells,

@@ -227,7 +227,7 @@ def test_background_is_no_detection():
     ],
 )
 def test_where_boxes_are_cut(options, expected):
-    from keras_retinanet.modeling.detections import Detector
+    from keras_retinanet.modeling.post_processing import PostProcessing
 
     outputs = {
         "class_logits": tf.constant(logit(np.array([[[0.9]]])), tf.float32),
@@ -235,7 +235,7 @@ def test_where_boxes_are_cut(options, expected):
     }
     anchors = tf.constant([[-5.0, -5.0, 50.0, 50.0]])
     sizes = tf.constant([[6, 8]])
-    found = Detector(**options)(outputs, anchors, [1], sizes, BoxCoder(), (12, 16))
+    found = PostProcessing(**options)(outputs, anchors, [1], sizes, BoxCoder(), (12, 16))
     np.testing.assert_array_equal(found.boxes[0, 0], expected)
 
 

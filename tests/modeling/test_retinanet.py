@@ -184,7 +184,7 @@ def test_detect_of_nothing(small_model):
     [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8), np.zeros((0, 8, 3), np.uint8)],
 )
 def test_detect_refuses_what_is_no_picture(small_model, image):
-    with pytest.raises(ValueError, match=r"uint8 RGB arrays \(H, W, 3\).*picture 0"):
+    with pytest.raises(ValueError, match=r"uint8 RGB arrays \(H, W, 3\).*image 0"):
         small_model.detect([image])
 
 

@@ -92,10 +92,10 @@ def check_post_processing(model, golden, *, past_end=0.0):
     size = model.preprocessing.resized_size(*original)
     outputs = {name: golden[name][None] for name in ("class_logits", "box_deltas")}
     cells = level_cells(*shape)
-    batch = model.detector(
+    batch = model.post_processing(
         outputs, model.anchors(*shape), cells, tf.constant([size]), model.box_coder, shape
     )
-    _check_same(model.to_detections(batch, 0, size, original), golden, 1e-3, past_end)
+    _check_same(model.finish(batch, 0, size, original), golden, 1e-3, past_end)
 
 
 def _check_same(found, golden, tolerance, past_end):

@@ -27,7 +27,7 @@ CONFIG_FILE = "config.yaml"
 BAD_PICTURES = ("error", "empty")
 # detection_classes are float32, as the TF Object Detection API has them.
 MAX_CLASS_ID = 2**24
-# Of the pictures in warm-up requests.
+# Of the images in warm-up requests.
 GREY = 127
 
 
@@ -49,7 +49,7 @@ def export_saved_model(
         precision: "float32", "bfloat16" or "float16": see `folding.folded`.
         xla: add signatures that XLA compiles at their first call with a shape.
         warmup: add requests that TF Serving runs when it loads the model.
-        bad_pictures: what a file that is no picture does in `serve_bytes`: an "error" that names
+        bad_pictures: what a file that is no image does in `serve_bytes`: an "error" that names
             its index, or "empty", no detections for it.
         say: gets one line per step.
 
@@ -103,7 +103,7 @@ def _write_assets(model: RetinaNet, facts: dict[str, Any], folder: Path) -> None
 
 
 def _warmup_requests(model: RetinaNet, *, xla: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Return a grey picture for each canvas that XLA compiles for, and one as bytes."""
+    """Return a gray image for each canvas that XLA compiles for, and one as bytes."""
     sides = model.preprocessing.bucket_sides()
     shapes = [(sides[0], side) for side in sides] + [(side, sides[0]) for side in sides[1:]]
     # Stated by its shape and one value, each takes a few bytes.

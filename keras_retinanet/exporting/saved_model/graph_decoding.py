@@ -1,4 +1,4 @@
-"""Encoded pictures -> uint8 RGB inside a graph, as `data.images.decoding.decode_image` reads them.
+"""Encoded images -> uint8 RGB inside a graph, as `data.images.decoding.decode_image` reads them.
 
 Only operators that every TensorFlow from 2.3 on has; WebP is read where DecodeImage knows it.
 """
@@ -12,18 +12,18 @@ from keras_retinanet.data.images.decoding import JPEG_DCT
 from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.data.images.image_formats import SIGNATURES
 
-# What a picture that cannot be read becomes.
+# What an image that cannot be read becomes.
 NO_PICTURE = (1, 1, 3)
 # As many first bytes as any format's size needs.
 HEADER = 66
 BMP_FILE_HEADER = 14
-# Of a BMP: plain rows; rows with the places of the colours said, here only the usual ones.
+# Of a BMP: plain rows; rows with the places of the colors said, here only the usual ones.
 BMP_PLAIN, BMP_MASKS = 0, 3
 BMP_USUAL_MASKS = (0xFF0000, 0xFF00, 0xFF)
 
 
 def read_picture(encoded):
-    """Return (picture (H, W, 3) uint8, whether it could be read) of a scalar string.
+    """Return (image (H, W, 3) uint8, whether it could be read) of a scalar string.
 
     Of several frames the first; transparency is dropped, not blended; of 16 bits the upper 8 are
     kept; EXIF rotation is not applied. A header that promises more than `MAX_PIXELS` is refused
@@ -51,9 +51,9 @@ def read_picture(encoded):
 
 
 def _attempt(encoded, decode):
-    """Return (picture, True), or (a pixel, False) where `decode` raises.
+    """Return (image, True), or (a pixel, False) where `decode` raises.
 
-    A graph cannot catch an operator's error, but a data set of one picture can drop it. TensorFlow
+    A graph cannot catch an operator's error, but a dataset of one image can drop it. TensorFlow
     optimises `decode` at every call: the fewer operators it has, the faster.
     """
     dataset = tf.data.Dataset.from_tensors(encoded).map(decode).ignore_errors()
@@ -67,14 +67,14 @@ def _attempt(encoded, decode):
 
 
 def _bounded(encoded, size):
-    """Return `encoded`, or "", which is no picture, if its size (2,) is 0 or too large."""
+    """Return `encoded`, or "", which is no image, if its size (2,) is 0 or too large."""
     size = tf.cast(size, tf.int64)
     is_sane = tf.reduce_all(size > 0) & (size[0] * size[1] <= MAX_PIXELS)
     return tf.where(is_sane, encoded, b"")
 
 
 def _numbers(header, place, count, dtype, *, big_endian=False):
-    """Return `count` whole numbers (count,) int64 from byte `place` of the header on."""
+    """Return `count` integers (count,) int64 from byte `place` of the header on."""
     part = tf.strings.substr(header, place, count * dtype.size)
     return tf.cast(tf.io.decode_raw(part, dtype, little_endian=not big_endian), tf.int64)
 
@@ -124,7 +124,7 @@ def _read_webp(encoded, header):
 
 
 def _read_bmp(encoded, header):
-    """Of 24, 32 or 8 bits a pixel, not compressed; TensorFlow's own takes palettes for grey."""
+    """Of 24, 32 or 8 bits a pixel, not compressed; TensorFlow's own takes palettes for gray."""
     start, more = tf.unstack(_numbers(header, 10, 2, tf.int32), 2)
     start = tf.maximum(start, BMP_FILE_HEADER)  # so that nothing can be read of ""
     width, height = tf.unstack(_numbers(header, 18, 2, tf.int32), 2)

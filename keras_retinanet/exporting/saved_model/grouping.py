@@ -1,6 +1,6 @@
-"""Pictures of mixed sizes inside a graph: equal canvases go through the network together.
+"""Images of mixed sizes inside a graph: equal canvases go through the network together.
 
-Shape letters: B pictures, M of them in a group, N detections.
+Shape letters: B images, M of them in a group, N detections.
 """
 
 from collections.abc import Callable
@@ -8,30 +8,30 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
-# As many pictures go through the network at once, as in `RetinaNet.detect`: however many a client
+# As many images go through the network at once, as in `RetinaNet.detect`: however many a client
 # sends, the memory is bounded.
 GROUP_SIZE = 8
 
 
 class Prepared(NamedTuple):
-    """Pictures as the network takes them, and the way back."""
+    """Images as the network takes them, and the way back."""
 
     canvases: tf.TensorArray  # B times (ch, cw, 3) float32
-    sizes: tf.Tensor  # (B, 4) int32: height and width of the resized picture, and of its canvas
+    sizes: tf.Tensor  # (B, 4) int32: height and width of the resized image, and of its canvas
     ways_back: tf.Tensor  # (B, 8) float32: four factors, then four to subtract
     originals: tf.Tensor  # (B, 2) int32: height and width
     is_read: tf.Tensor  # (B,) bool
 
 
 def prepare(preprocessing: Preprocessing, read: Callable[[Any], Any], count: Any) -> Prepared:
-    """Return `count` pictures, letterboxed one by one.
+    """Return `count` images, letterboxed one by one.
 
     Args:
         preprocessing: the model's.
-        read: index -> (picture (H, W, 3) uint8, whether it could be read).
+        read: index -> (image (H, W, 3) uint8, whether it could be read).
         count: B, a scalar int32.
     """
     kinds: dict[str, tuple[Any, list[int | None]]] = {
@@ -70,9 +70,9 @@ def way_back(preprocessing: Preprocessing, size: Any, original: Any) -> tf.Tenso
 def detect_groups(
     pictures: Prepared, detect: Callable[[Any, Any], DetectionBatch], max_detections: Any
 ) -> DetectionBatch:
-    """Return the detections of all pictures, boxes in pixels of their canvases.
+    """Return the detections of all images, boxes in pixels of their canvases.
 
-    A picture that could not be read has none, and costs nothing.
+    An image that could not be read has none, and costs nothing.
 
     Args:
         detect: canvases (M, ch, cw, 3), sizes (M, 2) -> `DetectionBatch`.
@@ -121,7 +121,7 @@ def responses(found: DetectionBatch, pictures: Prepared, class_ids: Any) -> dict
     """Return what an application gets: names of the TF Object Detection API, all float32.
 
     Args:
-        class_ids: (K,) float32, the data set's own.
+        class_ids: (K,) float32, the dataset's own.
     """
     is_row = tf.range(tf.shape(found.scores)[1]) < found.num[:, None]  # (B, N)
     factors, offsets = tf.split(pictures.ways_back[:, None, :], 2, axis=2)

@@ -1,4 +1,4 @@
-"""What a SavedModel holds: pictures in, detections out, nothing left to do outside."""
+"""What a SavedModel holds: images in, detections out, nothing left to do outside."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import Any
 import tensorflow as tf
 
 from keras_retinanet.exporting.folding import folded
-from keras_retinanet.exporting.plain_detections import PlainDetector
+from keras_retinanet.exporting.plain_detections import PlainPostProcessing
 from keras_retinanet.exporting.saved_model.graph_decoding import read_picture
 from keras_retinanet.exporting.saved_model.grouping import detect_groups, prepare, responses
-from keras_retinanet.modeling.detections import DetectionBatch, Detector
+from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
 
-# A client may ask for so many detections: their memory is reserved before there is one.
+# The most detections that a client may ask for: their memory is reserved in advance.
 MOST_DETECTIONS = 10_000
 EXAMPLE_FEATURE = "image/encoded"
 # The TF Object Detection API's names, and one more.
@@ -36,7 +36,7 @@ class Serving(tf.Module):
         model: what to export.
         facts: JSON that the loaded object's `facts()` gives back.
         precision: see `folding.folded`.
-        keep_going: a picture that cannot be read has no detections; else it fails its batch, and
+        keep_going: an image that cannot be read has no detections; else it fails its batch, and
             the message names its index.
         xla: add the signatures that XLA compiles.
     """
@@ -86,20 +86,20 @@ class _Endpoints:
         return _function(raw, input_signature=[_CANVASES], jit_compile=compiled or None)
 
     def images(self, raw: Any, *, compiled: bool) -> Any:
-        """Return pictures of one size -> detections."""
-        detector = self._model.detector
+        """Return images of one size -> detections."""
+        post_processing = self._model.post_processing
         if compiled:
-            detector = PlainDetector(**dataclasses.asdict(detector))
-        detect = self._detection(raw, detector, compiled=compiled)
+            post_processing = PlainPostProcessing(**dataclasses.asdict(post_processing))
+        detect = self._detection(raw, post_processing, compiled=compiled)
 
         def serve(images):
-            return self._detect_images(images, detect, detector.max_detections)
+            return self._detect_images(images, detect, post_processing.max_detections)
 
         return _function(serve, input_signature=[_IMAGES])
 
     def encoded(self, raw: Any) -> tuple[Any, Any]:
-        """Return picture files -> detections, and the same of serialized `tf.train.Example`s."""
-        detect = self._detection(raw, self._model.detector)
+        """Return image files -> detections, and the same of serialized `tf.train.Example`s."""
+        detect = self._detection(raw, self._model.post_processing)
 
         def serve_bytes(image_bytes):
             pictures = prepare(
@@ -109,7 +109,7 @@ class _Endpoints:
             )
             if not self._keep_going:
                 pictures = pictures._replace(is_read=_all_read(pictures.is_read))
-            return self._respond(pictures, detect, self._model.detector.max_detections)
+            return self._respond(pictures, detect, self._model.post_processing.max_detections)
 
         def serve_example(examples):
             feature = tf.io.FixedLenFeature([], tf.string, default_value="")
@@ -122,8 +122,8 @@ class _Endpoints:
         )
 
     def thresholds(self, raw: Any) -> Any:
-        """Return pictures of one size -> detections, by thresholds that a request may set."""
-        own = self._model.detector
+        """Return images of one size -> detections, by thresholds that a request may set."""
+        own = self._model.post_processing
         # A tensor as Python's default becomes the signature's.
         defaults = [
             tf.constant(value) for value in (own.score_threshold, own.nms_iou, own.max_detections)
@@ -138,13 +138,13 @@ class _Endpoints:
             in_range = (max_detections > 0) & (max_detections <= MOST_DETECTIONS)
             message = f"Expected max_detections of 1 to {MOST_DETECTIONS}. Received:"
             images = _checked(images, in_range, [message, max_detections])
-            detector = dataclasses.replace(
+            post_processing = dataclasses.replace(
                 own,
                 score_threshold=score_threshold,
                 nms_iou=nms_iou,
                 max_detections=max_detections,
             )
-            detect = self._detection(raw, detector, shared=False)
+            detect = self._detection(raw, post_processing, shared=False)
             return self._detect_images(images, detect, max_detections)
 
         names = ("score_threshold", "nms_iou", "max_detections")
@@ -155,12 +155,19 @@ class _Endpoints:
         return _function(serve, input_signature=[_IMAGES, *scalars])
 
     def _detection(
-        self, raw: Any, detector: Detector, *, compiled: bool = False, shared: bool = True
+        self,
+        raw: Any,
+        post_processing: PostProcessing,
+        *,
+        compiled: bool = False,
+        shared: bool = True,
     ) -> Callable[[Any, Any], DetectionBatch]:
         """Return canvases, sizes -> detections; `shared`: a function that signatures share."""
 
         def detect(images, sizes):
-            return self._model.detect_outputs(raw(images), spatial_shape(images), sizes, detector)
+            return self._model.detect_outputs(
+                raw(images), spatial_shape(images), sizes, post_processing
+            )
 
         if not shared:
             return detect
@@ -169,7 +176,7 @@ class _Endpoints:
 
     def _detect_images(self, images: Any, detect: Any, max_detections: Any) -> dict[str, Any]:
         shape = tf.shape(images)
-        message = "Expected pictures of at least one pixel. Received shape:"
+        message = "Expected images of at least one pixel. Received shape:"
         images = _checked(images, tf.reduce_all(shape[1:3] > 0), [message, shape])
         pictures = prepare(self._model.preprocessing, lambda index: (images[index], True), shape[0])
         return self._respond(pictures, detect, max_detections)
@@ -185,10 +192,10 @@ def _function(function, **options):
 
 
 def _all_read(is_read):
-    """Return `is_read` (B,), or an error that names the pictures that could not be read."""
+    """Return `is_read` (B,), or an error that names the images that could not be read."""
     bad = tf.where(~is_read)[:, 0]
     message = (
-        "Expected whole JPEG, PNG, WebP, BMP or GIF pictures. "
+        "Expected whole JPEG, PNG, WebP, BMP or GIF images. "
         "Received something else at these indices of the batch:"
     )
     return _checked(is_read, tf.size(bad) == 0, [message, bad])

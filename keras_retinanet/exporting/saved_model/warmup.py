@@ -20,7 +20,7 @@ REQUEST = 1
 MODEL_SPEC, INPUTS = 1, 2
 SIGNATURE_NAME = 3
 KEY, VALUE = 1, 2
-# Of protocol buffers: a length and so many bytes.
+# Of protocol buffers: a length and that many bytes.
 LENGTH_DELIMITED = 2
 
 
@@ -54,7 +54,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Return a whole number as protocol buffers write it: seven bits a byte, the lowest first."""
+    """Return an integer as protocol buffers write it: seven bits a byte, the lowest first."""
     digits = []
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)

@@ -50,7 +50,7 @@ def export_tflite(
     calibration: Iterable[np.ndarray] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Write `model` as a TensorFlow Lite file that takes one picture (1, H, W, 3), RGB 0..255.
+    """Write `model` as a TensorFlow Lite file that takes one image (1, H, W, 3), RGB 0..255.
 
     The signature "serving_default" takes "image"; its outputs are those of `FORMS`, in their
     order in the file too. The file says all of this itself (`tflite_metadata`).
@@ -60,17 +60,17 @@ def export_tflite(
         out: file to write.
         form: "nms", the model's own detections by TensorFlow Lite's own operators alone;
             "mediapipe", the same by the operator `TFLite_Detection_PostProcess` of MediaPipe's
-            ObjectDetector, for pictures stretched to the input; "raw", the heads' outputs.
+            ObjectDetector, for images stretched to the input; "raw", the heads' outputs.
         precision: of the weights: "float32"; "float16"; "dynamic", int8 weights with float
             activations; "int8", int8 both. Decoding and suppression are float32 always.
         image_size: (height, width) in pixels of the input; default the square that holds any
-            picture at the model's own scale.
+            image at the model's own scale.
         input_type: "uint8" or "float32".
-        calibration: uint8 RGB pictures (H, W, 3) of any sizes, for "int8" alone.
+        calibration: uint8 RGB images (H, W, 3) of any sizes, for "int8" alone.
         say: takes one line for each step.
 
     Raises:
-        UserError: an unknown choice, or "int8" without pictures.
+        UserError: an unknown choice, or "int8" without images.
     """
     _check(form, precision, input_type, image_size)
     image_size = image_size or default_image_size(model.preprocessing)

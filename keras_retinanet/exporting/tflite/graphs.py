@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.exporting.plain_detections import MIN_NORMAL, PlainDetector, Squares
+from keras_retinanet.exporting.plain_detections import MIN_NORMAL, PlainPostProcessing, Squares
 from keras_retinanet.modeling.anchors import feature_sizes
-from keras_retinanet.modeling.detections import DetectionBatch
+from keras_retinanet.modeling.post_processing import DetectionBatch
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 DETECTION_OUTPUTS = ("boxes", "classes", "scores", "num")
@@ -21,8 +21,8 @@ def network_function(network, image_size: tuple[int, int], input_type: str = "fl
 
     Args:
         network: of `folded`.
-        image_size: (height, width) H, W of the one picture that it takes.
-        input_type: "uint8" or "float32", of that picture, RGB 0..255.
+        image_size: (height, width) H, W of the one image that it takes.
+        input_type: "uint8" or "float32", of that image, RGB 0..255.
 
     Returns:
         "image" (1, H, W, 3) -> "class_logits" (1, R, K) and "box_deltas" (1, R, 4), float32.
@@ -51,9 +51,9 @@ def detection_function(model: RetinaNet, image_size: tuple[int, int], form: str)
     """
     options = vars(model.config.detections)
     if form == "nms":
-        detector = PlainDetector(**options)
+        post_processing = PlainPostProcessing(**options)
     else:
-        detector = _PostProcessDetector(**options, num_classes=len(model.class_names))
+        post_processing = _OperatorPostProcessing(**options, num_classes=len(model.class_names))
     cells = [
         rows * columns * model.anchors.per_cell for rows, columns in feature_sizes(*image_size)
     ]
@@ -62,7 +62,7 @@ def detection_function(model: RetinaNet, image_size: tuple[int, int], form: str)
 
     def run(class_logits, box_deltas):
         raw = {"class_logits": class_logits, "box_deltas": box_deltas}
-        outputs = _outputs(detector(raw, *fixed), image_size)
+        outputs = _outputs(post_processing(raw, *fixed), image_size)
         return dict(zip(DETECTION_OUTPUTS, outputs, strict=True))
 
     specs = [
@@ -85,8 +85,8 @@ def _outputs(found: DetectionBatch, image_size):
 
 
 @dataclass(frozen=True)
-class _PostProcessDetector(PlainDetector):
-    """Detections by the operator `TFLite_Detection_PostProcess`, one picture at a time.
+class _OperatorPostProcessing(PlainPostProcessing):
+    """Detections by the operator `TFLite_Detection_PostProcess`, one image at a time.
 
     It decodes relative to anchors without clipping and knows no top-k, so it is given decoded
     candidates, encoded again relative to unit squares. Its suppression per class loses a class

@@ -62,7 +62,7 @@ class _Int:
 
 
 class _Tables:
-    """Writes tables by the numbers of their fields."""
+    """Write tables by the numbers of their fields."""
 
     def __init__(self) -> None:
         self.builder = flatbuffers.Builder(1024)

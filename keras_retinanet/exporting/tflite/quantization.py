@@ -1,7 +1,7 @@
 """A network in int8: convolutions and what joins them; what int8 would spoil stays in float.
 
 Weights are int8 per output channel, activations int8 per tensor with the ranges seen on real
-pictures. Sigmoid, decoding and suppression are not here: they are converted apart, in float.
+images. Sigmoid, decoding and suppression are not here: they are converted apart, in float.
 """
 
 import warnings
@@ -26,7 +26,7 @@ def int8_flatbuffer(converter: tf.lite.TFLiteConverter, canvases: Iterable[np.nd
     Args:
         converter: of a function of the network alone, RGB 0..255 -> logits and deltas in float32.
         canvases: inputs (1, H, W, 3) in the function's dtype, made as the file will be fed. Their
-            activations set the ranges: a hundred pictures like those to come.
+            activations set the ranges: a hundred images like those to come.
 
     Raises:
         UserError: no canvas.
@@ -35,8 +35,7 @@ def int8_flatbuffer(converter: tf.lite.TFLiteConverter, canvases: Iterable[np.nd
     first = next(canvases, None)
     if first is None:
         raise UserError(
-            "Expected pictures to calibrate int8 with. Received: none. Give a data set that has "
-            "some."
+            "Expected images to calibrate int8 with. Received: none. Give a dataset that has some."
         )
 
     def inputs():
@@ -60,7 +59,7 @@ def float_operators(flatbuffer: bytes) -> list[str]:
     """Return the first outputs' names of the operators that stay in float.
 
     Groups of operators between the convolutions stay whole, those that
-    - take the input: a picture is rounded to int8 once, normalised, not at each step;
+    - take the input: an image is rounded to int8 once, normalized, not at each step;
     - hold a mean: group norms. In int8 their variances and factors are coarse, and no faster;
     - hold a sum of next to nothing (a group norm of one cell): interpreters end the process at one
       whose scale is 2 ** 19 times finer than its inputs'.

@@ -1,4 +1,4 @@
-"""Runs a .tflite file in a process of its own first, for the interpreter may end its process.
+"""Run a .tflite file in a process of its own first, for the interpreter may end its process.
 
 From a path TensorFlow Lite checks nothing: of 50 files with a changed byte a third crashed it. From
 memory it checks the file's structure, and none did; but operators with too few inputs still do.

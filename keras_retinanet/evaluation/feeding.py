@@ -1,0 +1,58 @@
+"""The images of a dataset, prepared for a detector one at a time.
+
+A Keras model is fed by `tf.data`, which reads, decodes and resizes in parallel; anything else by
+its own `prepare`.
+
+Shape letter: B images.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.exif import turn_image
+from keras_retinanet.data.images.headers import PictureError
+from keras_retinanet.data.pipeline.batches import evaluation_dataset
+from keras_retinanet.data.pipeline.fetching import strict_errors
+from keras_retinanet.data.records import Dataset
+from keras_retinanet.modeling.detecting import Prepared, Steps
+
+
+def prepared_canvases(model: Any, dataset: Dataset, *, batch_size: int) -> Iterator[Prepared]:
+    """Yield each image of a dataset as a network input of `model`, those of one canvas together.
+
+    Args:
+        model: has `preprocessing`, as a RetinaNet.
+        batch_size: how many of a canvas come in a row.
+    """
+    if not len(dataset.records):
+        return
+    with strict_errors(dataset.problems):
+        for batch in evaluation_dataset(dataset, model.preprocessing, batch_size=batch_size):
+            indices, images, sizes, sources = (np.asarray(part) for part in batch)
+            for index, image, size, source in zip(indices, images, sizes, sources, strict=True):
+                # An image that cannot be read has size 0.
+                inputs = image if size.all() else None
+                yield Prepared(int(index), inputs, tuple(size), tuple(source))
+
+
+def prepared_images(detector: Steps, dataset: Dataset) -> Iterator[Prepared]:
+    """Yield each image of a dataset, in the order of the records, as `detector` prepares it."""
+    for index in range(len(dataset.records)):
+        image = _read(dataset, index)
+        if image is None:
+            yield Prepared(index, None, (0, 0), (0, 0))
+        else:
+            yield Prepared(index, *detector.prepare(image), image.shape[:2])
+
+
+def _read(dataset: Dataset, index: int) -> np.ndarray | None:
+    """Return the image of a record, turned as it asks; None, noted, if it cannot be read."""
+    record = dataset.records[index]
+    try:
+        return turn_image(decode_image(dataset.read_bytes(index)), record.orientation)
+    except (PictureError, OSError) as error:
+        dataset.problems.note(getattr(error, "kind", "unreadable picture"), record.file_name)
+        return None
