@@ -27,7 +27,7 @@ MOST = 100
 
 
 def average_precision(pictures, found) -> str:
-    """Return AP, AP50 and AP75 of `found`, a Detections each picture, in percent."""
+    """Return AP, AP50 and AP75 of `found`, a Detections each image, in percent."""
     found = [(d.boxes[:MOST], d.scores[:MOST], d.classes[:MOST]) for d in found]
     boxes, scores, classes = (np.concatenate(column) for column in zip(*found, strict=True))
     images = np.repeat(np.arange(len(found), dtype=np.int32), [len(row[1]) for row in found])
@@ -37,8 +37,8 @@ def average_precision(pictures, found) -> str:
 
 
 def suppressed(passes, size, iou):
-    """Return the detections of all passes over a picture of `size` (h, w) after suppression."""
-    # "Tiles" that are the whole picture: none of their borders is a seam.
+    """Return the detections of all passes over an image of `size` (h, w) after suppression."""
+    # "Tiles" that are the whole image: none of their borders is a seam.
     windows = np.tile(np.array([0, 0, size[1], size[0]]), (len(passes), 1))
     return merge_tiles(passes, windows, size=size, iou=iou)
 

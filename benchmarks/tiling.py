@@ -1,8 +1,8 @@
-"""AP of tiled prediction and of one resized pass, on 2,000-px mosaics of small pictures.
+"""AP of tiled prediction and of one resized pass, on 2,000-px mosaics of small images.
 
     python benchmarks/tiling.py voc --data_dir bccd --split test --model runs/bccd --tile 480
 
-Pictures are laid side by side, as they are, on grey squares of 2,000 pixels. Each mosaic is seen
+Images are laid side by side, as they are, on gray squares of 2,000 pixels. Each mosaic is seen
 resized to the network input, in tiles whose boxes are merged by plain suppression, in tiles merged
 as the package does it, and so with the pass over the resized mosaic. "doubled" counts boxes of a
 score of at least .5 that match nothing of their own and lie within an object already found. All
@@ -39,7 +39,7 @@ MOST = 1000  # detections of a mosaic
 
 @dataclasses.dataclass
 class Mosaic:
-    """Pictures side by side: image (SIDE, SIDE, 3) uint8, boxes (N, 4) xyxy and classes (N,)."""
+    """Images side by side: image (SIDE, SIDE, 3) uint8, boxes (N, 4) xyxy and classes (N,)."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -47,7 +47,7 @@ class Mosaic:
 
 
 def mosaics(dataset, count: int) -> list[Mosaic]:
-    """Lay the data set's pictures, each once and all of one size, on `count` grey squares."""
+    """Lay the data set's images, each once and all of one size, on `count` gray squares."""
     height, width = dataset.records[0].height, dataset.records[0].width
     rows, columns = SIDE // height, SIDE // width
     records = [
@@ -136,7 +136,7 @@ def plainly_merged(detector: Tiled, image: np.ndarray, batch_size: int) -> Detec
         for window, found in zip(part, detector.inner.detect(tiles), strict=True):
             boxes = (found.boxes + np.tile(window[:2], 2)).astype(np.float32)
             moved.append(dataclasses.replace(found, boxes=boxes))
-    # Boxes of "tiles" that are the whole picture are cut by no seam.
+    # Boxes of "tiles" that are the whole image are cut by no seam.
     whole = np.tile(np.array([0, 0, width, height]), (len(moved), 1))
     return merge_tiles(moved, whole, size=(height, width), iou=detector.config.detections.nms_iou)
 

@@ -21,7 +21,7 @@ def detections_of_heads(
 
     Args:
         outputs: class_logits (1, R, K), box_deltas (1, R, 4), anchors (1, R, 4) xyxy in pixels.
-        size: (height, width) of the picture inside the input.
+        size: (height, width) of the image inside the input.
         config: of model.json.
     """
     rules = config["detections"]

@@ -1,4 +1,4 @@
-"""Finds objects in pictures with a SavedModel of `keras_retinanet export`.
+"""Finds objects in images with a SavedModel of `keras_retinanet export`.
 
 Needs TensorFlow, NumPy and Pillow alone; keep pictures.py beside it.
 

@@ -1,4 +1,4 @@
-"""Finds objects in pictures with a TFLite file of `keras_retinanet export`, in any of its forms.
+"""Finds objects in images with a TFLite file of `keras_retinanet export`, in any of its forms.
 
 Needs ai-edge-litert (or TensorFlow), NumPy and Pillow alone; keep pictures.py and raw_heads.py
 beside it.
@@ -85,12 +85,12 @@ def interpreter_class() -> Any:
 
 
 def placement(height: int, width: int, facts: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Return where a picture lies in the input, each as (vertical, horizontal) in pixels.
+    """Return where an image lies in the input, each as (vertical, horizontal) in pixels.
 
     Returns:
-        "size": of the resized picture, at the top left of the input; "source": of what is
-        resized, which is the picture, or with `pad_first` the square with black borders; "offset":
-        the picture's place in that.
+        "size": of the resized image, at the top left of the input; "source": of what is
+        resized, which is the image, or with `pad_first` the square with black borders; "offset":
+        the image's place in that.
     """
     canvas = tuple(facts["input"]["image_size"])
     preprocessing = facts["config"]["preprocessing"]
@@ -107,7 +107,7 @@ def placement(height: int, width: int, facts: dict[str, Any]) -> dict[str, tuple
 
 
 def letterbox(pixels: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, dict]:
-    """Return the network input (1, H, W, 3) of a uint8 picture, and its `placement`."""
+    """Return the network input (1, H, W, 3) of a uint8 image, and its `placement`."""
     placed = placement(*pixels.shape[:2], facts)
     bounds = [(border, border) for border in (*placed["offset"], 0)]
     method, is_smooth = "float", False
@@ -128,8 +128,8 @@ def letterbox(pixels: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, di
 
 
 def bilinear_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return `tf.image.resize(image, size)`: pixel centres at halves, no averaging."""
-    # In its order and precision, so that halves are rounded to the same grey level.
+    """Return `tf.image.resize(image, size)`: pixel centers at halves, no averaging."""
+    # In its order and precision, so that halves are rounded to the same gray level.
     image = image.astype(np.float32)
     for axis in (1, 0):
         scale = np.float32(image.shape[axis] / size[axis])

@@ -49,11 +49,18 @@ ALLOWED = (
 PENDING = {
     *("checkpoints", "config", "data", "doctor", "drawing", "evaluation", "exporting", "files"),
     *("inference", "modeling", "processes", "ui", "weight_files"),
-    *("configs", "docs/generate.py"),
+    *("configs", "docs/generate.py", "commands/detecting"),
 }
 
+# Modules of `commands` that are a room of their own here.
+DETECTING = ("detecting.py", "predict.py", "passes.py", "evaluate.py")
+
 # Code in prose: quoted, a flag, a path, a dotted or joined name, a setting, an address.
-CODE = re.compile(r"```.*?```|``.+?``|`[^`]*`|\]\([^)]*\)|\S*(?:--|[_/=\\]|\w\.\w)\S*", re.DOTALL)
+CODE = re.compile(
+    r"```.*?```|``.+?``|`[^`]*`|\]\([^)]*\)|\S*(?:--|[_/=\\]|\w\.\w)\S*"
+    r"|(?<=\n) +\w+(?:, \w+)*: ",  # the arguments of a docstring
+    re.DOTALL,
+)
 
 
 def prose_of_python(text: str) -> Iterator[tuple[int, str]]:
@@ -63,7 +70,9 @@ def prose_of_python(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
     parts = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.Attribute) and node.attr == "split":  # a list of names
+            parts.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
             constants = [part for part in node.values if isinstance(part, ast.Constant)]
             parts |= set(map(id, constants))
             # A value stands for a word of its own.
@@ -72,8 +81,8 @@ def prose_of_python(text: str) -> Iterator[tuple[int, str]]:
                 "".join(p.value if isinstance(p, ast.Constant) else "{}" for p in node.values),
             )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in parts and " " in node.value:
-                yield node.lineno, node.value
+            text = "" if id(node) in parts else node.value
+            yield from [(node.lineno, text)] if " " in text else []
 
 
 def prose_of_markdown(text: str) -> Iterator[tuple[int, str]]:
@@ -113,6 +122,8 @@ def rooms() -> dict[str, list[Path]]:
     """Return name -> files of the rooms of the package and of what stands beside it."""
     named = {path.name: sorted(path.rglob("*.py")) for path in PACKAGE.iterdir() if path.is_dir()}
     named = {name: files for name, files in named.items() if files}
+    named["commands/detecting"] = [PACKAGE / "commands" / name for name in DETECTING]
+    named["commands"] = [path for path in named["commands"] if path.name not in DETECTING]
     named["top"] = sorted(PACKAGE.glob("*.py"))
     named["docs"] = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("notebooks/*")])
     named["docs/generate.py"] = [ROOT / "docs" / "generate.py"]

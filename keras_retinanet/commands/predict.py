@@ -1,4 +1,4 @@
-"""Detect objects in pictures and videos: draws them, and writes JSON and CSV.
+"""Detect objects in images and videos, draw them, and write JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
@@ -49,7 +49,7 @@ FRAMES_MISSED = 2
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
-    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="pictures and videos")
+    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="images and videos")
     add_model_argument(parser)
     add_trust_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
@@ -57,9 +57,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--exif",
         choices=("stored", "apply"),
         default="stored",
-        help="apply: turn pictures as their EXIF says; boxes are then of the turned ones",
+        help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
-    add("--threshold", type=float, metavar="S", help="least score of a drawn box (.5)")
+    add("--threshold", type=float, metavar="S", help="minimum score of a drawn box (.5)")
     add_pass_arguments(parser)
 
 

@@ -190,7 +190,7 @@ def test_a_drop_in_ap_beyond_the_bound_fails_and_keeps_nothing(
     (out / "saved_model.pb").write_text("an earlier export, to be replaced")
     assert command("export", *words, "--max_ap_drop", "1.3") == 0
     said = capsys.readouterr()
-    assert "AP 50.00 -> 48.80 on shapes, val; 30.0 -> 20.0 ms per picture" in said.out
+    assert "AP 50.00 -> 48.80 on shapes, val; 30.0 -> 20.0 ms per image" in said.out
     assert (out / "assets" / "model.json").is_file()
 
 
@@ -215,7 +215,7 @@ def test_the_check_takes_the_users_picture_or_generated_ones(
     assert command("export", *words, "--out", tmp_path / "b") == 0
     assert seen[0] == [(17, 31, 3)]
     assert len(seen[1]) == 4
-    assert "give some with --picture, or --verify" in capsys.readouterr().out
+    assert "give others with --picture, or use --verify" in capsys.readouterr().out
 
 
 def test_int8_is_given_pictures_of_the_runs_training_data(run_folder, tmp_path, monkeypatch):
