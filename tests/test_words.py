@@ -50,6 +50,7 @@ PENDING = {
     *("checkpoints", "config", "data", "doctor", "drawing", "evaluation", "exporting", "files"),
     *("inference", "modeling", "processes", "ui", "weight_files"),
     *("configs", "docs/generate.py", "commands/detecting"),
+    "docs/faults.md",  # its rows are the kinds of `data.problems`
 }
 
 # Modules of `commands` that are a room of their own here.
@@ -126,7 +127,9 @@ def rooms() -> dict[str, list[Path]]:
     named["commands"] = [path for path in named["commands"] if path.name not in DETECTING]
     named["top"] = sorted(PACKAGE.glob("*.py"))
     named["docs"] = sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("notebooks/*")])
-    named["docs/generate.py"] = [ROOT / "docs" / "generate.py"]
+    for name in ("docs/faults.md", "docs/generate.py"):
+        named[name] = [ROOT / name]
+    named["docs"].remove(ROOT / "docs" / "faults.md")
     named["pages"] = sorted(ROOT.glob("*.md"))
     named["scripts"] = sorted([*(ROOT / "bin").iterdir(), ROOT / ".ci" / "run"])
     for name in ("export", "benchmarks"):

@@ -185,8 +185,8 @@ class Run:
             steps = self.state.steps()
             then = f", then --resume {self.out} continues at step {steps[0]}" if steps else ""
             raise UserError(
-                f"Expected free space for {self.out}. Received: a full disk, or a quota or limit that "
-                f"is reached. Free some space{then}."
+                f"Expected free space for {self.out}. Received: a full disk, or a reached quota or "
+                f"limit. Free some space{then}."
             ) from error
 
     def _steps(self, callbacks: "Callbacks"):

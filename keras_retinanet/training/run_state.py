@@ -56,7 +56,7 @@ class Clock:
 
     @property
     def progress(self) -> float:
-        """Return the completed share of the run, 0..1: the larger of its shares in steps and time."""
+        """Return the completed share of the run, 0..1: by steps or by time, the larger one."""
         by_steps = self.step / total_steps(self.train)
         limit = self.train.minutes * 60
         return min(1.0, max(by_steps, self.seconds / limit if limit else 0.0))
