@@ -1,4 +1,4 @@
-"""What each augmentation costs and how exact its boxes are: ours, Keras core's and KerasCV's.
+"""Measure the cost and box accuracy of each augmentation: ours, Keras core's and KerasCV's.
 
     python benchmarks/augmentation.py
 
@@ -47,7 +47,7 @@ JITTER = {"brightness_factor": 0.2, "contrast_factor": 0.2, "saturation_factor":
 
 @dataclass(frozen=True)
 class Case:
-    """One augmentation: our option, and the layers that come nearest, made for a canvas."""
+    """One augmentation: our option and the closest layers, made for a canvas."""
 
     option: str
     value: float | tuple
@@ -95,7 +95,7 @@ def painted() -> np.ndarray:
 
 
 def plain_or_ours(options: dict, shape) -> Callable:
-    """Returns number -> (images, boxes, classes) of one example made by this package."""
+    """Return number -> (images, boxes, classes) of one example made by this package."""
     config = AugmentConfig(**{"flip": 0.0} | options)
     sources, boxes = tf.constant(painted()), tf.constant(BOXES)
 
@@ -127,7 +127,7 @@ def plain_or_ours(options: dict, shape) -> Callable:
 
 
 def layered(layer, key: str, case: Case, shape) -> Callable:
-    """Returns number -> (images, boxes, classes) of one image, or a batch of four, by `layer`."""
+    """Return number -> (images, boxes, classes) of one image, or a batch of four, by `layer`."""
     sources, (resized, canvas) = tf.constant(painted()), shape
 
     def call(images, boxes, classes):
@@ -162,7 +162,7 @@ def layered(layer, key: str, case: Case, shape) -> Callable:
 
 
 def off_by(example: Callable, *, is_resized: bool) -> float:
-    """Returns the largest distance in pixels of a box's side from the rectangle it belongs to."""
+    """Return the largest distance in pixels between a side of a box and its rectangle."""
     worst = 0.0
     for images, boxes, classes in tf.data.Dataset.range(DRAWS).map(example).as_numpy_iterator():
         for image, its_boxes, its_classes in zip(images, boxes, classes, strict=True):
@@ -183,7 +183,7 @@ def off_by(example: Callable, *, is_resized: bool) -> float:
 
 
 def milliseconds(example: Callable, seconds: float) -> float:
-    """Returns the processor time of an image on one thread: the best of three runs."""
+    """Return the processor time of an image on one thread: the best of three runs."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
@@ -199,7 +199,7 @@ def milliseconds(example: Callable, seconds: float) -> float:
 
 
 def cells(make: Callable, case: Case, plain: dict, seconds: float) -> list[str]:
-    """Returns the texts "pixels off", "ms at 800", "ms at 320" of what `make(shape)` gives."""
+    """Return the cells "pixels off", "ms at 800", "ms at 320" for the layer `make(shape)`."""
     try:
         if case.option in ("color", "hue", "photometric", "mixup"):
             off = "unmoved"

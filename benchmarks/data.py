@@ -1,4 +1,4 @@
-"""Images per second from JPEG files to padded training batches, as ratios to plain decoders.
+"""Measure images per second from JPEG files to padded batches, relative to plain decoders.
 
     python benchmarks/data.py tiny_coco
 
@@ -67,7 +67,7 @@ def enlarged(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def ours(dataset: Dataset, sides, augment: AugmentConfig, cache: str | None, pictures: int):
-    """Return a function that gives training batches: fetch, resize, flip, pad, boxes, batch."""
+    """Return a function that makes training batches: fetch, resize, flip, pad, boxes, batch."""
     preprocessing = Preprocessing(*sides)
     if cache:
         dataset = cached(dataset, preprocessing, augment, cache)

@@ -1,4 +1,4 @@
-"""Every form a model is exported in: its AP, its time and its size, in one table.
+"""Compare AP, time and size of every export format of a model in one table.
 
     python benchmarks/exports.py best.keras --data_dir bccd
     python benchmarks/exports.py best.keras --data_dir bccd --only "TFLite int8" "TFLite float32"
@@ -52,7 +52,7 @@ def usual_canvas(model, dataset) -> tuple[int, int]:
 
 
 def exporters(model, canvas, calibration, input_type) -> dict[str, tuple[str, Callable]]:
-    """Return what to export: row of the table -> name of the file, and what writes it."""
+    """Return the exports: row of the table -> file name and function that writes it."""
     forms: dict[str, tuple[str, Callable]] = {}
     for precision in ("float32", "bfloat16", "float16"):
         forms[f"SavedModel {precision}"] = (
@@ -85,7 +85,7 @@ def exporters(model, canvas, calibration, input_type) -> dict[str, tuple[str, Ca
 
 
 def _quiet(_: str) -> None:
-    """Take a progress line."""
+    """Ignore a progress line."""
 
 
 def size_mb(path: Path) -> float:
@@ -95,7 +95,7 @@ def size_mb(path: Path) -> float:
 
 
 def timed_call(detector) -> Callable[[np.ndarray], Callable[[], object]]:
-    """Return what makes, of an image, the call to time."""
+    """Return the function that makes the timed call for an image."""
     if not hasattr(detector, "prepare"):
 
         def of_model(picture):
@@ -113,7 +113,7 @@ def timed_call(detector) -> Callable[[np.ndarray], Callable[[], object]]:
 
 
 def milliseconds(detectors: dict, pictures: list[np.ndarray]) -> dict[str, float]:
-    """Return the median time of an image of each, all run in turn: a slow minute slows all."""
+    """Return the median time per image of each; they run in turn, so a slow minute slows all."""
     calls = {
         name: [timed_call(detector)(picture) for picture in pictures]
         for name, detector in detectors.items()
@@ -130,7 +130,7 @@ def milliseconds(detectors: dict, pictures: list[np.ndarray]) -> dict[str, float
 
 
 def print_table(figures: dict[str, dict], times: dict[str, float], sizes: dict[str, float]) -> None:
-    """Print Markdown; differences of AP are to the first row."""
+    """Print a Markdown table; AP differences are relative to the first row."""
     source = 100 * next(iter(figures.values()))["AP"]
     print("| form | AP | difference | AP50 | ms per image | MB |")
     print("| --- | --: | --: | --: | --: | --: |")
@@ -143,7 +143,7 @@ def print_table(figures: dict[str, dict], times: dict[str, float], sizes: dict[s
 
 
 def main() -> None:
-    """Export, score, time, print."""
+    """Export, evaluate, time and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help=".keras file")
     parser.add_argument("--data_dir", required=True, help="folder of a data set")

@@ -1,4 +1,4 @@
-"""Overfit a few COCO images: the check that labels, loss, decoding and scoring fit each other.
+"""Overfit a few COCO images to check that labels, loss, decoding and evaluation fit together.
 
     python benchmarks/overfit_coco.py tiny_coco --out runs/overfit
 

@@ -1,4 +1,4 @@
-"""AP of tiled prediction and of one resized pass, on 2,000-px mosaics of small images.
+"""Compare the AP of tiles and of one resized pass on 2,000-px mosaics of small images.
 
     python benchmarks/tiling.py voc --data_dir bccd --split test --model runs/bccd --tile 480
 
@@ -104,7 +104,7 @@ def figures(pictures: list[Mosaic], found: list[Detections]) -> dict[str, float]
 
 
 def counts(pictures: list[Mosaic], found: list[Detections]) -> dict[str, int]:
-    """Return how many objects are found at IoU .5 and score .5, and how many of these twice."""
+    """Return the number of objects detected at IoU .5 and score .5, and of those detected twice."""
     right = doubled = 0
     for picture, detections in zip(pictures, found, strict=True):
         truths = picture.boxes.astype(np.float64)
@@ -126,7 +126,7 @@ def counts(pictures: list[Mosaic], found: list[Detections]) -> dict[str, int]:
 
 
 def plainly_merged(detector: Tiled, image: np.ndarray, batch_size: int) -> Detections:
-    """Return the detections of the tiles after suppression that knows no seams."""
+    """Return the detections of the tiles after suppression that ignores seams."""
     height, width = image.shape[:2]
     windows = tile_windows(height, width, tile=detector.tile, overlap=detector.overlap)
     moved = []
@@ -142,7 +142,7 @@ def plainly_merged(detector: Tiled, image: np.ndarray, batch_size: int) -> Detec
 
 
 def main() -> None:
-    """Print a line for each way."""
+    """Print one line per method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_arguments(parser)
     parser.add_argument("--split", default="test")

@@ -1,4 +1,4 @@
-"""What the apps share: images in; drawn ones and detections.json out. NumPy and Pillow alone.
+"""Shared by the apps: read images, draw detections, write detections.json. Needs NumPy and Pillow.
 
 Shape letters: N detections.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-# What `serve_bytes` decodes; a folder is searched for these.
+# Formats that `serve_bytes` decodes; folders are searched for these.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp"}
 EXPORT_FORMAT = 1
 BAR_WIDTH = 30
@@ -28,7 +28,7 @@ TONES = ((0.85, 1.0), (0.6, 1.0), (0.9, 0.8))
 
 
 class BadInput(ValueError):
-    """Something the user can fix; printed as one line, exit code 2."""
+    """A mistake that the user can fix; printed as one line, exit code 2."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: what it says of itself (model.json), and what detects with it."""
+    """A loaded model: its facts (model.json) and its detect function."""
 
     facts: dict[str, Any]
     detect: Callable[[Picture], Found]
@@ -94,7 +94,7 @@ def parse_facts(text: str | bytes, path: Path) -> dict[str, Any]:
 
 
 def find_pictures(words: Sequence[Path]) -> list[Path]:
-    """Return the files that are named, and the images in the folders that are."""
+    """Return the given files, and the images in the given folders."""
     paths: list[Path] = []
     for word in words:
         if word.is_dir():
@@ -109,10 +109,10 @@ def find_pictures(words: Sequence[Path]) -> list[Path]:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a file; EXIF rotation is not applied, transparency is dropped.
+    """Read a file, without EXIF rotation and transparency.
 
     Raises:
-        BadInput: it is no image that Pillow reads.
+        BadInput: Pillow cannot read it as an image.
     """
     try:
         encoded = path.read_bytes()
@@ -126,7 +126,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def progress(paths: Sequence[Path]) -> Iterator[Path]:
-    """Give the paths one by one, with a bar on standard error if a person watches it."""
+    """Yield the paths, with a progress bar if standard error is a terminal."""
     for count, path in enumerate(paths, 1):
         yield path
         if sys.stderr.isatty():
@@ -177,7 +177,7 @@ def _run(args: Namespace, model: Model, paths: list[Path]) -> None:
 
 
 def _drawing_paths(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Return where each image is drawn: no file of the input is ever overwritten."""
+    """Return the output path of each image; input files are never overwritten."""
     taken = {path.resolve() for path in paths}
     targets = {}
     for path in paths:

@@ -1,6 +1,6 @@
-"""Finds objects in images with a TFLite file of `keras_retinanet export`, in any of its forms.
+"""Find objects in images with a TFLite file of `keras_retinanet export`, in any of its forms.
 
-Needs ai-edge-litert (or TensorFlow), NumPy and Pillow alone; keep pictures.py and raw_heads.py
+Needs only ai-edge-litert (or TensorFlow), NumPy and Pillow; keep pictures.py and raw_heads.py
 beside it.
 
     python run_tflite.py model.tflite photo.jpg folder/ --out detected --threshold .5
@@ -19,15 +19,15 @@ from pictures import BadInput, Found, Model, Picture, main, parse_facts
 from PIL import Image
 from raw_heads import detections_of_heads
 
-# A side times the scale, made whole.
+# Rounding of a side times the scale.
 WHOLE = {"even": round, "floor": int, "half_up": lambda side: int(side + 0.5)}
 
 
 def load(path: Path) -> Model:
-    """Load a TFLite file and what it says of itself.
+    """Load a TFLite file and its facts.
 
     Raises:
-        BadInput: it is none, or not of `keras_retinanet export`.
+        BadInput: it is no TFLite file of `keras_retinanet export`.
     """
     if not path.is_file():
         raise BadInput(f"Expected a .tflite file. Received: {path}, not there.")
@@ -53,7 +53,7 @@ def load(path: Path) -> Model:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return what a file says of itself, in the zip archive appended to it.
+    """Return the facts in the zip archive that is appended to a file.
 
     Raises:
         BadInput: it says nothing, or was damaged since: an interpreter could crash on it.
@@ -72,7 +72,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def interpreter_class() -> Any:
-    """Return LiteRT's interpreter, or TensorFlow's where that is not installed."""
+    """Return LiteRT's interpreter, or TensorFlow's if that is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
 
@@ -144,7 +144,7 @@ def bilinear_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def smooth_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return Pillow's bilinear resize, which averages where it shrinks."""
+    """Return Pillow's bilinear resize, which averages when it shrinks."""
     resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)
 
