@@ -58,29 +58,15 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
     add("--score_threshold", type=float, metavar="S", help="minimum score (default: the model's)")
     add("--nms_iou", type=float, metavar="IOU", help="IoU above which NMS drops a box")
     add("--max_detections", type=int, metavar="N", help="maximum number of detections per image")
-    add(
-        "--xla",
-        action="store_true",
-        default=None,
-        help="saved_model: add signatures compiled by XLA",
-    )
-    add(
-        "--warmup",
-        action="store_true",
-        default=None,
-        help="saved_model: add warm-up requests for TF Serving",
-    )
+    add("--xla", action="store_true", default=None, help="saved_model: add XLA signatures")
+    add("--warmup", action="store_true", default=None, help="saved_model: add warm-up requests")
     add(
         "--bad_pictures",
         choices=("error", "empty"),
         help="saved_model: result for bytes that cannot be decoded",
     )
-    add(
-        "--calibration_pictures",
-        type=int,
-        metavar="N",
-        help=f"images for int8 ({CALIBRATION_PICTURES})",
-    )
+    images = f"images for int8 ({CALIBRATION_PICTURES})"
+    add("--calibration_pictures", type=int, metavar="N", help=images)
     add("--picture", action="append", metavar="FILE", help="check the export on this image")
     add(
         *("--verify",),
@@ -90,12 +76,7 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
         help="compare AP before and after, on DATASET or the data of the model's run",
     )
     add("--split", help="split to verify on (default: the validation split)")
-    add(
-        "--max_ap_drop",
-        type=float,
-        metavar="D",
-        help=f"largest allowed drop of AP, in percent ({MAX_AP_DROP:g})",
-    )
+    add("--max_ap_drop", type=float, metavar="D", help=f"allowed drop in % AP ({MAX_AP_DROP:g})")
 
 
 def canvas_size(text: str) -> tuple[int, int]:

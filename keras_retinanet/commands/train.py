@@ -55,29 +55,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_data_arguments(parser)
     add("--split", help="split to train on")
     add("--val_split", metavar="SPLIT", help="split that selects the best model")
-    add(
-        "--backbone",
-        metavar="NAME",
-        help="backbone network, such as resnet50 or efficientnet_lite0",
-    )
+    add("--backbone", metavar="NAME", help="backbone: resnet50, efficientnet_lite0, ...")
     add("--batch_size", type=int, metavar="B", help="images per step, over all devices")
     add("--steps", type=int, metavar="N", help="length of the run in steps of 16 images")
-    add(
-        "--minutes",
-        type=float,
-        metavar="M",
-        help="stop after M minutes; the schedule is fitted to them",
-    )
+    add("--minutes", type=float, metavar="M", help="stop after M minutes, and fit the schedule")
     add("--patience", type=int, metavar="N", help="stop after N evaluations without a better AP")
-    add(
-        "--learning_rate",
-        type=float,
-        metavar="LR",
-        help="peak learning rate for batches of 16 images",
-    )
-    add(
-        "--precision", help="data type of the computation: float32, mixed_bfloat16 or mixed_float16"
-    )
+    add("--learning_rate", type=float, metavar="LR", help="peak rate for batches of 16 images")
+    add("--precision", help="compute in float32, mixed_bfloat16 or mixed_float16")
     add("--seed", type=int, metavar="N", help="seed of weights, data order and augmentation")
     add(
         "--weights",
