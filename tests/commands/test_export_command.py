@@ -70,7 +70,7 @@ def saved_model(run_folder, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("onnx --out m.onnx --xla", "Expected no --xla: --format onnx has no such choice."),
+        ("onnx --out m.onnx --xla", "Expected no --xla: --format onnx does not take it."),
         ("saved_model --out m --image_size 320", "Expected no --image_size: --format saved_model"),
         ("saved_model --out m --form raw", "Expected no --form: --format saved_model"),
         ("tflite --out m.tflite --bad_pictures empty", "Expected no --bad_pictures"),
@@ -80,12 +80,15 @@ def saved_model(run_folder, tmp_path_factory) -> Path:
         ("onnx --out m.onnx --precision int8", "Expected --precision float32 with --format onnx."),
         ("onnx --out m.onnx --form mediapipe", "Expected --form nms or raw with --format onnx."),
         ("tflite --out m.onnx", "Expected a file that ends in .tflite. Received: --out m.onnx."),
-        ("saved_model --out m --split test", "Expected --verify, without which --split"),
-        ("saved_model --out m --max_ap_drop 1", "Expected --verify, without which --max_ap_drop"),
-        ("tflite --out m.tflite --calibration_pictures 9", "Expected --precision int8, without"),
+        ("saved_model --out m --split test", "Expected --verify: --split needs it."),
+        ("saved_model --out m --max_ap_drop 1", "Expected --verify: --max_ap_drop needs it."),
+        (
+            "tflite --out m.tflite --calibration_pictures 9",
+            "Expected --precision int8: --calibration",
+        ),
         ("saved_model --out folder", "Expected a new folder, or one that holds an earlier export"),
         ("tflite --out dir.tflite", "Expected a new file, or one of the same kind"),
-        ("tflite --out m.tflite --model x.tflite", "x.tflite, which is exported already."),
+        ("tflite --out m.tflite --model x.tflite", "x.tflite, which is already an export."),
         ("tflite --out m.tflite --precision int8", "Expected a data set"),
         ("saved_model --out m --verify", "Expected a data set"),
         ("saved_model csv --out m --verify voc", "Expected one data set"),
