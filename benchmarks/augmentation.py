@@ -1,11 +1,11 @@
-"""What each augmentation costs and how exact its boxes are: ours, Keras core's and KerasCV's.
+"""Measure the cost and box accuracy of each augmentation: ours, Keras core's and KerasCV's.
 
     python benchmarks/augmentation.py
 
-One thread. A 640 x 480 picture is resized to 1067 x 800 and padded to 1088 x 800 ("800"), and to
+One thread. A 640 x 480 image is resized to 1067 x 800 and padded to 1088 x 800 ("800"), and to
 320 x 240 in 320 x 256 ("320"), with one augmentation that is always drawn. Printed in Markdown: by
 how many pixels, in 40 draws, a box is at most off the painted rectangle it belongs to; and the
-milliseconds of processor time a picture takes beyond the plain resize and padding. KerasCV's
+milliseconds of processor time an image takes beyond the plain resize and padding. KerasCV's
 columns need `pip install keras-cv==0.9.0`.
 """
 
@@ -31,7 +31,7 @@ SOURCE = (480, 640)
 SHAPES = {"800": ((800, 1067), (800, 1088)), "320": ((240, 320), (256, 320))}
 UNRESIZED = (SOURCE, SOURCE)
 PREPROCESSING = Preprocessing()
-# Four pictures, each with one rectangle of its own colour; the classes are their numbers.
+# Four images, each with one rectangle of its own color; the classes are their numbers.
 COLORS = np.array([(220, 20, 20), (20, 220, 20), (20, 20, 220), (220, 220, 20)], np.float32)
 BOXES = np.array(
     [[250, 200, 370, 290], [150, 220, 290, 340], [300, 130, 400, 340], [300, 260, 480, 340]],
@@ -47,14 +47,14 @@ JITTER = {"brightness_factor": 0.2, "contrast_factor": 0.2, "saturation_factor":
 
 @dataclass(frozen=True)
 class Case:
-    """One augmentation: our option, and the layers that come nearest, made for a canvas."""
+    """One augmentation: our option and the closest layers, made for a canvas."""
 
     option: str
     value: float | tuple
     core: Callable | None
     cv: Callable | None
     # Where the layer goes: "source" (before the resize), "input" (after it), "whole" (for it),
-    # "batch" (after it, on four pictures).
+    # "batch" (after it, on four images).
     place: str
 
 
@@ -95,7 +95,7 @@ def painted() -> np.ndarray:
 
 
 def plain_or_ours(options: dict, shape) -> Callable:
-    """Returns number -> (images, boxes, classes) of one example made by this package."""
+    """Return number -> (images, boxes, classes) of one example made by this package."""
     config = AugmentConfig(**{"flip": 0.0} | options)
     sources, boxes = tf.constant(painted()), tf.constant(BOXES)
 
@@ -127,7 +127,7 @@ def plain_or_ours(options: dict, shape) -> Callable:
 
 
 def layered(layer, key: str, case: Case, shape) -> Callable:
-    """Returns number -> (images, boxes, classes) of one picture, or a batch of four, by `layer`."""
+    """Return number -> (images, boxes, classes) of one image, or a batch of four, by `layer`."""
     sources, (resized, canvas) = tf.constant(painted()), shape
 
     def call(images, boxes, classes):
@@ -162,15 +162,15 @@ def layered(layer, key: str, case: Case, shape) -> Callable:
 
 
 def off_by(example: Callable, *, is_resized: bool) -> float:
-    """Returns the largest distance in pixels of a box's side from the rectangle it belongs to."""
+    """Return the largest distance in pixels between a side of a box and its rectangle."""
     worst = 0.0
     for images, boxes, classes in tf.data.Dataset.range(DRAWS).map(example).as_numpy_iterator():
         for image, its_boxes, its_classes in zip(images, boxes, classes, strict=True):
             for box, class_id in zip(its_boxes, its_classes, strict=True):
-                # A picture that a mosaic shows twice cannot be told apart.
+                # An image that a mosaic shows twice cannot be told apart.
                 if class_id < 0 or (its_classes == class_id).sum() > 1:
                     continue
-                # Noise never has the very colour; an edge that was resized is half way to it.
+                # Noise never has the very color; an edge that was resized is half way to it.
                 reach = np.abs(COLORS[int(class_id)] - BACKGROUND).max() / 2 if is_resized else 0.01
                 mask = np.abs(image - COLORS[int(class_id)]).max(-1) < reach
                 rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -183,7 +183,7 @@ def off_by(example: Callable, *, is_resized: bool) -> float:
 
 
 def milliseconds(example: Callable, seconds: float) -> float:
-    """Returns the processor time of a picture on one thread: the best of three runs."""
+    """Return the processor time of an image on one thread: the best of three runs."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
@@ -199,7 +199,7 @@ def milliseconds(example: Callable, seconds: float) -> float:
 
 
 def cells(make: Callable, case: Case, plain: dict, seconds: float) -> list[str]:
-    """Returns the texts "pixels off", "ms at 800", "ms at 320" of what `make(shape)` gives."""
+    """Return the cells "pixels off", "ms at 800", "ms at 320" for the layer `make(shape)`."""
     try:
         if case.option in ("color", "hue", "photometric", "mixup"):
             off = "unmoved"
@@ -220,7 +220,7 @@ def main() -> None:
     }
     names = ["tensorflow-cpu", "keras"] + ["keras-cv"] * bool(importlib.util.find_spec("keras_cv"))
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
-    print(f"plain: {plain['800']:.1f} ms a picture at 800, {plain['320']:.1f} at 320\n")
+    print(f"plain: {plain['800']:.1f} ms an image at 800, {plain['320']:.1f} at 320\n")
     head = [
         f"{who} {what}"
         for who in ("ours:", "Keras:", "KerasCV:")

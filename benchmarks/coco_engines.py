@@ -1,4 +1,4 @@
-"""Seconds from detections in columns to COCO's tables, by each engine, and how equal they are.
+"""Compare the engines of COCO's metrics: seconds from columns to tables, and largest difference.
 
     pip install hotcoco faster-coco-eval vernier    # those not installed are left out
     python benchmarks/coco_engines.py --pictures 5000 --detections 100 --classes 80
@@ -22,7 +22,7 @@ import numpy as np
 
 from keras_retinanet.evaluation import EvaluationSet, Found, Truths, coco_evaluation, xywh_to_xyxy
 
-BOXES = 7  # a picture, COCO's mean
+BOXES = 7  # an image, COCO's mean
 COPIES = 3
 SIZE = (480, 640)
 AP50 = (0, slice(None), slice(None), 0, -1)
@@ -35,7 +35,7 @@ def random_xywh(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def scene(pictures: int, detections: int, classes: int) -> tuple[EvaluationSet, Found]:
-    """Makes up ground truth and `detections` a picture, sorted by score within each."""
+    """Generate ground truth and `detections` per image, sorted by score within each."""
     rng = np.random.default_rng(0)
     count = pictures * BOXES
     xywh, names = random_xywh(rng, count), rng.integers(0, classes, count, np.int32)
@@ -83,7 +83,7 @@ def images_and_categories(pictures: EvaluationSet) -> tuple[list[dict], list[dic
 
 
 def matrix(found: Found) -> np.ndarray:
-    """Returns rows of picture, x, y, width, height, score, class; ids count from 1."""
+    """Return rows of image, x, y, width, height, score, class; ids count from 1."""
     return np.column_stack([found.image + 1, found.xywh, found.scores, found.classes + 1])
 
 

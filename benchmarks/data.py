@@ -1,4 +1,4 @@
-"""Pictures per second from JPEG files to padded training batches, as ratios to plain decoders.
+"""Measure images per second from JPEG files to padded batches, relative to plain decoders.
 
     python benchmarks/data.py tiny_coco
 
@@ -27,21 +27,21 @@ from keras_retinanet.modeling import Preprocessing
 
 BATCH = 8
 RUNS = 3
-# Pictures of 640 px become such of a 5-megapixel camera.
+# Images of 640 px become such of a 5-megapixel camera.
 ENLARGED = 4
 CORES = os.cpu_count() or 1
 SIZES = {"800/1333": (800, 1333), "320": (320, 320)}
 JITTER = AugmentConfig(scale=(0.5, 2.0), color=0.3)
-# Name -> what is changed in the pictures, and where small copies are kept.
+# Name -> what is changed in the images, and where small copies are kept.
 SETTINGS: dict[str, tuple[AugmentConfig, str | None]] = {
     "flip": (AugmentConfig(), None),
     "flip, cached": (AugmentConfig(), "memory"),
-    "flip, scale .5 to 2, colour": (JITTER, None),
+    "flip, scale .5 to 2, color": (JITTER, None),
 }
 
 
 def rate(count: int, run: Callable[[], Iterable]) -> float:
-    """Return pictures per second of the best of RUNS passes over `count` pictures."""
+    """Return images per second of the best of RUNS passes over `count` images."""
     seconds = []
     for _ in range(RUNS):
         items = iter(run())
@@ -54,7 +54,7 @@ def rate(count: int, run: Callable[[], Iterable]) -> float:
 
 
 def enlarged(dataset: Dataset, folder: Path) -> Dataset:
-    """Return `dataset` with its pictures ENLARGED times as wide and high, as a camera's are."""
+    """Return `dataset` with its images ENLARGED times as wide and high, as a camera's are."""
     records = []
     for record in dataset.records:
         path, size = folder / record.file_name, (record.height * ENLARGED, record.width * ENLARGED)
@@ -67,7 +67,7 @@ def enlarged(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def ours(dataset: Dataset, sides, augment: AugmentConfig, cache: str | None, pictures: int):
-    """Return a function that gives training batches: fetch, resize, flip, pad, boxes, batch."""
+    """Return a function that makes training batches: fetch, resize, flip, pad, boxes, batch."""
     preprocessing = Preprocessing(*sides)
     if cache:
         dataset = cached(dataset, preprocessing, augment, cache)
@@ -110,7 +110,7 @@ def pillow(paths: list[str], sides: tuple[int, int], pictures: int):
 
 
 def compare(dataset: Dataset, pictures: int) -> None:
-    """Print pictures per second of plain decoders and of ours."""
+    """Print images per second of plain decoders and of ours."""
     paths = [record.image.path for record in dataset.records]
     kilobytes = np.mean([Path(path).stat().st_size for path in paths]) / 1000
     print(f"{len(paths)} files of {kilobytes:.0f} kB on average, {CORES} threads, pictures/s")

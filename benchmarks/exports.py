@@ -1,13 +1,13 @@
-"""Every form a model is exported in: its AP, its time and its size, in one table.
+"""Compare AP, time and size of every export format of a model in one table.
 
     python benchmarks/exports.py best.keras --data_dir bccd
     python benchmarks/exports.py best.keras --data_dir bccd --only "TFLite int8" "TFLite float32"
 
 Each file is written, read back as `evaluate --model FILE` does, and scored on the split. Then all
-forms take the same pictures in turn, one at a time, and the median of each counts: from its own
-input to detections, with all processors. A SavedModel's input is the picture, so its time has the
+forms take the same images in turn, one at a time, and the median of each counts: from its own
+input to detections, with all processors. A SavedModel's input is the image, so its time has the
 resize in it. All others are given a letterboxed one, in float32 as the `.keras` model is: rounding
-it to uint8 (--input_type) moves AP by .1 or .2 on a few pictures. ONNX is left out without
+it to uint8 (--input_type) moves AP by .1 or .2 on a few images. ONNX is left out without
 `pip install keras_retinanet[onnx]`.
 """
 
@@ -41,7 +41,7 @@ ROUNDS = 5
 
 
 def usual_canvas(model, dataset) -> tuple[int, int]:
-    """Return the (height, width) that most pictures of `dataset` are padded to by `model`."""
+    """Return the (height, width) that most images of `dataset` are padded to by `model`."""
     rules = model.preprocessing
     canvases = Counter(
         rules.canvas_size(*rules.resized_size(record.height, record.width))
@@ -51,7 +51,7 @@ def usual_canvas(model, dataset) -> tuple[int, int]:
 
 
 def exporters(model, canvas, calibration, input_type) -> dict[str, tuple[str, Callable]]:
-    """Return what to export: row of the table -> name of the file, and what writes it."""
+    """Return the exports: row of the table -> file name and function that writes it."""
     forms: dict[str, tuple[str, Callable]] = {}
     for precision in ("float32", "bfloat16", "float16"):
         forms[f"SavedModel {precision}"] = (
@@ -84,7 +84,7 @@ def exporters(model, canvas, calibration, input_type) -> dict[str, tuple[str, Ca
 
 
 def _quiet(_: str) -> None:
-    """Take a progress line."""
+    """Ignore a progress line."""
 
 
 def size_mb(path: Path) -> float:
@@ -94,7 +94,7 @@ def size_mb(path: Path) -> float:
 
 
 def timed_call(detector) -> Callable[[np.ndarray], Callable[[], object]]:
-    """Return what makes, of a picture, the call to time."""
+    """Return the function that makes the timed call for an image."""
 
     def of_image(image):
         inputs, size = detector.prepare(image)
@@ -104,7 +104,7 @@ def timed_call(detector) -> Callable[[np.ndarray], Callable[[], object]]:
 
 
 def milliseconds(detectors: dict, pictures: list[np.ndarray]) -> dict[str, float]:
-    """Return the median time of a picture of each, all run in turn: a slow minute slows all."""
+    """Return the median time per image of each; they run in turn, so a slow minute slows all."""
     calls = {
         name: [timed_call(detector)(picture) for picture in pictures]
         for name, detector in detectors.items()
@@ -121,9 +121,9 @@ def milliseconds(detectors: dict, pictures: list[np.ndarray]) -> dict[str, float
 
 
 def print_table(figures: dict[str, dict], times: dict[str, float], sizes: dict[str, float]) -> None:
-    """Print Markdown; differences of AP are to the first row."""
+    """Print a Markdown table; AP differences are relative to the first row."""
     source = 100 * next(iter(figures.values()))["AP"]
-    print("| form | AP | difference | AP50 | ms per picture | MB |")
+    print("| form | AP | difference | AP50 | ms per image | MB |")
     print("| --- | --: | --: | --: | --: | --: |")
     for name, row in figures.items():
         ap = 100 * row["AP"]
@@ -134,7 +134,7 @@ def print_table(figures: dict[str, dict], times: dict[str, float], sizes: dict[s
 
 
 def main() -> None:
-    """Export, score, time, print."""
+    """Export, evaluate, time and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help=".keras file")
     parser.add_argument("--data_dir", required=True, help="folder of a data set")
@@ -157,7 +157,7 @@ def main() -> None:
         height, width = args.image_size.split(",")
         canvas = int(height), int(width)
     forms = exporters(model, canvas, calibration, args.input_type)
-    print(f"{len(dataset.records)} pictures, canvas {canvas[0]}x{canvas[1]}", flush=True)
+    print(f"{len(dataset.records)} images, canvas {canvas[0]}x{canvas[1]}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Overfit a few COCO pictures: the check that labels, loss, decoding and scoring fit each other.
+"""Overfit a few COCO images to check that labels, loss, decoding and evaluation fit together.
 
     python benchmarks/overfit_coco.py tiny_coco --out runs/overfit
 
-Takes the first 20 training pictures with boxes (all 80 classes stay, with the gaps in their ids and
+Takes the first 20 training images with boxes (all 80 classes stay, with the gaps in their ids and
 the crowds), trains on them without augmentation and scores on the same ones.
 """
 
@@ -18,7 +18,7 @@ PICTURES = 20
 
 
 def first_pictures(annotations: Path, count: int) -> dict:
-    """Return the COCO annotations of the first `count` pictures that have boxes."""
+    """Return the COCO annotations of the first `count` images that have boxes."""
     content = json.loads(annotations.read_text())
     annotated = {row["image_id"] for row in content["annotations"]}
     images = [row for row in content["images"] if row["id"] in annotated][:count]

@@ -1,4 +1,4 @@
-"""AP of test-time augmentation: which sizes, with or without mirror image, merged by which rule.
+"""Compare the AP of test-time augmentation by scales, mirroring and merging rule.
 
     python benchmarks/test_time.py voc --data_dir bccd --split val --model runs/bccd
 
@@ -27,7 +27,7 @@ MOST = 100
 
 
 def average_precision(pictures, found) -> str:
-    """Return AP, AP50 and AP75 of `found`, a Detections each picture, in percent."""
+    """Return AP, AP50 and AP75 in percent of `found`, one Detections per image."""
     found = [(d.boxes[:MOST], d.scores[:MOST], d.classes[:MOST]) for d in found]
     boxes, scores, classes = (np.concatenate(column) for column in zip(*found, strict=True))
     images = np.repeat(np.arange(len(found), dtype=np.int32), [len(row[1]) for row in found])
@@ -37,14 +37,14 @@ def average_precision(pictures, found) -> str:
 
 
 def suppressed(passes, size, iou):
-    """Return the detections of all passes over a picture of `size` (h, w) after suppression."""
-    # "Tiles" that are the whole picture: none of their borders is a seam.
+    """Return the detections of all passes over an image of `size` (h, w) after suppression."""
+    # "Tiles" that are the whole image: none of their borders is a seam.
     windows = np.tile(np.array([0, 0, size[1], size[0]]), (len(passes), 1))
     return merge_tiles(passes, windows, size=size, iou=iou)
 
 
 def main() -> None:
-    """Print a line for each combination and rule."""
+    """Print one line per combination and rule."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_arguments(parser)
     parser.add_argument("--split", default="val")

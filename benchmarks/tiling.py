@@ -1,8 +1,8 @@
-"""AP of tiled prediction and of one resized pass, on 2,000-px mosaics of small pictures.
+"""Compare the AP of tiles and of one resized pass on 2,000-px mosaics of small images.
 
     python benchmarks/tiling.py voc --data_dir bccd --split test --model runs/bccd --tile 480
 
-Pictures are laid side by side, as they are, on grey squares of 2,000 pixels. Each mosaic is seen
+Images are laid side by side, as they are, on gray squares of 2,000 pixels. Each mosaic is seen
 resized to the network input, in tiles whose boxes are merged by plain suppression, in tiles merged
 as the package does it, and so with the pass over the resized mosaic. "doubled" counts boxes of a
 score of at least .5 that match nothing of their own and lie within an object already found. All
@@ -39,7 +39,7 @@ MOST = 1000  # detections of a mosaic
 
 @dataclasses.dataclass
 class Mosaic:
-    """Pictures side by side: image (SIDE, SIDE, 3) uint8, boxes (N, 4) xyxy and classes (N,)."""
+    """Images side by side: image (SIDE, SIDE, 3) uint8, boxes (N, 4) xyxy and classes (N,)."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -47,7 +47,7 @@ class Mosaic:
 
 
 def mosaics(dataset, count: int) -> list[Mosaic]:
-    """Lay the data set's pictures, each once and all of one size, on `count` grey squares."""
+    """Lay the data set's images, each once and all of one size, on `count` gray squares."""
     height, width = dataset.records[0].height, dataset.records[0].width
     rows, columns = SIDE // height, SIDE // width
     records = [
@@ -104,7 +104,7 @@ def figures(pictures: list[Mosaic], found: list[Detections]) -> dict[str, float]
 
 
 def counts(pictures: list[Mosaic], found: list[Detections]) -> dict[str, int]:
-    """Return how many objects are found at IoU .5 and score .5, and how many of these twice."""
+    """Return the number of objects detected at IoU .5 and score .5, and of those detected twice."""
     right = doubled = 0
     for picture, detections in zip(pictures, found, strict=True):
         truths = picture.boxes.astype(np.float64)
@@ -126,7 +126,7 @@ def counts(pictures: list[Mosaic], found: list[Detections]) -> dict[str, int]:
 
 
 def plainly_merged(detector: Tiled, image: np.ndarray, batch_size: int) -> Detections:
-    """Return the detections of the tiles after suppression that knows no seams."""
+    """Return the detections of the tiles after suppression that ignores seams."""
     height, width = image.shape[:2]
     windows = tile_windows(height, width, tile=detector.tile, overlap=detector.overlap)
     moved = []
@@ -136,13 +136,13 @@ def plainly_merged(detector: Tiled, image: np.ndarray, batch_size: int) -> Detec
         for window, found in zip(part, detector.inner.detect(tiles), strict=True):
             boxes = (found.boxes + np.tile(window[:2], 2)).astype(np.float32)
             moved.append(dataclasses.replace(found, boxes=boxes))
-    # Boxes of "tiles" that are the whole picture are cut by no seam.
+    # Boxes of "tiles" that are the whole image are cut by no seam.
     whole = np.tile(np.array([0, 0, width, height]), (len(moved), 1))
     return merge_tiles(moved, whole, size=(height, width), iou=detector.config.detections.nms_iou)
 
 
 def main() -> None:
-    """Print a line for each way."""
+    """Print one line per method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_arguments(parser)
     parser.add_argument("--split", default="test")

@@ -1,4 +1,4 @@
-"""What evaluating costs a training: seconds of a step with and without, and of an evaluation.
+"""Measure the cost of evaluations in training: seconds per step with and without, per evaluation.
 
     python benchmarks/training_pause.py --config shapes --steps 60 --every 15
 
@@ -20,7 +20,7 @@ WARM_UP = 5
 
 
 class TimedPace(callbacks.Pace):
-    """Notes when each step begins and ends: what lies between steps is logs and evaluations."""
+    """Record the start and end of each step; between steps are logs and evaluations."""
 
     times: list[float]
 
@@ -35,7 +35,7 @@ class TimedPace(callbacks.Pace):
 
 
 def timed_run(config, every: int) -> tuple[list[float], list[float], list[float]]:
-    """Return seconds: of the steps, from step to step around evaluations, of the scoring alone."""
+    """Return seconds of the steps, of the pauses for evaluations, and of the evaluations alone."""
     TimedPace.times = times = []
     with tempfile.TemporaryDirectory() as folder:
         train(with_overrides(config, {"train.eval_every": every}), folder)

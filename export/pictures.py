@@ -1,4 +1,4 @@
-"""What the apps share: pictures in; drawn ones and detections.json out. NumPy and Pillow alone.
+"""Shared by the apps: read images, draw detections, write detections.json. Needs NumPy and Pillow.
 
 Shape letters: N detections.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-# What `serve_bytes` decodes; a folder is searched for these.
+# Formats that `serve_bytes` decodes; folders are searched for these.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp"}
 EXPORT_FORMAT = 1
 BAR_WIDTH = 30
@@ -28,12 +28,12 @@ TONES = ((0.85, 1.0), (0.6, 1.0), (0.9, 0.8))
 
 
 class BadInput(ValueError):
-    """Something the user can mend; printed as one line, exit code 2."""
+    """A mistake that the user can fix; printed as one line, exit code 2."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its file's bytes, and its pixels (H, W, 3) uint8 RGB as they are stored."""
+    """One image: its file's bytes, and its pixels (H, W, 3) uint8 RGB as they are stored."""
 
     path: Path
     encoded: bytes
@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Found:
-    """Detections of one picture: boxes (N, 4) xyxy in its pixels, scores (N,), labels (N,)."""
+    """Detections of one image: boxes (N, 4) xyxy in its pixels, scores (N,), labels (N,)."""
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -51,18 +51,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: what it says of itself (model.json), and what detects with it."""
+    """A loaded model: its facts (model.json) and its detect function."""
 
     facts: dict[str, Any]
     detect: Callable[[Picture], Found]
 
 
 def main(description: str, load: Callable[[Path], Model]) -> int:
-    """Run an app: parse, detect in each picture, write; return the exit code."""
+    """Run an app: parse, detect in each image, write; return the exit code."""
     parser = ArgumentParser(description=description)
     add = parser.add_argument
     add("model", type=Path, help="what `keras_retinanet export` wrote")
-    add("images", nargs="+", type=Path, help="pictures and folders of pictures")
+    add("images", nargs="+", type=Path, help="images and folders of images")
     add("--out", type=Path, default=Path("detected"), help="folder to write (detected/)")
     add("--threshold", type=float, default=0.5, help="least score of a drawn box (.5)")
     args = parser.parse_args()
@@ -94,7 +94,7 @@ def parse_facts(text: str | bytes, path: Path) -> dict[str, Any]:
 
 
 def find_pictures(words: Sequence[Path]) -> list[Path]:
-    """Return the files that are named, and the pictures in the folders that are."""
+    """Return the given files, and the images in the given folders."""
     paths: list[Path] = []
     for word in words:
         if word.is_dir():
@@ -102,31 +102,31 @@ def find_pictures(words: Sequence[Path]) -> list[Path]:
         elif word.is_file():
             paths.append(word)
         else:
-            raise BadInput(f"Expected a picture or a folder of pictures. Received: {word}.")
+            raise BadInput(f"Expected an image or a folder of images. Received: {word}.")
     if not paths:
-        raise BadInput(f"Expected pictures. Received: {words[0]}, a folder without any.")
+        raise BadInput(f"Expected images. Received: {words[0]}, a folder without any.")
     return paths
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a file; EXIF rotation is not applied, transparency is dropped.
+    """Read a file, without EXIF rotation and transparency.
 
     Raises:
-        BadInput: it is no picture that Pillow reads.
+        BadInput: Pillow cannot read it as an image.
     """
     try:
         encoded = path.read_bytes()
         with Image.open(path) as image:
-            if image.mode.startswith("I;16"):  # 16-bit grey: the upper 8 bits
+            if image.mode.startswith("I;16"):  # 16-bit gray: the upper 8 bits
                 grey = (np.asarray(image) >> 8).astype(np.uint8)
                 return Picture(path, encoded, np.repeat(grey[..., None], 3, axis=2))
             return Picture(path, encoded, np.asarray(image.convert("RGB")))
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} cannot be read as a picture: {error}") from error
+        raise BadInput(f"{path} cannot be read as an image: {error}") from error
 
 
 def progress(paths: Sequence[Path]) -> Iterator[Path]:
-    """Give the paths one by one, with a bar on standard error if a person watches it."""
+    """Yield the paths, with a progress bar if standard error is a terminal."""
     for count, path in enumerate(paths, 1):
         yield path
         if sys.stderr.isatty():
@@ -166,18 +166,18 @@ def _run(args: Namespace, model: Model, paths: list[Path]) -> None:
     for line in skipped:
         print(line, file=sys.stderr)
     if not times:
-        raise BadInput(f"None of {len(paths)} pictures could be read.")
+        raise BadInput(f"None of {len(paths)} images could be read.")
     (args.out / "detections.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     drawn = sum(row["score"] >= args.threshold for row in rows)
     median = 1000 * statistics.median(times)
     print(
-        f"{len(times)} pictures, {drawn} boxes of at least {args.threshold}, median {median:.0f} ms"
+        f"{len(times)} images, {drawn} boxes of at least {args.threshold}, median {median:.0f} ms"
     )
-    print(f"Pictures and detections.json are in {args.out}/")
+    print(f"Images and detections.json are in {args.out}/")
 
 
 def _drawing_paths(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Return where each picture is drawn: no file of the input is ever overwritten."""
+    """Return the output path of each image; input files are never overwritten."""
     taken = {path.resolve() for path in paths}
     targets = {}
     for path in paths:
@@ -191,14 +191,14 @@ def _drawing_paths(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """Return the RGB colour of a class, the same as in pictures of `keras_retinanet predict`."""
+    """Return the RGB color of a class, the same as in images of `keras_retinanet predict`."""
     saturation, value = TONES[index % len(TONES)]
     red, green, blue = colorsys.hsv_to_rgb((index * HUE_STEP) % 1.0, saturation, value)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def draw(pixels: np.ndarray, found: Found, names: list[str], threshold: float) -> Image.Image:
-    """Draw boxes with class and score on a copy of a picture, the best on top."""
+    """Draw boxes with class and score on a copy of an image, the best on top."""
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     side = math.sqrt(image.width * image.height)

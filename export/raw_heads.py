@@ -1,4 +1,4 @@
-"""Raw heads -> detections, in NumPy: what a client of the third TFLite form must do.
+"""Decode raw heads to detections in NumPy, as a client of the TFLite form `raw` must do.
 
 Shape letters: R anchors, K classes, M candidates, N detections.
 """
@@ -21,7 +21,7 @@ def detections_of_heads(
 
     Args:
         outputs: class_logits (1, R, K), box_deltas (1, R, 4), anchors (1, R, 4) xyxy in pixels.
-        size: (height, width) of the picture inside the input.
+        size: (height, width) of the image inside the input.
         config: of model.json.
     """
     rules = config["detections"]
@@ -62,12 +62,12 @@ def decode(deltas: np.ndarray, anchors: np.ndarray, config: dict[str, Any]) -> n
 
 
 def suppress(boxes: np.ndarray, groups: np.ndarray, iou: float, limit: int) -> list[int]:
-    """Return the indices of boxes (M, 4), best first, that no better one of its group overlaps.
+    """Return the indices of boxes (M, 4) that no better one of their group overlaps, best first.
 
     Args:
         groups: (M,) boxes suppress others of their own group alone.
         iou: overlaps beyond this suppress.
-        limit: so many at most.
+        limit: maximum number of indices.
     """
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     left, kept = np.arange(len(boxes)), []

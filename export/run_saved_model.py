@@ -1,6 +1,6 @@
-"""Finds objects in pictures with a SavedModel of `keras_retinanet export`.
+"""Find objects in images with a SavedModel of `keras_retinanet export`.
 
-Needs TensorFlow, NumPy and Pillow alone; keep pictures.py beside it.
+Needs only TensorFlow, NumPy and Pillow; keep pictures.py beside it.
 
     python run_saved_model.py exported/ photo.jpg folder/ --out detected --threshold .5
 """
@@ -17,7 +17,7 @@ def load(path: Path) -> Model:
     """Load a SavedModel's folder.
 
     Raises:
-        BadInput: it is none, or not of `keras_retinanet export`.
+        BadInput: it is no SavedModel of `keras_retinanet export`.
     """
     if not (path / "saved_model.pb").is_file():
         raise BadInput(f"Expected the folder of a SavedModel. Received: {path}.")

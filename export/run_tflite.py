@@ -1,6 +1,6 @@
-"""Finds objects in pictures with a TFLite file of `keras_retinanet export`, in any of its forms.
+"""Find objects in images with a TFLite file of `keras_retinanet export`, in any of its forms.
 
-Needs ai-edge-litert (or TensorFlow), NumPy and Pillow alone; keep pictures.py and raw_heads.py
+Needs only ai-edge-litert (or TensorFlow), NumPy and Pillow; keep pictures.py and raw_heads.py
 beside it.
 
     python run_tflite.py model.tflite photo.jpg folder/ --out detected --threshold .5
@@ -19,15 +19,15 @@ from pictures import BadInput, Found, Model, Picture, main, parse_facts
 from PIL import Image
 from raw_heads import detections_of_heads
 
-# A side times the scale, made whole.
+# Rounding of a side times the scale.
 WHOLE = {"even": round, "floor": int, "half_up": lambda side: int(side + 0.5)}
 
 
 def load(path: Path) -> Model:
-    """Load a TFLite file and what it says of itself.
+    """Load a TFLite file and its facts.
 
     Raises:
-        BadInput: it is none, or not of `keras_retinanet export`.
+        BadInput: it is no TFLite file of `keras_retinanet export`.
     """
     if not path.is_file():
         raise BadInput(f"Expected a .tflite file. Received: {path}, not there.")
@@ -53,7 +53,7 @@ def load(path: Path) -> Model:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return what a file says of itself, in the zip archive appended to it.
+    """Return the facts in the zip archive that is appended to a file.
 
     Raises:
         BadInput: it says nothing, or was damaged since: an interpreter could crash on it.
@@ -72,7 +72,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def interpreter_class() -> Any:
-    """Return LiteRT's interpreter, or TensorFlow's where that is not installed."""
+    """Return LiteRT's interpreter, or TensorFlow's if that is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
 
@@ -85,12 +85,12 @@ def interpreter_class() -> Any:
 
 
 def placement(height: int, width: int, facts: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Return where a picture lies in the input, each as (vertical, horizontal) in pixels.
+    """Return where an image lies in the input, each as (vertical, horizontal) in pixels.
 
     Returns:
-        "size": of the resized picture, at the top left of the input; "source": of what is
-        resized, which is the picture, or with `pad_first` the square with black borders; "offset":
-        the picture's place in that.
+        "size": of the resized image, at the top left of the input; "source": of what is
+        resized, which is the image, or with `pad_first` the square with black borders; "offset":
+        the image's place in that.
     """
     canvas = tuple(facts["input"]["image_size"])
     preprocessing = facts["config"]["preprocessing"]
@@ -107,7 +107,7 @@ def placement(height: int, width: int, facts: dict[str, Any]) -> dict[str, tuple
 
 
 def letterbox(pixels: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, dict]:
-    """Return the network input (1, H, W, 3) of a uint8 picture, and its `placement`."""
+    """Return the network input (1, H, W, 3) of a uint8 image, and its `placement`."""
     placed = placement(*pixels.shape[:2], facts)
     bounds = [(border, border) for border in (*placed["offset"], 0)]
     method, is_smooth = "float", False
@@ -128,8 +128,8 @@ def letterbox(pixels: np.ndarray, facts: dict[str, Any]) -> tuple[np.ndarray, di
 
 
 def bilinear_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return `tf.image.resize(image, size)`: pixel centres at halves, no averaging."""
-    # In its order and precision, so that halves are rounded to the same grey level.
+    """Return `tf.image.resize(image, size)`: pixel centers at halves, no averaging."""
+    # In its order and precision, so that halves are rounded to the same gray level.
     image = image.astype(np.float32)
     for axis in (1, 0):
         scale = np.float32(image.shape[axis] / size[axis])
@@ -144,7 +144,7 @@ def bilinear_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def smooth_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return Pillow's bilinear resize, which averages where it shrinks."""
+    """Return Pillow's bilinear resize, which averages when it shrinks."""
     resized = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)
 

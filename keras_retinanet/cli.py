@@ -1,7 +1,7 @@
 """The command line: an absl app whose subcommands are `commands.COMMANDS`.
 
-Exit codes: 0; 2 for what the user got wrong, with one line on standard error; 130 after
-Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, all three once the command has cleaned up.
+Exit codes: 0 for success; 2 for the user's mistakes, with one line on standard error; 130 after
+Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, once the command has cleaned up.
 """
 
 import sys
@@ -24,9 +24,11 @@ USER_ERROR = 2
 
 
 def build_parser() -> argparse_flags.ArgumentParser:
-    """Return the parser of all subcommands; `args.run` is the chosen one's function."""
+    """Return the parser of all subcommands; it sets `args.run` to the chosen one's function."""
     parser = argparse_flags.ArgumentParser(
-        prog=PROGRAM, description="RetinaNet: train, evaluate, predict.", allow_abbrev=False
+        prog=PROGRAM,
+        description="Train, evaluate, apply and export RetinaNet object detectors.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     _add_commands(parser, COMMANDS)
@@ -34,7 +36,7 @@ def build_parser() -> argparse_flags.ArgumentParser:
 
 
 def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, ModuleType]):
-    """Add subcommands to `parser`; those of a group below it."""
+    """Add subcommands to `parser`, and to a group its own."""
     choices = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in commands.items():
         summary, _, examples = (module.__doc__ or "").partition("\n\n")
@@ -56,7 +58,7 @@ def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line, `sys.argv` unless `argv` (without the program's name), and exit."""
+    """Run `argv` (without the program's name; default: `sys.argv`) and exit."""
     words = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
     with safe_output():
         app.run(run, argv=words, flags_parser=_parse)
@@ -67,7 +69,7 @@ def _parse(words: Sequence[str]) -> Namespace:
 
 
 def run(args: Namespace) -> int:
-    """Run the parsed command; return the exit code, after a line on what the user got wrong."""
+    """Run the parsed command, print the user's mistake on one line, return the exit code."""
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports through absl, step by step
     try:
         with signals.raised():

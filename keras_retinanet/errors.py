@@ -1,16 +1,16 @@
-"""The one exception that means: the user can mend this; and how its message shows a value."""
+"""`UserError`, for mistakes that the user can fix, and how messages show a value."""
 
 import reprlib
 from collections.abc import Sequence
 
-# A message that says more than this hides what it says.
+# Longer messages hide what they say.
 MAX_MESSAGE = 2000
 MAX_SHOWN = 120
 # A message names this many things of a kind and counts the rest.
 MAX_LISTED = 12
 
 _SHORT = reprlib.Repr()
-# Nested values multiply: four of four of four, each cut, are what a line can take.
+# Nested values multiply: 4 * 4 * 4 shortened values still fit a line.
 _SHORT.maxlevel = 3
 _SHORT.maxdict = _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = 4
 _SHORT.maxstring = _SHORT.maxother = 80
@@ -18,7 +18,7 @@ _CUT = " ... "
 
 
 class UserError(ValueError):
-    """Bad data, file or option. The command line prints its one line and exits with 2.
+    """Bad data, file or option. The command line prints one line and exits with 2.
 
     The message says what was expected, what was received and what to do. A longer one than
     `MAX_MESSAGE` loses its middle.
@@ -32,9 +32,9 @@ class UserError(ValueError):
 
 
 def shown(value: object) -> str:
-    """Return `value` for a message: at most `MAX_SHOWN` characters, whatever its size and depth.
+    """Return `value` for a message, in at most `MAX_SHOWN` characters.
 
-    No longer text is made on the way, as `repr` makes one: a value of a few bytes can stand for
+    Unlike `repr`, it never makes a longer text on the way: a few bytes of YAML can describe
     gigabytes of text.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a terminal is sent: text alone, never what a name in a stranger's file makes it do."""
+"""Print names from strangers' files as text, without control characters that a terminal obeys."""
 
 import contextlib
 import re
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-# Control characters, those that change the direction of the text around them, line separators, and
-# halves of UTF-16, which no encoding has.
+# Control characters, marks that change the direction of text, line separators, and surrogates,
+# which no encoding has.
 _OBEYED = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 )
@@ -16,12 +16,12 @@ _IN_NAMES = re.compile(f"[{_OBEYED}\t\n\r]")
 
 
 def printable(text: str) -> str:
-    """Return `text` on one line, with all that a terminal would obey written as escapes."""
+    """Return `text` on one line, with control characters written as escapes."""
     return _IN_NAMES.sub(_escape, text)
 
 
 def encodable(text: str) -> str:
-    """Return `text` with halves of UTF-16, which names that are not UTF-8 have, as escapes."""
+    """Return `text` with surrogates (from names that are not UTF-8) written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -31,10 +31,10 @@ def _escape(match: re.Match[str]) -> str:
 
 @contextlib.contextmanager
 def safe_output() -> Iterator[None]:
-    """Write what a terminal would obey as escapes while the block runs, on both standard streams.
+    """Escape control characters on both standard streams while the block runs.
 
-    Line ends, tabs and carriage returns pass, as progress bars need them; what a stream's encoding
-    lacks is escaped too. Names go through `printable` where a line must stay one.
+    Line ends, tabs and carriage returns pass, because progress bars need them. Characters that a
+    stream's encoding lacks are escaped too. Use `printable` for names that must stay on one line.
     """
     with (
         contextlib.redirect_stdout(_Escaped(sys.stdout)),

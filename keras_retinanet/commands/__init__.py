@@ -1,6 +1,6 @@
 """The subcommands by name: modules with `add_arguments(parser)` and `run(args) -> exit code`.
 
-A module's docstring is its help: a line, then examples. TensorFlow is imported inside `run`, so
+A module's docstring is its help: one line, then examples. TensorFlow is imported inside `run`, so
 that `--help` answers at once. A group, such as `dataset`, has `COMMANDS` of its own instead.
 """
 

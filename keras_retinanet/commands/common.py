@@ -1,4 +1,4 @@
-"""What several subcommands share: flags of the data and what they configure, where models lie."""
+"""Shared by subcommands: the data flags, what they configure, and how models are found."""
 
 import argparse
 import dataclasses
@@ -31,7 +31,7 @@ DATA_KEYS = {
     "allow_outside": "data.allow_outside",
     "exif": "data.exif",
 }
-# What says where the data of one source lies, and means nothing for another source.
+# Fields that locate the data of one source and mean nothing for another.
 SOURCE_FIELDS = (
     *("data_dir", "name", "annotations", "images", "class_file", "classes"),
     *("split", "val_split", "one_based", "hierarchy"),
@@ -39,14 +39,14 @@ SOURCE_FIELDS = (
 
 
 def add_data_arguments(parser: ArgumentParser) -> None:
-    """Add DATASET and the flags that say where its pictures and boxes are."""
+    """Add DATASET and the flags that say where its images and boxes are."""
     add = parser.add_argument
     add(
         "dataset",
         nargs="?",
         metavar="DATASET",
         help="coco, csv, kitti, openimages, shapes, tfds, tfrecord, voc or yolo "
-        "(default: what lies in --data_dir)",
+        "(default: recognized from --data_dir)",
     )
     option = partial(add_option, parser, keys=DATA_KEYS)
     option("--data_dir", metavar="DIR")
@@ -71,8 +71,8 @@ def add_option(
 def add_recipe_arguments(parser: ArgumentParser) -> None:
     """Add the flags that choose a recipe and change it."""
     add = parser.add_argument
-    add("--config", metavar="NAME|FILE", help="recipe, such as bccd, or a YAML file")
-    add("--set", action="append", metavar="KEY=VALUE", help="any key: train.loss.box=giou")
+    add("--config", metavar="NAME|FILE", help="recipe such as bccd, or a YAML file")
+    add("--set", action="append", metavar="KEY=VALUE", help="set any option: train.loss.box=giou")
     add("--image_size", type=image_size, metavar="SHORT[,LONG]", help="network input in pixels")
 
 
@@ -91,13 +91,13 @@ def add_trust_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="run an exported file even if it was changed or holds what no export does: it is a "
-        "program, which runs with your rights",
+        help="run an exported file although it was changed or holds foreign operators: it is a "
+        "program that runs with your rights (see SECURITY.md)",
     )
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """Parse "SHORT[,LONG]" into pixels; LONG left out keeps the paper's ratio of 1333 / 800."""
+    """Parse "SHORT[,LONG]" into pixels; without LONG, keep the paper's ratio of 1333 / 800."""
     try:
         short, long = [int(part) for part in [*text.split(","), "-1"][:2]]
     except ValueError:
@@ -127,12 +127,12 @@ def flag_overrides(args: Namespace, keys: Mapping[str, str]) -> dict[str, Any]:
 def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_KEYS) -> Config:
     """Return `config` with the data that DATASET and the flags of `keys` name.
 
-    Without DATASET, a place that is named is recognised, and what it was taken for is printed.
+    Without DATASET, the format of a named place is recognized and printed.
     Another source than the config's own starts from that source's defaults.
     """
     given = flag_overrides(args, keys)
     source, overrides = args.dataset, {}
-    # A place that is named anew forgets the old one: its annotations belong to other pictures.
+    # A new place replaces the old one, whose annotations belong to other images.
     place = given.get("data.annotations") or given.get("data.data_dir")
     if place is not None:
         overrides = {f"data.{name}": None for name in ("data_dir", "annotations", "images")}
@@ -166,9 +166,9 @@ def recipe_config(args: Namespace, keys: Mapping[str, str], recipe: str | None =
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without its greetings, unless TF_CPP_MIN_LOG_LEVEL asks for them.
+    """Import TensorFlow without its start messages, unless TF_CPP_MIN_LOG_LEVEL asks for them.
 
-    They come before it reads that variable, so standard error itself is set aside meanwhile.
+    They are printed before it reads that variable, so standard error is closed meanwhile.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
@@ -205,7 +205,7 @@ def find_model(path: str | Path | None = None) -> Path:
             for the newest run.
 
     Raises:
-        UserError: nothing there.
+        UserError: there is no such file.
     """
     if path is None:
         path = _newest(*MODEL_FILES)
@@ -223,7 +223,7 @@ def find_model(path: str | Path | None = None) -> Path:
     from keras_retinanet.checkpoints.model_files import model_file
 
     if path.suffix != ".keras":
-        import_tensorflow()  # to import it, without greetings
+        import_tensorflow()  # without its start messages
     return model_file(path)
 
 

@@ -1,4 +1,4 @@
-"""A model's detections in a split, by one process or several; a killed call resumes."""
+"""Detect in a split with one process or several, and resume after a killed call."""
 
 import multiprocessing
 import os

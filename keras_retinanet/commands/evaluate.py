@@ -1,4 +1,4 @@
-"""Score a model, an exported file, or a file of detections: metrics, errors, a report page.
+"""Evaluate a model, an exported file or a file of detections: metrics, errors, a report page.
 
 Examples:
     keras_retinanet evaluate voc --data_dir bccd --split test
@@ -62,22 +62,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_argument(parser)
     add_trust_argument(parser)
     add = parser.add_argument
-    add("--split", help="split to score on (default: the validation split)")
-    add("--batch_size", type=int, metavar="B", help="images at a time; changes no metric")
-    add("--limit", type=_count, metavar="N", help="the first N images of the split alone")
-    add("--workers", type=_count, metavar="N", help="processes that share the images (1)")
+    add("--split", help="split to evaluate on (default: the validation split)")
+    add("--batch_size", type=int, metavar="B", help="images per batch; changes no metric")
+    add("--limit", type=_count, metavar="N", help="evaluate only the first N images of the split")
+    add("--workers", type=_count, metavar="N", help="number of processes that share the images (1)")
     add(
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="library for the COCO metrics (auto)",
+        help="library that computes COCO's metrics (auto)",
     )
-    add("--detections", metavar="FILE", help="score this results file, without a model")
+    add("--detections", metavar="FILE", help="evaluate this COCO results file without a model")
     add("--out", metavar="FILE", help="write the detections as COCO results JSON")
     add("--json", metavar="FILE", help="write all metrics; `report` compares such files")
     add("--csv", metavar="FILE", help="write the metrics of each class")
     add("--report", metavar="FILE", help="write a page with metrics, curves, errors and images")
-    add("--pictures", metavar="DIR", help=f"draw the detections of {DRAWN} images there")
+    add("--pictures", metavar="DIR", help=f"folder for {DRAWN} images with their detections")
     add_pass_arguments(parser)
 
 

@@ -1,4 +1,4 @@
-"""Write a model as applications load it: SavedModel, TFLite, ONNX; or torchvision's state dict.
+"""Export a model to SavedModel, TFLite, ONNX, or a torchvision state dict.
 
 Examples:
     keras_retinanet export --format saved_model --out exported
@@ -112,14 +112,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Write, check, verify, and only then keep; return the exit code."""
+    """Write, check and verify the export, and only then keep it; return the exit code."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     refuse(given, EXPORTERS)
     exporter, out = EXPORTERS[args.format], Path(args.out)
     check_place(out, args.format)
     path = find_model(args.model)
     if export_kind(path) is not None:
-        raise UserError(f"Expected a model to export. Received: {path}, which is exported already.")
+        raise UserError(
+            f"Expected a model to export. Received: {path}, which is already an export."
+        )
     import_tensorflow()
     if exporter.is_checked:
         return _export_checked(args, given, path)
@@ -180,8 +182,8 @@ def _bytes(path: Path) -> int:
 def _agreement_line(found: "Agreement") -> str:
     if not found.compared:
         return (
-            f"{'':10}nothing was found in the check's pictures, by the model or the file: "
-            "give some with --picture, or --verify"
+            f"{'':10}neither the model nor the file detected anything in the check's images: "
+            "give others with --picture, or use --verify"
         )
     return (
         f"{'':10}{found.matched} of {found.compared} detections agree, to {found.pixels:.2g} px "
@@ -198,7 +200,7 @@ def _verify(model: "RetinaNet", path: Path, dataset: "Dataset", most: float | No
     slow, fast = verified.milliseconds
     print(
         f"{'':10}AP {before:.2f} -> {after:.2f} on {dataset.name}, {dataset.split}; "
-        f"{slow:.1f} -> {fast:.1f} ms per picture"
+        f"{slow:.1f} -> {fast:.1f} ms per image"
     )
     if not verified.drop <= most:  # NaN too
         raise ExportFailed(

@@ -1,4 +1,4 @@
-"""The pictures of `export`: to calibrate on, to check on, to verify on."""
+"""Images that `export` calibrates, checks and verifies on."""
 
 from argparse import Namespace
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ CHECK_PICTURES = 4
 
 
 def data_config(args: Namespace, trained: Config | None) -> Config | None:
-    """Return where pictures come from: DATASET and its flags, else the model's run, else None."""
+    """Return where images come from: DATASET and its flags, else the model's run, else None."""
     named = {args.dataset, args.verify} - {None, ""}
     if len(named) > 1:
         raise UserError(
@@ -34,7 +34,7 @@ def data_config(args: Namespace, trained: Config | None) -> Config | None:
     if trained is None and not is_named:
         if args.precision == "int8" or args.verify is not None:
             raise UserError(
-                "Expected a data set, for this model does not lie in a run folder that names one. "
+                "Expected a data set, because this model is not in a run folder that names one. "
                 "Received: none. Write for example: --verify voc --data_dir DIR."
             )
         return None
@@ -45,7 +45,7 @@ def data_config(args: Namespace, trained: Config | None) -> Config | None:
 def scored_split(
     args: Namespace, config: Config | None, trained: Config | None, model: "RetinaNet"
 ) -> "Dataset | None":
-    """Return the data set of --verify, refused early where it cannot be scored on."""
+    """Return the data set of --verify; refuse early one without annotations."""
     if args.verify is None or config is None:
         return None
     from keras_retinanet.evaluation.runner import map_classes
@@ -71,7 +71,7 @@ def calibration_pictures(config: Config, count: int | None) -> Iterable["np.ndar
 def check_pictures(
     files: list[str] | None, config: Config | None, scored: "Dataset | None"
 ) -> Iterable["np.ndarray"]:
-    """Return pictures to check on: those named, else of the data set, else generated ones."""
+    """Return images to check on: the given files, else the data set's, else generated ones."""
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.data.regular_files import read_picture
@@ -83,7 +83,7 @@ def check_pictures(
         try:
             scored = load_dataset(config.data, config.evaluate.split, seed=config.train.seed)
         except UserError as error:
-            print(f"The check takes generated pictures: {printable(str(error))}")
+            print(f"The check takes generated images: {printable(str(error))}")
     if scored is None:
         scored = load_dataset(DataConfig(source="shapes", shapes_val=CHECK_PICTURES), "val")
     return Sample(scored, CHECK_PICTURES)

@@ -1,4 +1,4 @@
-"""The flags of `export`: which format takes which, and one line for what means nothing."""
+"""Flags of `export`: which format takes which, and errors for combinations without meaning."""
 
 import argparse
 from argparse import ArgumentParser
@@ -13,9 +13,9 @@ from keras_retinanet.errors import UserError
 CALIBRATION_PICTURES = 32
 MAX_AP_DROP = 1.0
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
-# What asks for pictures, or says where they are.
+# Flags that ask for images or say where they are.
 PICTURES = ("dataset", *DATA_KEYS, "picture", "verify", "split", "max_ap_drop")
-# Flag -> the flag, and its value, without which it means nothing.
+# Flag -> the flag and value that it requires.
 ONLY_WITH = {
     "split": ("verify", None),
     "max_ap_drop": ("verify", None),
@@ -28,10 +28,10 @@ class Exporter:
     """A format of `--format`.
 
     Attributes:
-        write: (model, out, **options of the command line that are its own).
-        suffixes: of its file; none: it is a folder.
-        takes: flag of its own -> the values it may have; none named: any.
-        is_checked: whether it detects, and so is checked, calibrated and verified on pictures.
+        write: called with (model, out, **options), where options are its own flags.
+        suffixes: allowed file suffixes; empty for a folder.
+        takes: its own flags -> allowed values; empty allows any.
+        is_checked: whether the export detects, so that it is checked, calibrated and verified.
     """
 
     write: Callable[..., None]
@@ -45,37 +45,38 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
     add_data_arguments(parser)
     add_model_argument(parser)
     add = parser.add_argument
-    add("--format", required=True, choices=exporters, help="what to write")
+    add("--format", required=True, choices=exporters, help="format to write")
     add("--out", required=True, metavar="PATH", help="file to write; saved_model: folder")
     add(
         *("--precision",),
         metavar="P",
         help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8",
     )
-    add("--form", help="nms: detections, boxes and all (default); tflite: mediapipe; raw: logits")
+    add("--form", help="nms: detections (default); tflite: mediapipe; raw: logits and deltas")
     add("--image_size", type=canvas_size, metavar="H,W", help="tflite, onnx: network input in px")
-    add("--input_type", choices=("uint8", "float32"), help="tflite, onnx: of its input")
-    add("--score_threshold", type=float, metavar="S", help="least score (the model's own)")
-    add("--nms_iou", type=float, metavar="IOU", help="boxes that overlap more are one")
-    add("--max_detections", type=int, metavar="N", help="most detections in a picture")
-    add("--xla", action="store_true", default=None, help="saved_model: variants for XLA too")
-    add("--warmup", action="store_true", default=None, help="saved_model: requests for TF Serving")
+    add("--input_type", choices=("uint8", "float32"), help="tflite, onnx: data type of the input")
+    add("--score_threshold", type=float, metavar="S", help="minimum score (default: the model's)")
+    add("--nms_iou", type=float, metavar="IOU", help="IoU above which NMS drops a box")
+    add("--max_detections", type=int, metavar="N", help="maximum number of detections per image")
+    add("--xla", action="store_true", default=None, help="saved_model: add XLA signatures")
+    add("--warmup", action="store_true", default=None, help="saved_model: add warm-up requests")
     add(
         "--bad_pictures",
         choices=("error", "empty"),
-        help="saved_model: what undecodable bytes give",
+        help="saved_model: result for bytes that cannot be decoded",
     )
-    add("--calibration_pictures", type=int, metavar="N", help=f"int8 ({CALIBRATION_PICTURES})")
-    add("--picture", action="append", metavar="FILE", help="check the export on this picture")
+    images = f"images for int8 ({CALIBRATION_PICTURES})"
+    add("--calibration_pictures", type=int, metavar="N", help=images)
+    add("--picture", action="append", metavar="FILE", help="check the export on this image")
     add(
         *("--verify",),
         nargs="?",
         const="",
         metavar="DATASET",
-        help="print AP before and after, on DATASET or the data of the model's run",
+        help="compare AP before and after, on DATASET or the data of the model's run",
     )
-    add("--split", help="split to verify on (default: the validation part)")
-    add("--max_ap_drop", type=float, metavar="D", help=f"in points of 100 ({MAX_AP_DROP:g})")
+    add("--split", help="split to verify on (default: the validation split)")
+    add("--max_ap_drop", type=float, metavar="D", help=f"points of AP to lose ({MAX_AP_DROP:g})")
 
 
 def canvas_size(text: str) -> tuple[int, int]:
@@ -92,11 +93,11 @@ def canvas_size(text: str) -> tuple[int, int]:
 
 
 def refuse(given: Mapping[str, Any], exporters: Mapping[str, Exporter]) -> None:
-    """Raise UserError at what means nothing for the format that is asked for.
+    """Raise a UserError for a flag that the chosen format does not take.
 
     Args:
-        given: flag -> value, of those flags that were given.
-        exporters: of all formats.
+        given: flag -> value, for the flags that were given.
+        exporters: format -> exporter, for all formats.
     """
     name, out = given["format"], Path(given["out"])
     exporter = exporters[name]
@@ -110,7 +111,7 @@ def refuse(given: Mapping[str, Any], exporters: Mapping[str, Exporter]) -> None:
     for flag in given:
         if flag in foreign:
             shown = "DATASET" if flag == "dataset" else f"--{flag}"
-            raise UserError(f"Expected no {shown}: --format {name} has no such choice.")
+            raise UserError(f"Expected no {shown}: --format {name} does not take it. Remove it.")
     for flag, values in exporter.takes.items():
         if values and given.get(flag, values[0]) not in values:
             raise UserError(
@@ -120,4 +121,4 @@ def refuse(given: Mapping[str, Any], exporters: Mapping[str, Exporter]) -> None:
     for flag, (other, value) in ONLY_WITH.items():
         if flag in given and (other not in given or value not in (None, given[other])):
             needed = f"--{other} {value or ''}".strip()
-            raise UserError(f"Expected {needed}, without which --{flag} means nothing.")
+            raise UserError(f"Expected {needed}: --{flag} needs it. Add it, or remove --{flag}.")

@@ -1,4 +1,4 @@
-"""What `evaluate` prints and writes of its figures."""
+"""Print and write the metrics of `evaluate`."""
 
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "DetectorRun") -> None:
-    """Print the figures, and write the files that are asked for."""
+    """Print the metrics, and write the requested files."""
     from keras_retinanet.evaluation.errors.costs import format_errors
     from keras_retinanet.evaluation.report.gallery import dataset_pictures
     from keras_retinanet.evaluation.report.report_page import analyse, write_report
@@ -25,7 +25,7 @@ def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "Detecto
     facts = {
         "model": str(task.model),
         "data": f"{dataset.name}, {dataset.split}",
-        "time": f"{run.ms_per_picture:.1f} ms per picture",
+        "time": f"{run.ms_per_picture:.1f} ms per image",
     }
     if not (args.json or args.report):
         summary = summarise(run.pictures, run.found, **options)
@@ -53,7 +53,7 @@ def write_tables(
     analysis: "Analysis | None" = None,
     facts: dict[str, str] | None = None,
 ) -> None:
-    """Write what --json and --csv ask for."""
+    """Write the files of --json and --csv."""
     from keras_retinanet.evaluation.summary import write_summary_csv, write_summary_json
 
     if args.json and analysis is not None:

@@ -1,4 +1,4 @@
-"""Turn a RetinaNet of another system into a model file of this package, with the same detections.
+"""Convert a RetinaNet of another system to a model file with the same detections.
 
 Examples:
     keras_retinanet import retinanet_resnet50_fpn_v2_coco-5905b1c5.pth --classes coco80
@@ -25,11 +25,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `import` to its parser."""
     add = parser.add_argument
     add("file", metavar="FILE", help=".pth, .pkl, .safetensors, .h5, .keras or a TF checkpoint")
-    add("--family", metavar="F", help="the system it comes from (default: recognised)")
+    add("--family", metavar="F", help="system it comes from (default: recognized)")
     add("--out", metavar="FILE", help="model file to write (default: <name of FILE>.keras)")
-    add("--image_size", type=image_size, metavar="SHORT[,LONG]", help="another network input")
-    add("--classes", type=_classes, metavar="A,B", help="keep these classes alone, or coco80")
-    add("--set", action="append", metavar="KEY=VALUE", help="model.fpn.relu_before_p7=true")
+    add(
+        "--image_size",
+        type=image_size,
+        metavar="SHORT[,LONG]",
+        help="change the network input size",
+    )
+    add("--classes", type=_classes, metavar="A,B", help="keep only these classes, or coco80")
+    add(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="set a model option: model.fpn.relu_before_p7=true",
+    )
 
 
 def _classes(text: str) -> str | list[str]:
@@ -40,7 +50,7 @@ def _classes(text: str) -> str | list[str]:
 
 
 def run(args: Namespace) -> int:
-    """Import, write, and say what was done."""
+    """Import the file, write the model, and print a report."""
     source = Path(args.file)
     out = Path(args.out or f"{source.name.split('.')[0]}.keras")
     if out.suffix != ".keras":
@@ -81,7 +91,7 @@ def _chosen_by(family: str | None, entry: Any) -> str:
 
 
 def report(model: Any, *, chosen_by: str) -> dict[str, str]:
-    """Return name -> text of what an import made."""
+    """Return name -> text about the imported model."""
     metadata = model.metadata
     facts = describe(model)
     rest = {name.replace("_", " ") for name in metadata} - {"family", "tensors", "versions"}
@@ -98,7 +108,7 @@ def report(model: Any, *, chosen_by: str) -> dict[str, str]:
 
 
 def graph(config: ModelConfig) -> str:
-    """Return the choices of the graph that families differ in, as text."""
+    """Return the architecture choices in which families differ, as text."""
     trunk, fpn, head, anchors = config.backbone, config.fpn, config.head, config.anchors
     parts = [trunk.name]
     if trunk.stride_in_1x1 is not None:
@@ -116,7 +126,7 @@ def graph(config: ModelConfig) -> str:
 
 
 def preprocessing(config: ModelConfig) -> str:
-    """Return how a picture becomes the network's input, as text."""
+    """Return how an image becomes the network's input, as text."""
     sides = config.preprocessing
     mean, std = ([f"{value:g}" for value in values] for values in (sides.mean, sides.std))
     return (

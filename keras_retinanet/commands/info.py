@@ -1,4 +1,4 @@
-"""Say what a model file holds: classes, input, thresholds, origin, license, versions.
+"""Print what a model file holds: classes, input, thresholds, origin, license, versions.
 
 Examples:
     keras_retinanet info runs/20260101-120000-bccd
@@ -18,9 +18,9 @@ from keras_retinanet.terminal import printable
 if TYPE_CHECKING:
     from keras_retinanet.modeling.retinanet import RetinaNet
 
-# For the export, not for reading: counters of a checkpoint, tensor by tensor.
+# Not printed: counters of a checkpoint, tensor by tensor, which only the export needs.
 HIDDEN = ("counters",)
-# How an exported file that takes canvases wants pictures put into them.
+# How images are fitted into an exported file's fixed input.
 FITTED = {"top_left": "padded at the bottom and right", "stretch": "stretched"}
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print one fact a line."""
+    """Print one fact per line."""
     if args.file and args.model:
         raise UserError(f"Expected one model. Received: {args.file} and --model {args.model}.")
     path = find_model(args.file or args.model)
@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
     from keras_retinanet.exporting.exported import describe_exported
     from keras_retinanet.modeling.saving import load
 
-    is_export = export_kind(path) is not None  # which would run what it holds if it were loaded
+    is_export = export_kind(path) is not None  # describe it as text: loading would run it
     model = describe_exported(path) if is_export else load(path)
     first = {"file": str(path)}
     if getattr(model, "doubt", None):
@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
 
 
 def describe(model: Any, **first: str) -> dict[str, str]:
-    """Return name -> text of what to know, `first` before the rest.
+    """Return name -> text of the facts about a model, starting with `first`.
 
     Args:
         model: a RetinaNet or an `ExportedFile`.
@@ -75,7 +75,7 @@ def describe(model: Any, **first: str) -> dict[str, str]:
 
 
 def _printable(text: str) -> str:
-    """Return `text`, which a stranger may have chosen, with all that is no letter escaped."""
+    """Return `text`, which may come from a stranger, with unprintable characters escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in text
@@ -83,7 +83,7 @@ def _printable(text: str) -> str:
 
 
 def describe_graph(model: "RetinaNet") -> dict[str, str]:
-    """Return what a `.keras` file alone has to say."""
+    """Return the facts that only a `.keras` file has."""
     sides = model.config.preprocessing
     return {
         "parameters": f"{model.count_params():,}",
@@ -94,7 +94,7 @@ def describe_graph(model: "RetinaNet") -> dict[str, str]:
 
 
 def describe_export(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an exported file says of its form, input and outputs."""
+    """Return what an exported file states about its form, input and outputs."""
     given = facts["input"]
     form = [
         facts["kind"],
@@ -119,13 +119,13 @@ def describe_export(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def thresholds(detections: DetectionConfig) -> str:
-    """Return what turns outputs into detections, as text."""
+    """Return the post-processing options as text."""
     top_k = detections.pre_nms_top_k
     parts = [
         f"score {detections.score_threshold:g}",
         f"NMS IoU {detections.nms_iou:g}",
         "all candidates" if top_k is None else f"{top_k} per {detections.top_k_per}",
-        f"{detections.max_detections} per picture",
+        f"{detections.max_detections} per image",
     ]
     if detections.suppress == "best_class":
         parts.append("one class an anchor, NMS over all classes")

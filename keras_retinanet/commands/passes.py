@@ -1,4 +1,4 @@
-"""Flags of `predict` and `evaluate`: the passes over an image."""
+"""Flags of `predict` and `evaluate` for several passes over an image: tiles, sizes, mirroring."""
 
 import argparse
 from argparse import ArgumentParser, Namespace
@@ -13,25 +13,30 @@ DEFAULT_OVERLAP = 0.2
 
 def add_pass_arguments(parser: ArgumentParser) -> None:
     """Add the flags of tiles and of test-time augmentation."""
-    add = parser.add_argument_group("passes over an image").add_argument
-    add("--tile", type=int, metavar="PX", help="run on tiles of this side of larger images too")
+    add = parser.add_argument_group("passes over a picture").add_argument
+    add(
+        "--tile",
+        type=int,
+        metavar="PX",
+        help="also detect in tiles of this side length, for large images",
+    )
     add(
         "--overlap",
         type=float,
         metavar="SHARE",
-        help=f"least overlap of tiles, more than most objects ({DEFAULT_OVERLAP:g} of a tile)",
+        help=f"minimum overlap of tiles; larger than most objects ({DEFAULT_OVERLAP:g} of a tile)",
     )
     add(
         "--tiles_alone",
         action="store_true",
-        help="with --tile: no pass over the whole image, if no object is larger than the overlap",
+        help="with --tile: skip the pass over the whole image; no object may exceed the overlap",
     )
-    add("--tta", action="store_true", help="average with the mirror image, and with --scales")
+    add("--tta", action="store_true", help="average with the mirrored image and over --scales")
     add(
         "--scales",
         type=scales,
         metavar="A,B",
-        help="average over these sizes of the network input (1,1.25 with --tta)",
+        help="average over these scales of the network input (1,1.25 with --tta)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Detect objects in images and videos: draw them, and write JSON and CSV.
+"""Detect objects in images and videos, draw them, and write JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
@@ -57,9 +57,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--exif",
         choices=("stored", "apply"),
         default="stored",
-        help="apply: turn images as their EXIF says; boxes are then of the turned ones",
+        help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
-    add("--threshold", type=float, metavar="S", help="least score of a drawn box (.5)")
+    add("--threshold", type=float, metavar="S", help="minimum score of a drawn box (.5)")
     add_pass_arguments(parser)
 
 

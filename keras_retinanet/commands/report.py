@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="RUN",
         help="folder with an evaluation.json, such a file, or a COCO results file",
     )
-    add("--annotations", metavar="FILE", help="COCO annotations that results files are scored with")
+    add("--annotations", metavar="FILE", help="COCO annotations for COCO results files")
     add("--out", metavar="FILE", default=DEFAULT_OUT, help=f"page to write ({DEFAULT_OUT})")
 
 

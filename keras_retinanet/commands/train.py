@@ -1,4 +1,4 @@
-"""Train a detector; without a data set, on embedded scenes of shapes.
+"""Train a detector on a data set, or on embedded scenes if none is given.
 
 Examples:
     keras_retinanet train
@@ -26,10 +26,10 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 
-# The recipe of a run that names neither a data set nor a recipe, or the embedded set alone.
+# Recipe of a run without a data set and a recipe, or on the embedded set.
 EMBEDDED = "shapes"
 
-# More logical devices than this are a slip of the finger: each one holds the model.
+# More logical devices than this are probably a typing error: each one holds the model.
 MAX_DEVICES = 64
 
 # Flag -> key of the configuration.
@@ -46,7 +46,7 @@ TRAIN_KEYS = {
     "seed": "train.seed",
     "weights": "train.weights",
 }
-# Those that a resumed run may not change: it goes on as it began.
+# Flags that a resumed run may not change.
 CONFIG_FLAGS = ("dataset", "config", "set", "image_size", "out", *DATA_KEYS, *TRAIN_KEYS)
 
 
@@ -69,16 +69,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--weights",
         metavar="NAME|FILE",
-        help="start from this model, run, checkpoint or name of `weights list`, of any classes",
+        help="start from this model, run, checkpoint or name of `weights list`; classes may differ",
     )
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
-    add("--resume", nargs="?", const="", metavar="RUN", help="go on with a run (the newest)")
-    add("--dry_run", action="store_true", help="2 steps: time, memory, a picture of the batch")
+    add("--resume", nargs="?", const="", metavar="RUN", help="resume a run (default: the newest)")
+    add("--dry_run", action="store_true", help="take 2 steps; report time and memory; draw a batch")
     add(
         "--devices",
         type=_devices,
         metavar="N",
-        help="train on N devices: GPUs, or parts of the CPU (default: all GPUs, or the CPU)",
+        help="train on N GPUs, or on N logical devices of the CPU (default: all GPUs, or the CPU)",
     )
 
 
@@ -105,11 +105,11 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
     if recipe is None and (not is_named or args.dataset == EMBEDDED):
         recipe = EMBEDDED
         if args.dataset is None:
-            print(f"No data set given: takes the embedded `{EMBEDDED}`, with its recipe.")
+            print(f"No data set given: training on the embedded `{EMBEDDED}` with its recipe.")
     if args.weights is not None:
         if args.backbone is not None:
             raise UserError(
-                "Expected --weights or --backbone: the graph is that of the file. "
+                "Expected --weights or --backbone, not both: the file determines the graph. "
                 f"Received: --weights {args.weights} --backbone {args.backbone}."
             )
         args.weights = str(find_model(args.weights))
@@ -121,8 +121,8 @@ def _resumed(args: Namespace) -> tuple[Config, str]:
     given = [flag for flag in CONFIG_FLAGS if getattr(args, flag) is not None]
     if given:
         raise UserError(
-            f"A resumed run goes on with its own {CONFIG_FILE}. Received: --resume with "
-            f"{', '.join(given)}. Leave them out, or start a new run with --weights."
+            f"Expected --resume alone: a resumed run keeps its {CONFIG_FILE}. Received: --resume "
+            f"with {', '.join(given)}. Remove them, or start a new run with --weights."
         )
     run_dir = find_run(args.resume or None)
     return stored_config(run_dir), str(run_dir)

@@ -1,4 +1,4 @@
-"""Drop pictures on a page in the browser: see what a model finds, or compare two.
+"""Serve a local page: drop images on it, see the detections, and compare two models.
 
 Examples:
     keras_retinanet ui --model runs/20260101-120000-bccd
@@ -31,27 +31,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add_model_argument(parser)
     add_trust_argument(parser)
-    add("--compare", metavar="FILE", help="a second model, beside the first")
-    add("--threshold", type=float, metavar="S", help="where the slider starts (.5)")
+    add("--compare", metavar="FILE", help="second model, shown beside the first")
+    add("--threshold", type=float, metavar="S", help="initial threshold of the slider (.5)")
     add(
         "--exif",
         choices=("stored", "apply"),
         default="stored",
-        help="apply: turn pictures as their EXIF says; boxes are then of the turned ones",
+        help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
     add(
         "--port",
         type=int,
         default=DEFAULT_PORT,
         metavar="P",
-        help=f"port of this machine, which no other can reach; 0: any free one ({DEFAULT_PORT})",
+        help=f"port on this machine; not reachable from others; 0: any free one ({DEFAULT_PORT})",
     )
     add(
         "--max_upload_mb",
         type=_megabytes,
         default=DEFAULT_UPLOAD_MB,
         metavar="N",
-        help=f"largest file that may be dropped, in megabytes ({DEFAULT_UPLOAD_MB})",
+        help=f"maximum size of a dropped file, in megabytes ({DEFAULT_UPLOAD_MB})",
     )
 
 
@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
     if args.threshold is not None:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
 
-    # The port is taken before models are loaded, which takes longer.
+    # Take the port first: loading the models takes longer.
     with _until_ctrl_c(), upload_folder() as folder, bound_socket(args.port) as bound:
         require_gradio(folder)
         import_tensorflow()
@@ -97,12 +97,14 @@ def _until_ctrl_c() -> Iterator[None]:
 
 
 def model_title(path: Path) -> str:
-    """Return a model file's name; in a run folder, where all have the same, the folder's before."""
+    """Return a model file's name, with the folder's before it in a run, where all are alike."""
     is_run_file = path.name in MODEL_FILES and path.parent.name
     return f"{path.parent.name}/{path.name}" if is_run_file else path.name
 
 
 def _megabytes(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f"expected whole megabytes, 1 or more. Received: {text!r}")
+        raise ArgumentTypeError(
+            f"expected an integer number of megabytes, 1 or more. Received: {text!r}"
+        )
     return int(text)

@@ -1,4 +1,4 @@
-"""A `Config` and a data set -> a model, its loss, labeler and optimizer."""
+"""Build a model, its loss, labeler and optimizer from a `Config` and a data set."""
 
 import dataclasses
 from typing import Any
@@ -23,7 +23,7 @@ def build_model(config: Config, data: Dataset, *, resume: bool = False) -> Retin
     """Return the model that `config` asks for, with the classes of `data`.
 
     Args:
-        resume: the weights come from a run's own state: read no others.
+        resume: load no weights, because they come from the state of the run.
     """
     names, ids = data.class_names, data.class_ids
     facts = provenance(config, data)
@@ -33,22 +33,22 @@ def build_model(config: Config, data: Dataset, *, resume: bool = False) -> Retin
     source = load(config.train.weights)
     graph = transferred_config(source, config.model, config.train.weights)
     model = RetinaNet(graph, names, class_ids=ids, metadata=facts, load_weights=False)
-    print(f"from {config.train.weights}, whose graph ({graph.backbone.name}) and colours it takes:")
+    print(f"weights and graph ({graph.backbone.name}) from {config.train.weights}:")
     for line in transfer_weights(source, model):
         print("  " + line)
     return model
 
 
 def provenance(config: Config, data: Dataset) -> dict[str, str]:
-    """Return what a model file says of its origin, as plain strings."""
+    """Return the origin of a model as plain strings, for its file."""
     facts = {
         "origin": f"trained by keras_retinanet {__version__} on {data.name}",
         "versions": f"tensorflow {tf.__version__}, keras {keras.__version__}",
     }
     start = config.train.weights
     if start is None:
-        trunk = config.model.backbone
-        license = weights_license(trunk.name, trunk.weights) or "none recorded"
+        backbone = config.model.backbone
+        license = weights_license(backbone.name, backbone.weights) or "none recorded"
         return facts | {"license": license}
     # A license stays with the weights that it came with.
     source = read_config(start)["metadata"]
@@ -59,7 +59,7 @@ def provenance(config: Config, data: Dataset) -> dict[str, str]:
 
 
 def compile_model(model: RetinaNet, train: TrainConfig) -> None:
-    """Set up loss, labeler and optimizer as `train` says."""
+    """Compile `model` with the loss, labeler and optimizer of `train`."""
     model.compile(
         optimizer=build_optimizer(model, train),
         loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
@@ -68,7 +68,7 @@ def compile_model(model: RetinaNet, train: TrainConfig) -> None:
 
 
 def build_optimizer(model: RetinaNet, train: TrainConfig) -> keras.optimizers.Optimizer:
-    """Return SGD with coupled decay, or AdamW; the rate itself is set at each step."""
+    """Return SGD with coupled weight decay, or AdamW; `Pace` sets the rate at each step."""
     options = train.optimizer
     slow = [variable.path for variable in model.backbone.trainable_variables]
     shared: dict[str, Any] = {

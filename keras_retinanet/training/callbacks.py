@@ -1,4 +1,4 @@
-"""What happens between the steps of `model.fit`: rate, bar, log, evaluation, checkpoints."""
+"""Callbacks of `model.fit`: learning rate, progress bar, log, evaluation, checkpoints."""
 
 import contextlib
 import csv
@@ -24,14 +24,14 @@ from keras_retinanet.training.validation import Score, Validation
 LOG_EVERY = 20
 LOSSES = ("loss", "class_loss", "box_loss")
 PICTURE_CAPTION = (
-    "Left: truth. Right: detections with a score of at least validation/F1_threshold, where F1 at "
-    "IoU 0.5 is best."
+    "Left: ground truth. Right: detections with a score of at least validation/F1_threshold, where "
+    "F1 at IoU 0.5 is highest."
 )
 COLUMNS = ("step", *LOSSES, "learning_rate", *FIGURES, "seconds")
 
 
 class Pace(keras.callbacks.Callback):
-    """Sets the learning rate before each step, counts it after, ends the run in time."""
+    """Set the learning rate before each step, count the step after it, and end the run in time."""
 
     def __init__(self, clock: Clock):
         super().__init__()
@@ -43,18 +43,18 @@ class Pace(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.peak * factor
 
     def on_train_batch_end(self, batch, logs=None):
-        # Of batches, not of updates: mixed_float16 skips an update whose gradient overflows.
+        # Count batches, not updates: mixed_float16 skips an update whose gradient overflows.
         self.clock.step += 1
         if self.clock.done:
             self.model.stop_training = True
 
 
 class Log(keras.callbacks.Callback):
-    """Means of the losses over the last steps: to the bar, to a CSV file and to TensorBoard.
+    """Write mean losses of the last steps to the progress bar, a CSV file and TensorBoard.
 
     Args:
         evaluate_every, save_every: steps between evaluations, and between checkpoints. Each gets
-            a row of its own: what follows is then the same for a run that was killed and resumed.
+            its own row, so that a resumed run logs the same rows as an uninterrupted one.
     """
 
     def __init__(self, clock: Clock, folder: Path, *, evaluate_every: int, save_every: int):
@@ -63,7 +63,7 @@ class Log(keras.callbacks.Callback):
         self.every = (LOG_EVERY, evaluate_every, save_every)
         self.path = folder / "metrics.csv"
         self.bar = tqdm(
-            # Where minutes end the run, the number of steps shows with the first figures.
+            # A run limited in minutes shows its number of steps with the first losses.
             total=None if clock.train.minutes else total_steps(clock.train),
             initial=clock.step,
             unit="step",
@@ -75,11 +75,11 @@ class Log(keras.callbacks.Callback):
         self.window_losses = [
             float(row["loss"]) for row in rows if row["loss"] and int(row["step"]) > clock.evaluated
         ]
-        # What this process counts comes on top: Keras begins its means anew.
+        # Sums of the interrupted window are added: Keras starts its means at zero.
         self._before, self._steps = dict(clock.window), 0
 
     def _keep_rows_until(self, step: int) -> list[dict[str, str]]:
-        """Forget what a killed run logged past the state that it resumes from, and damaged rows."""
+        """Drop rows logged after the state that the run resumes from, and damaged rows."""
         rows = []
         if step and self.path.exists():
             with open(self.path, newline="", encoding="utf-8", errors="replace") as stream:
@@ -111,7 +111,7 @@ class Log(keras.callbacks.Callback):
         self._steps = 0
 
     def _window(self, logs: dict[str, float]) -> dict[str, float]:
-        """Return the means of the losses since the last row, whose sums the clock stores."""
+        """Return the mean losses since the last row; store their sums in the clock."""
         self._steps += 1
         steps = self._steps + self._before.get("steps", 0)
         sums = {n: float(logs[n]) * self._steps + self._before.get(n, 0.0) for n in LOSSES}
@@ -119,7 +119,7 @@ class Log(keras.callbacks.Callback):
         return {name: value / steps for name, value in sums.items()}
 
     def add_row(self, values: dict[str, float]) -> None:
-        """Add one row for the current step to the CSV file."""
+        """Append a row for the current step to the CSV file."""
         with open(self.path, "a", newline="") as stream:
             csv.DictWriter(stream, COLUMNS).writerow({"step": self.clock.step} | values)
 
@@ -128,16 +128,16 @@ class Log(keras.callbacks.Callback):
 
 
 def _is_whole(row: dict[str, str], step: int) -> bool:
-    """Whether `row` of the log is of a step up to `step`, and all numbers."""
+    """Return whether `row` of the log is complete, numeric and not after `step`."""
     try:
         numbers = {key: float(value) for key, value in row.items() if value}
-    except (TypeError, ValueError):  # a cell too many, or no number
+    except (TypeError, ValueError):  # an extra cell, or text
         return False
     return set(row) == set(COLUMNS) and None not in row.values() and numbers["step"] <= step
 
 
 def require_finite(loss: float, step: int) -> None:
-    """Raise a UserError for a loss that is NaN or infinite, before it is scored or saved."""
+    """Raise a UserError if the loss is NaN or infinite, before the model is saved."""
     if not math.isfinite(loss):
         raise UserError(
             f"Expected a finite loss. Received: {loss} at step {step}. Start a new run with a "
@@ -146,15 +146,16 @@ def require_finite(loss: float, step: int) -> None:
 
 
 class Evaluation(keras.callbacks.Callback):
-    """Scores the model on the validation part, keeps the best, and stops the run in vain.
+    """Evaluate on the validation split, keep the best model, and stop a run that stagnates.
 
     Args:
-        folder: of the run. The best model is written as `best.keras` there, and `curves.png`.
+        folder: run folder, where `best.keras` and `curves.png` are written.
         every: steps between evaluations; the last step is always followed by one.
-        validation: gives the figures, of which AP decides; None: the lowest training loss does.
-        draw_threshold: score from which on detections are drawn as long as none is right.
-        interruption: lets a signal stop the scoring, and nothing else here. The evaluation is then
-            still to be made.
+        validation: computes the metrics, of which AP selects the best model. With None, the
+            lowest training loss does.
+        draw_threshold: minimum score of drawn detections as long as none is correct.
+        interruption: lets a signal stop the evaluation, but not what follows it. A resumed run
+            makes that evaluation first.
     """
 
     def __init__(
@@ -181,7 +182,7 @@ class Evaluation(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def run(self) -> None:
-        """Score the model as it is now, and keep it if it is the best so far."""
+        """Evaluate the current model, and save it if it is the best so far."""
         with self.interruption.mode(Mode.HELD), averaged_weights(self.model):
             value = self._value()
             is_best = value > self.clock.best or not self.path.exists()
@@ -212,7 +213,7 @@ class Evaluation(keras.callbacks.Callback):
         return ap
 
     def _show(self, validation: Validation, score: Score, scalars: dict[str, float]) -> None:
-        """Put what an evaluation gave where TensorBoard reads it."""
+        """Write the results of an evaluation for TensorBoard."""
         events, step = self.log.events, self.clock.step
         threshold = score.points.best_threshold
         if threshold is not None:
@@ -228,10 +229,10 @@ class Evaluation(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes the whole state every so many steps, so that a killed run resumes as if it never was.
+    """Save the whole state regularly, so that a killed run resumes exactly where it was.
 
-    It comes last: the state is that after all that belongs to the step. A signal that came in the
-    meantime is raised here.
+    It is the last callback: the state then includes all that belongs to the step. A signal that
+    arrived in the meantime is raised here.
     """
 
     def __init__(self, clock: Clock, state: RunState, *, every: int, interruption: Interruption):
@@ -251,12 +252,12 @@ class Checkpoint(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def averaged_weights(model):
-    """Put the moving average of the weights in the model while the block runs, if one is kept."""
+    """Use the moving average of the weights, if there is one, while the block runs."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
         yield
         return
-    # Keras offers the averages by overwriting alone; keep the raw weights to put back.
+    # Keras can only overwrite the weights with their averages: keep the raw ones to restore.
     variables = optimizer._trainable_variables
     raw = [variable.numpy() for variable in variables]
     try:

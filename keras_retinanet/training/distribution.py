@@ -1,4 +1,4 @@
-"""One replica per device of this machine."""
+"""Train with one replica per device of this machine."""
 
 import json
 import os
@@ -7,18 +7,18 @@ import tensorflow as tf
 
 from keras_retinanet.errors import UserError
 
-# What cluster managers set for TensorFlow: which machines there are, and which one this is.
+# Set by cluster managers for TensorFlow: the machines, and which one this is.
 CLUSTER_VARIABLE = "TF_CONFIG"
 
 
 def use_devices(count: int) -> None:
-    """Let TensorFlow see `count` devices: the first GPUs, or a CPU split into logical devices.
+    """Make `count` devices visible to TensorFlow: the first GPUs, or logical devices of a CPU.
 
-    To be called before TensorFlow uses a device. Logical devices of a CPU share its cores: they are
+    Call it before TensorFlow uses a device. Logical devices share the cores of the CPU: they are
     not faster than one, but train as that many GPUs do, so that a run can be tried anywhere.
 
     Raises:
-        UserError: there are GPUs, but fewer.
+        UserError: there are fewer GPUs.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
@@ -40,7 +40,7 @@ def strategy() -> tf.distribute.Strategy:
 
 
 def require_one_machine() -> None:
-    """Refuse to train as one of several machines, each of which would train everything.
+    """Refuse to run on several machines, each of which would train the whole model.
 
     Raises:
         UserError: `TF_CONFIG` names a cluster of more than one task, or cannot be read.
@@ -56,6 +56,6 @@ def require_one_machine() -> None:
     if tasks is None or tasks > 1:
         raise UserError(
             "Expected to train on the devices of one machine: several machines are not supported "
-            f"yet. Received: {CLUSTER_VARIABLE}={text[:80]!r}. Unset it for a run of its own on "
+            f"yet. Received: {CLUSTER_VARIABLE}={text[:80]!r}. Unset it to train separately on "
             "each machine."
         )

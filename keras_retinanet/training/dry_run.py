@@ -1,4 +1,4 @@
-"""What is known of a run before its first step: its length, memory and time, and a first batch."""
+"""Estimate or measure a run before it starts: length, memory and time; draw its first batch."""
 
 import math
 import time
@@ -17,25 +17,25 @@ DRY_STEPS = 2
 
 
 def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) -> None:
-    """Print how long the rest of a run from `step` is, and what memory and time it may take.
+    """Print the length of the rest of a run from `step`, and its estimated memory and time.
 
     Raises:
-        UserError: memory cannot suffice.
+        UserError: a step needs more memory than there is.
     """
     train, steps = config.train, total_steps(config.train)
     if config.model.backbone.weights is None:
         print(
-            f"the trunk {config.model.backbone.name} starts from random weights "
+            f"the backbone {config.model.backbone.name} starts from random weights "
             "(--set model.backbone.weights=imagenet for pretrained ones)"
         )
     sides = config.data.augment.short_sides
     canvas = max(canvas_counts(data, model.preprocessing, sides), key=math.prod)
     estimate = resources.estimate_step(model, train.batch_size // replicas, canvas)
     seconds = estimate.seconds_per_step()
-    length = f"{steps} steps of {train.batch_size} pictures"
+    length = f"{steps} steps of {train.batch_size} images"
     likely = seconds * (steps - step)
     if train.minutes:
-        length = f"{train.minutes:g} minutes or {length}, whichever is shorter"
+        length = f"{train.minutes:g} minutes or {length}, the shorter of the two"
         likely = min(likely, train.minutes * 60)
     print(
         f"{length}; learning rate {scaled_learning_rate(train):g}; input up to "
@@ -46,14 +46,14 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
 
 
 def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, picture: Path) -> dict:
-    """Take two steps, the second one timed, and draw the first batch; nothing else is kept.
+    """Take two steps, time the second, and draw the first batch; keep nothing else.
 
     Args:
-        step: that the run would go on from.
-        picture: file to write the batch to.
+        step: step at which the run would start.
+        picture: image file to write the batch to.
 
     Returns:
-        "seconds_per_step", and "batch", the picture's path.
+        "seconds_per_step", and "batch", the image's path.
     """
     iterator = iter(model.distribute_strategy.experimental_distribute_dataset(batches))
     images, labels = next(iter(batches))
@@ -77,6 +77,6 @@ def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, pictu
 
 
 def duration(seconds: float) -> str:
-    """Return `seconds` in minutes, from two hours on in hours."""
+    """Return `seconds` as text: in minutes, or in hours from two hours."""
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.1f} minutes"

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: scalars, precision-recall curves and pictures.
+"""Write what TensorBoard shows of a run: scalars, precision-recall curves and images.
 
 Shape letters: K classes, S thresholds.
 """
@@ -17,10 +17,10 @@ from tensorboard.plugins.pr_curve import metadata as pr_curve
 
 from keras_retinanet.evaluation.metrics.curves import OperatingPoints
 
-# Curves of this many classes, those with the most boxes: each takes 2.4 kB an evaluation.
+# Maximum number of classes with curves, those with the most boxes: 2.4 kB each per evaluation.
 CURVE_CLASSES = 100
 ALL_CLASSES = "all classes"
-# A tenth of the PNG that tf.summary.image makes: a hundred evaluations stay some 30 MB.
+# A tenth of the size of tf.summary.image's PNG: a hundred evaluations take about 30 MB.
 JPEG_QUALITY = 85
 
 
@@ -28,8 +28,8 @@ class EventLog:
     """The event files of a run in `folder`.
 
     Args:
-        step: that the run goes on from. What it wrote past it before it was killed is void, and
-            TensorBoard drops it.
+        step: step at which the run starts or resumes. TensorBoard drops what a killed run
+            logged after it.
     """
 
     def __init__(self, folder: Path, *, step: int):
@@ -37,13 +37,13 @@ class EventLog:
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add one value to each curve; a tag's part before the slash is its group."""
+        """Add one value to each curve; the part of a tag before the slash is its group."""
         with self._writer.as_default(step=step):
             for tag, value in values.items():
                 tf.summary.scalar(tag, value)
 
     def precision_recall(self, points: OperatingPoints, class_names: list[str], step: int) -> None:
-        """Add the curves at IoU .5: of all classes together, and of each that has a box to find."""
+        """Add the curves at IoU .5: for all classes together, and for each class with a box."""
         right, wrong, boxes = points.right, points.wrong, points.boxes
         ranked = np.argsort(-boxes, kind="stable")[:CURVE_CLASSES]
         curves = {class_names[index]: index for index in np.sort(ranked) if boxes[index]}
@@ -55,7 +55,7 @@ class EventLog:
                 tf.summary.write(f"precision_recall/{name}", table, metadata=metadata)
 
     def picture(self, tag: str, image: np.ndarray, step: int, *, description: str) -> None:
-        """Add a picture (H, W, 3) uint8 RGB under `tag`, whose first description stays."""
+        """Add an image (H, W, 3) uint8 RGB under `tag`, whose first description stays."""
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, format="jpeg", quality=JPEG_QUALITY)
         height, width = image.shape[:2]
@@ -64,16 +64,16 @@ class EventLog:
             tf.summary.write(tag, [str(width), str(height), stream.getvalue()], metadata=metadata)
 
     def flush(self) -> None:
-        """Write what was added, so that a killed run has it."""
+        """Write what was added, so that it survives a kill."""
         self._writer.flush()
 
 
 def curve_table(right: np.ndarray, wrong: np.ndarray, boxes: int) -> np.ndarray:
-    """Return what TensorBoard's `pr_curves` plugin reads of one class.
+    """Return the table that TensorBoard's `pr_curves` plugin reads for one class.
 
     Args:
         right, wrong: (S,) counts of detections at evenly spaced thresholds from 0 to 1.
-        boxes: how many there are to find.
+        boxes: number of ground-truth boxes.
 
     Returns:
         (6, S) float32: true positives, false positives, true negatives (0: a detector names no
@@ -85,11 +85,11 @@ def curve_table(right: np.ndarray, wrong: np.ndarray, boxes: int) -> np.ndarray:
 
 
 def _mark_start(folder: Path, step: int) -> None:
-    """Note that the run starts after `step`: all that earlier files hold past it is void."""
+    """Record that the run starts after `step`, so that later steps of earlier files are dropped."""
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     now = time.time()
     folder.mkdir(parents=True, exist_ok=True)
-    # Files are read by name: no host's name sorts before a hyphen, so this one comes first.
+    # Files are read in the order of their names, and a hyphen sorts before every host name.
     path = folder / f"events.out.tfevents.{int(now):010}.-start"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for event in (

@@ -1,4 +1,4 @@
-"""Signals during training wait for a place from which the run resumes exactly."""
+"""Delay signals during training to a point from which the run resumes exactly."""
 
 import os
 import signal
@@ -13,19 +13,19 @@ from keras_retinanet.processes.signals import ENDING, Terminated, leave_terminal
 
 
 class Mode(Enum):
-    """What a signal does."""
+    """Effect of a signal."""
 
-    WAITS = "the first waits for `check`; the second, for a step that hangs, is raised at once"
+    WAITS = "the first waits for `check`; the second is raised at once, in case a step hangs"
     RAISES = "it is raised at once"
-    HELD = "it waits, however often it comes"
+    HELD = "it always waits"
 
 
 class Interruption:
-    """Holds Ctrl-C, SIGTERM and SIGHUP back within a `with` block.
+    """Delay Ctrl-C, SIGTERM and SIGHUP within a `with` block.
 
-    Each becomes a `KeyboardInterrupt` or `Terminated`, raised by `check` or where the mode says so.
-    One that was ignored when the block began (`nohup`) stays ignored. In another thread than the
-    main one nothing is held: Python handles signals in the main thread alone.
+    Each becomes a `KeyboardInterrupt` or `Terminated`, raised by `check` or as the mode says.
+    Signals that were ignored when the block began (`nohup`) stay ignored. Outside of the main
+    thread nothing is delayed: Python handles signals only there.
     """
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ class Interruption:
         self._before = {}
 
     def check(self) -> None:
-        """Raise the exception of a signal that waits."""
+        """Raise the exception of a waiting signal."""
         if self._pending is not None:
             number, self._pending = self._pending, None
             raise _exception(number)
 
     @contextmanager
     def mode(self, mode: Mode) -> Iterator[None]:
-        """Change what signals do within the block; the innermost block counts."""
+        """Change the effect of signals within the block; the innermost block counts."""
         before, self._mode = self._mode, mode
         try:
             if mode is Mode.RAISES:

@@ -1,4 +1,4 @@
-"""A run's learning curves as one picture: losses, figures on the validation part, learning rate."""
+"""Plot the learning curves of a run: losses, validation AP and learning rate."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from keras_retinanet.files import atomic_write, open_regular
 LOSSES = ("loss", "class_loss", "box_loss")
 FIGURES = ("AP50", "AP75", "AP")
 RATES = ("learning_rate",)
-# What is looked for first is the darkest; three that differ for the colour-blind too.
+# The most important curve is the darkest; the three differ for the color-blind too.
 COLORS = {
     **{"loss": "#1f5fa8", "class_loss": "#e07b00", "box_loss": "#2a9134"},
     **{"AP": "#1f5fa8", "AP50": "#e07b00", "AP75": "#2a9134", "learning_rate": "#6b4fa0"},
@@ -23,9 +23,9 @@ LINEAR_RANGE = 10
 # With more points than this a curve is smoothed, over this share of its points.
 SMOOTHED_POINTS = 60
 SMOOTHED_SHARE = 0.04
-# Points are marked as long as they can be told apart.
-# Of a history: a row has a hundred.
+# A row of a history has about a hundred bytes.
 MAX_BYTES = 256 << 20
+# Curves with fewer points than this mark each one.
 MARKED_POINTS = 40
 
 
@@ -37,20 +37,20 @@ class Series(NamedTuple):
 
 
 def learning_curves(csv_path: str | Path, png_path: str | Path) -> None:
-    """Plots a run's losses over its steps, and below them its AP and learning rate if known.
+    """Plot the losses of a run over its steps, and below them its AP and learning rate if known.
 
-    The best AP is marked. Long curves are drawn faintly, with their moving mean on top.
+    The best AP is marked. Long curves are drawn lightly, with their moving mean on top.
 
     Args:
-        csv_path: columns `step` and any of `LOSSES`, `FIGURES` and `RATES`; cells may be empty,
-            other columns are passed over.
-        png_path: file to make or replace, in one step.
+        csv_path: columns `step` and any of `LOSSES`, `FIGURES` and `RATES`; cells may be empty;
+            other columns are ignored.
+        png_path: file to write; replaced atomically.
 
     Raises:
-        UserError: the CSV cannot be read, or holds something else than numbers.
+        UserError: the CSV cannot be read, or does not hold numbers.
     """
-    # Matplotlib takes a second to import and a cache to build: only who plots pays. Its Figure
-    # alone keeps no global state, and Agg needs no screen.
+    # Matplotlib takes a second to import and builds a cache, so it is imported only here. Its
+    # Figure keeps no global state, and Agg needs no screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -103,7 +103,7 @@ def _draw_figures(axis: Any, series: dict[str, Series]) -> None:
         axis.set_title(f"best AP {values[best]:.3f} at step {steps[best]:,.0f}", fontsize=10)
     top = max(part.values.max() for part in series.values())
     axis.set_ylim(0, min(1.0, max(0.05, 1.15 * top)))
-    # Curves rise: below them, at the right, there is room.
+    # AP rises, so there is room below the curves at the right.
     axis.legend(loc="lower right", frameon=False, ncols=len(series))
 
 
@@ -121,12 +121,12 @@ def _line(axis: Any, name: str, points: Series, label: str, width: float) -> Non
 
 
 def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Returns the means (P - window + 1,) of `window` values in a row."""
+    """Return the moving means (P - window + 1,) over `window` values."""
     return np.convolve(values, np.full(window, 1 / window), "valid")
 
 
 def _read_series(path: Path) -> dict[str, Series]:
-    """Reads a CSV with a `step` column: of each column with a filled cell those cells."""
+    """Return the filled cells of each known column of a CSV with a `step` column."""
     try:
         with (
             open_regular(path, max_bytes=MAX_BYTES) as stream,
@@ -146,7 +146,7 @@ def _read_series(path: Path) -> dict[str, Series]:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
-            f"A history must be a CSV of numbers with a `step` column. Received: {path} with "
+            f"Expected a CSV of numbers with a `step` column. Received: {path} with "
             f"{type(error).__name__}: {error}. Give the metrics.csv of a run folder."
         ) from error
     return {name: Series(*np.array(rows).T) for name, rows in points.items() if rows}

@@ -1,4 +1,4 @@
-"""What a training run will need, told before its first step: memory and time, from the graph."""
+"""Estimate the memory and time of a training step from the graph."""
 
 import math
 import time
@@ -12,21 +12,21 @@ import tensorflow as tf
 from keras_retinanet.errors import UserError
 
 GIB = 2**30
-# Outputs that the backward pass keeps; reshapes and the like share their input's memory.
+# Operations whose outputs the backward pass keeps; reshapes share their input's memory.
 KEPT_OPS = {
     "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3", "AddV2", "BiasAdd", "Relu", "Relu6",
     "MaxPool", "Pad", "Mul", "ResizeNearestNeighbor", "ConcatV2",
 }  # fmt: skip
-# Weights, gradients and optimizer slots, in copies of the weights.
+# Memory of weights, gradients and optimizer slots, in multiples of the weights.
 WEIGHT_COPIES = 5
-# A backward pass costs two forward ones.
+# Forward plus backward, which costs two forward passes.
 TRAIN_TO_FORWARD = 3
 PROBE_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a training step, on one device."""
+    """Memory and operations of a training step on one device."""
 
     bytes: int
     flops: float
@@ -36,7 +36,7 @@ class Estimate:
 
 
 def estimate_step(model: keras.Model, batch_size: int, canvas: tuple[int, int]) -> Estimate:
-    """Return what one training step needs for `batch_size` inputs of `canvas` (h, w) pixels."""
+    """Return the estimate for a step of `batch_size` inputs of `canvas` (h, w) pixels."""
     spec = tf.TensorSpec((batch_size, *canvas, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(spec).graph
     activations, flops = 0, 0.0
@@ -58,7 +58,7 @@ def _convolution_flops(operation: tf.Operation) -> float:
 
 
 def convolution_speed() -> float:
-    """Return FLOP/s of this machine on a head's 3x3 convolution, measured for a moment."""
+    """Measure and return the FLOP/s of this machine on a 3x3 convolution of a head."""
     images, kernel = tf.ones((1, 64, 64, 128)), tf.ones((3, 3, 128, 128))
     convolve = tf.function(lambda: tf.reduce_sum(tf.nn.conv2d(images + 0.0, kernel, 1, "SAME")))
     convolve()
@@ -70,7 +70,7 @@ def convolution_speed() -> float:
 
 
 def available_memory() -> int:
-    """Return the bytes this process may still take: the machine's, or its container's if less."""
+    """Return the bytes this process may still use: of the machine, or of its container if fewer."""
     available = psutil.virtual_memory().available
     group = Path("/sys/fs/cgroup")
     if not all((group / f"memory.{name}").exists() for name in ("max", "current", "stat")):
@@ -78,18 +78,18 @@ def available_memory() -> int:
     if (limit := (group / "memory.max").read_text().strip()) == "max":
         return available
     stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    # The page cache counts as used, but is given back on demand.
+    # The page cache counts as used, but is freed on demand.
     used = int((group / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
     return min(available, int(limit) - used)
 
 
 def check_memory(estimate: Estimate, batch_size: int, *, replicas: int = 1) -> None:
-    """Raise a UserError with advice if memory cannot hold a step: all replicas' share of a CPU's.
+    """Raise a UserError with advice if a step of all replicas does not fit the memory of the CPU.
 
-    A GPU's own memory is not known before the step: TensorFlow does not tell it.
+    The memory of a GPU is not known before the step: TensorFlow does not report it.
     """
     if tf.config.list_physical_devices("GPU"):
-        print("The GPU's memory is not checked: --dry_run tells whether a step fits.")
+        print("The GPU's memory is not checked: --dry_run shows whether a step fits.")
         return
     available, needed = available_memory(), estimate.bytes * replicas
     if needed <= available:
@@ -97,13 +97,13 @@ def check_memory(estimate: Estimate, batch_size: int, *, replicas: int = 1) -> N
     fitting = batch_size * available // needed // replicas * replicas
     advice = f"--batch_size {fitting}" if fitting else "a smaller --image_size or backbone"
     raise UserError(
-        f"A step of {batch_size} pictures needs about {needed / GIB:.1f} GiB and "
+        f"A step of {batch_size} images needs about {needed / GIB:.1f} GiB and "
         f"{available / GIB:.1f} GiB is free. Use {advice}."
     )
 
 
 def peak_memory() -> int:
-    """Return the most bytes this process has held."""
+    """Return the peak memory of this process in bytes."""
     import resource  # absent on Windows, where TensorFlow has no releases of this line
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,4 +1,4 @@
-"""One training run: from a `Config` to a folder with the best model, its figures and its state."""
+"""Run a training: from a `Config` to a folder with the best model, its metrics and its state."""
 
 import contextlib
 import dataclasses
@@ -40,24 +40,24 @@ from keras_retinanet.training.validation import Validation
 
 
 def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: bool = False) -> dict:
-    """Train as `config` says, on all devices; everything the run makes lies in the folder `out`.
+    """Train as `config` says on all devices, and write everything to the folder `out`.
 
-    `best.keras` (highest AP on the validation part, lowest loss where there is none), `last.keras`,
-    `config.yaml` as resolved, `data.json` (which images trained and which validated, and what was
-    wrong with them), `metrics.csv`, `curves.png` (drawn again at each evaluation), `tensorboard/`,
-    and `state/` to resume from. While the run lasts, no other process can train in `out`.
+    The folder holds `best.keras` (highest AP on the validation split, or lowest loss without one),
+    `last.keras`, `config.yaml` as resolved, `data.json` (the images of training and validation and
+    their problems), `metrics.csv`, `curves.png` (drawn at each evaluation), `tensorboard/`, and
+    `state/` to resume from. While the run lasts, no other process can train in `out`.
 
     Args:
         resume: continue from the newest whole state in `out`, as if the run had never stopped.
-        dry_run: two steps; prints what the whole run would take.
+        dry_run: take two steps and print what the whole run would take.
 
     Returns:
         "best" and "last" (paths), "best_score" (AP, or the negative loss), "steps", "seconds".
 
     Raises:
-        UserError: for bad data, files or options, where memory cannot suffice, or where another
-            process trains in `out`.
-        KeyboardInterrupt: after Ctrl-C, once the state is saved. After SIGTERM and SIGHUP it is
+        UserError: data, a file or an option is bad, memory does not suffice, or another process
+            trains in `out`.
+        KeyboardInterrupt: Ctrl-C was pressed; the state is saved. After SIGTERM and SIGHUP it is
             the subclass `signals.Terminated`.
     """
     out = Path(out)
@@ -70,17 +70,17 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
                 require_new(out)
             keras.utils.set_random_seed(config.train.seed)
             keras.config.set_dtype_policy(config.train.precision)
-            # A run that ended before its first state begins as it would have begun.
+            # A run that ended before its first state starts from the beginning.
             resume = resume and bool(saved_steps(out))
             return Run(config, out, resume=resume).fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
         with contextlib.suppress(OSError):
-            out.rmdir()  # a run that was refused leaves no folder; one that holds anything stays
+            out.rmdir()  # only if it is empty, as after a refused run
 
 
 class Callbacks(NamedTuple):
-    """In the order in which Keras calls them."""
+    """The callbacks, in the order in which Keras calls them."""
 
     pace: cb.Pace
     log: cb.Log
@@ -89,7 +89,7 @@ class Callbacks(NamedTuple):
 
 
 class Run:
-    """What `train` sets up: data, model, state; `fit` uses them."""
+    """A run: sets up data, model and state, which `fit` uses."""
 
     def __init__(self, config: Config, out: Path, *, resume: bool):
         self.out = out
@@ -97,8 +97,8 @@ class Run:
         self.data, self.validation = load_train_val(config.data, config.train.seed)
         if not _has_boxes(self.data):
             raise UserError(
-                f"Expected pictures with boxes to train on. Received: {self.data.name}, "
-                f"{len(self.data.records)} pictures without any "
+                f"Expected images with boxes to train on. Received: {self.data.name}, "
+                f"{len(self.data.records)} images without any "
                 f"({'; '.join(self.data.problems.lines()) or 'nothing was dropped'}). Check the "
                 "annotations and --classes."
             )
@@ -133,7 +133,7 @@ class Run:
         require_same_pictures(self.data, self.out)
         for path in (self.out / name for name in MODEL_FILES):
             if path.exists() and not _is_whole(path):
-                print(f"{path} is damaged: it is removed, and written again.")
+                print(f"{path} is damaged: it is removed and will be written again.")
                 path.unlink()
         print(f"resuming at step {self.clock.step}")
 
@@ -176,21 +176,21 @@ class Run:
 
     @contextlib.contextmanager
     def _room(self):
-        """Turn what a full disk raises, wherever the run writes, into a `UserError`."""
+        """Raise a `UserError` if the disk is full, wherever the run writes."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
             if not is_disk_full(error):
                 raise
             steps = self.state.steps()
-            then = f", then --resume {self.out} goes on from step {steps[0]}" if steps else ""
+            then = f", then --resume {self.out} continues at step {steps[0]}" if steps else ""
             raise UserError(
-                f"Expected room to write to {self.out}. Received: no space left on its disk, or a "
-                f"quota or limit that is reached. Free some space{then}."
+                f"Expected free space for {self.out}. Received: a full disk, or a reached quota or "
+                f"limit. Free some space{then}."
             ) from error
 
     def _steps(self, callbacks: "Callbacks"):
-        """Take the steps that are left, and the evaluation that an interrupted run still owes."""
+        """Make the evaluation that an interrupted run still owes, then take the remaining steps."""
         if not self.resumes:
             callbacks.checkpoint.save()  # from here on a killed run can be resumed
         elif self.clock.owes_evaluation(self.evaluate_every):
@@ -208,7 +208,7 @@ class Run:
             )
 
     def _save_interrupted(self, callbacks: "Callbacks"):
-        # One more than counted, where a second signal fell between a step and its callbacks.
+        # One more than counted if a second signal fell between a step and its callbacks.
         taken = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         self.clock.step = max(self.clock.step, taken)
         callbacks.checkpoint.save()
@@ -230,14 +230,14 @@ class Run:
             log=log,
             interruption=self.interruption,
         )
-        evaluation.set_model(self.model)  # it may run before the first step, or without one
+        evaluation.set_model(self.model)  # needed if it runs before the first step
         checkpoint = cb.Checkpoint(
             clock, self.state, every=save_every, interruption=self.interruption
         )
         return Callbacks(cb.Pace(clock), log, evaluation, checkpoint)
 
     def _finish(self, callbacks: "Callbacks") -> dict:
-        if not (self.out / "best.keras").exists():  # it was lost
+        if not (self.out / "best.keras").exists():  # it was deleted
             callbacks.evaluation.run()
         with cb.averaged_weights(self.model):
             self.model.metadata["step"] = str(self.clock.step)
@@ -246,13 +246,13 @@ class Run:
         write_data_report(self.data, self.validation, self.out)
         best = self.clock.best
         if self.clock.out_of_patience and self.clock.progress < 1:
-            print(f"stopped early: {self.clock.waited} evaluations without a better one")
+            print(f"stopped early: {self.clock.waited} evaluations without a better score")
         figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
         print(
             f"{self.clock.step} steps in {rehearsal.duration(self.clock.seconds)}; {figure}: "
             f"{self.out / 'best.keras'}\n"
             f"next: keras_retinanet evaluate --model {self.out}\n"
-            f"      keras_retinanet predict PICTURES --model {self.out}"
+            f"      keras_retinanet predict IMAGES --model {self.out}"
         )
         return {
             "best": self.out / "best.keras",
@@ -263,10 +263,10 @@ class Run:
         }
 
     def _announce(self):
-        """Print the data, and what memory and time the run is likely to take."""
+        """Print the data, and the estimated memory and time of the run."""
         validating = len(self.validation.records) if self.validation is not None else 0
         print(
-            f"{self.data.name}: {len(self.data.records)} pictures to train on, {validating} to "
+            f"{self.data.name}: {len(self.data.records)} images to train on, {validating} to "
             f"validate on, {len(self.data.class_names)} classes"
         )
         self._tell_problems()
@@ -276,7 +276,7 @@ class Run:
         )
 
     def _tell_problems(self):
-        """Print the counts that have grown since they were told; the run folder lists all names."""
+        """Print the counts that grew since they were printed; the run folder lists all names."""
         problems = self.data.problems
         for kind, line in zip(problems, problems.lines(), strict=True):
             if len(problems[kind]) > self.told.get(kind, 0):
@@ -289,7 +289,7 @@ def _has_boxes(data: Dataset) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether all members of the `.keras` file at `path` have the sum that the file gives."""
+    """Return whether all members of the `.keras` file at `path` match their checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

@@ -1,4 +1,4 @@
-"""The folder of a run: made for one run alone, and what in it tells how the run began."""
+"""Create and check the folder of a run and its record of how the run began."""
 
 import datetime
 import json
@@ -24,7 +24,7 @@ MODEL_FILES = ("best.keras", "last.keras")
 
 
 def new_run_folder(recipe: str) -> Path:
-    """Make and return `runs/<date>-<recipe>`, which no other run has, also none of this second."""
+    """Make and return `runs/<date>-<recipe>`, with a number if another run has that name."""
     date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     RUNS.mkdir(exist_ok=True)
     number = 1
@@ -40,13 +40,13 @@ def new_run_folder(recipe: str) -> Path:
 
 
 def require_new(folder: Path) -> None:
-    """Raise a UserError if a run, or anything but a dry run's image, lies in `folder`."""
+    """Raise a UserError if `folder` holds a run, or anything but the image of a dry run."""
     if (folder / CONFIG_FILE).exists():
         raise UserError(
-            f"Expected a new folder for the run. Received: {folder}, which holds one. "
+            f"Expected a new folder for the run. Received: {folder}, which holds a run. "
             f"Resume it with --resume {folder}, or name another folder with --out."
         )
-    # Hidden files are no results: the lock, and what desktops leave in every folder.
+    # Ignore hidden files: the lock, and files that desktops leave in every folder.
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if names not in ([], [DRY_RUN_FILE]):
         raise UserError(
@@ -60,22 +60,22 @@ def require_new(folder: Path) -> None:
 
 
 def begin_run(config: Config, folder: Path) -> None:
-    """Write the configuration: for readers, and beside the state, which it belongs to."""
+    """Write the configuration to the folder, and a copy beside the state."""
     state = folder / STATE_FOLDER
     state.mkdir(exist_ok=True)
     save_config(config, state / CONFIG_FILE)
-    save_config(config, folder / CONFIG_FILE)  # last: from here on the folder is a run's
+    save_config(config, folder / CONFIG_FILE)  # last: it marks the folder as a run
 
 
 def stored_config(folder: Path) -> Config:
-    """Return the configuration of the run in `folder`; a damaged one is restored from its copy.
+    """Return the configuration of the run in `folder`; restore a damaged one from its copy.
 
     Raises:
         UserError: neither the file nor its copy can be read.
     """
     path, copy = folder / CONFIG_FILE, folder / STATE_FOLDER / CONFIG_FILE
     try:
-        # An empty file is valid YAML, and would be the paper's configuration.
+        # An empty file is valid YAML, which would mean the paper's configuration.
         if path.stat().st_size:
             return load_config(path)
         problem = f"{path}: expected the keys of a run. Received: an empty file."
@@ -119,7 +119,7 @@ def _flat(values: dict, prefix: str = "") -> dict:
 
 
 def write_data_report(data: "Dataset", validation: "Dataset | None", folder: Path) -> None:
-    """Write which images trained and which validated, and what was wrong with them."""
+    """Write the images of training and validation, and their problems."""
     parts = {"train": data} | ({"validation": validation} if validation is not None else {})
     report = {
         name: {
@@ -133,21 +133,21 @@ def write_data_report(data: "Dataset", validation: "Dataset | None", folder: Pat
 
 
 def require_same_pictures(data: "Dataset", folder: Path) -> None:
-    """Refuse to resume on other images: the order of the rest of the run would be another.
+    """Refuse to resume on other images, which would change the order of the rest of the run.
 
     Raises:
-        UserError: the images are not those that `data.json` lists. Where that file is damaged or
-            missing, it is said that they were not compared.
+        UserError: the images are not those in `data.json`. If that file is damaged or missing, a
+            line says that they were not compared.
     """
     path = folder / DATA_FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["train"]["pictures"]
     except (OSError, ValueError, KeyError, TypeError):
-        print(f"{path} is missing or damaged: the images were not compared with those before.")
+        print(f"{path} is missing or damaged: the images were not compared with the earlier ones.")
         return
     if stored != [record.file_name for record in data.records]:
         raise UserError(
             f"Expected the {len(stored)} training images that {path} lists. Received: "
-            f"{len(data.records)}, not the same. Bring them back, or start a new run with "
+            f"{len(data.records)}, not the same. Restore them, or start a new run with "
             f"--weights {folder}."
         )

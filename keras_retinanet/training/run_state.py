@@ -1,4 +1,4 @@
-"""Where a run stands, and the part of it that lies in files so that a killed run resumes."""
+"""Keep the progress of a run, and save and restore its states so that a killed run resumes."""
 
 import json
 import re
@@ -14,21 +14,21 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.training.run_folder import STATE_FOLDER
 from keras_retinanet.training.schedules import total_steps
 
-# The newest states of a run; the older one serves where the newest is damaged.
+# Number of states that are kept; the older one is used if the newest is damaged.
 KEPT_STATES = 2
 PREFIX = "ckpt-"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-# What TensorFlow writes beside the values.
+# Entries that TensorFlow adds to the values.
 BOOKKEEPING = {"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE}
-# The clock of a state that a version before 0.2 wrote: one variable each.
+# The clock in states of versions before 0.2, one variable each.
 EARLIER_CLOCK = ("step", "seconds", "best", "waited")
-# `Clock.evaluated` of such a state.
+# `Clock.evaluated` for such a state.
 NOT_STORED = -1
 
 
 @dataclass
 class Clock:
-    """Where a run stands; shared by the callbacks and stored in its states.
+    """Progress of a run, shared by the callbacks and stored in its states.
 
     Attributes:
         train: how long the run may be.
@@ -56,14 +56,14 @@ class Clock:
 
     @property
     def progress(self) -> float:
-        """The share of the run that is done, 0..1: the larger of its shares in steps and time."""
+        """Return the completed share of the run, 0..1: by steps or by time, the larger one."""
         by_steps = self.step / total_steps(self.train)
         limit = self.train.minutes * 60
         return min(1.0, max(by_steps, self.seconds / limit if limit else 0.0))
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the run ends early: `train.patience` evaluations without a better score."""
+        """Return whether `train.patience` evaluations without a better score have passed."""
         return 0 < self.train.patience <= self.waited
 
     @property
@@ -71,17 +71,17 @@ class Clock:
         return self.progress >= 1.0 or self.out_of_patience
 
     def owes_evaluation(self, every: int) -> bool:
-        """Whether the evaluation after the current step, one of each `every`, is to be made."""
+        """Return whether an evaluation, made every `every` steps, is due and not yet made."""
         is_due = self.step > 0 and (self.step % every == 0 or self.done)
         return is_due and self.evaluated != self.step
 
     def to_json(self) -> str:
-        """Return what `read_json` reads."""
+        """Return the clock as JSON for `read_json`."""
         stored = {name: getattr(self, name) for name in ("step", "best", "waited", "evaluated")}
         return json.dumps(stored | {"window": self.window, "seconds": self.seconds})
 
     def read_json(self, text: str) -> None:
-        """Take over the values that `to_json` wrote."""
+        """Set the values that `to_json` wrote."""
         stored = json.loads(text)
         self.earlier_seconds = stored.pop("seconds")
         for name, value in stored.items():
@@ -89,7 +89,7 @@ class Clock:
 
 
 class RunState:
-    """The resumable states of a run, in `<folder>/state`.
+    """Save and restore the states of a run in `<folder>/state`.
 
     Weights, optimizer slots, moving averages and the clock; the data's order and randomness are
     functions of the seed and the step. One device or several write and read the same state.

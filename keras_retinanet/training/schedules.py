@@ -1,34 +1,34 @@
-"""How long a run is and how its learning rate moves; plain arithmetic on steps."""
+"""Compute the length of a run and its learning rate at each step."""
 
 import math
 
 from keras_retinanet.config.schema import ScheduleConfig, TrainConfig
 
-# Schedules are written for batches of 16 pictures (section 5) and scaled to the batch in use.
+# Schedules are written for batches of 16 images (section 5) and scaled to the batch size.
 PAPER_BATCH = 16
 WARMUP_START = 1e-3
-# Warm-up takes at most this share of a short run.
+# Maximum share of a short run that is warm-up.
 WARMUP_SHARE = 0.1
 
 
 def total_steps(train: TrainConfig) -> int:
-    """Return the steps of the run: the same number of pictures whatever the batch."""
+    """Return the steps of the run, which sees the same number of images at any batch size."""
     return max(1, round(train.steps * train.schedule_length * PAPER_BATCH / train.batch_size))
 
 
 def scaled_learning_rate(train: TrainConfig) -> float:
-    """Return the peak rate: linear in the batch (Goyal et al. 2017)."""
+    """Return the peak learning rate: linear in the batch size (Goyal et al. 2017)."""
     return train.optimizer.learning_rate * train.batch_size / PAPER_BATCH
 
 
 def rate_factor(schedule: ScheduleConfig, step: int, progress: float) -> float:
-    """Return the rate as a fraction of its peak.
+    """Return the learning rate as a fraction of its peak.
 
     Args:
         step: steps taken so far.
-        progress: share of the run done, 0..1, in steps or, for a run limited in minutes, in time.
+        progress: share of the run that is done, 0..1, by steps or, if limited in minutes, by time.
     """
-    # In steps, as the field counts it, but never more than WARMUP_SHARE of the run so far seen.
+    # Counted in steps, as the option is, but at most WARMUP_SHARE of the run.
     warm = min(1.0, step / schedule.warmup_steps) if schedule.warmup_steps else 1.0
     warm = max(warm, min(1.0, progress / WARMUP_SHARE))
     factor = WARMUP_START + (1 - WARMUP_START) * warm

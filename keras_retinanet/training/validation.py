@@ -1,4 +1,4 @@
-"""The validation part in training: figures, curves and a few pictures, from one pass over it."""
+"""Evaluate during training: metrics, curves and a few images from one pass over a split."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +17,19 @@ from keras_retinanet.evaluation.report.gallery import dataset_pictures
 from keras_retinanet.evaluation.runner import detections_for
 from keras_retinanet.evaluation.tables import Found, evaluation_set, found_from_results
 
-# So many pictures are shown, the same ones in every evaluation, with this long side in pixels.
+# Number of images shown, the same in every evaluation, and their long side in pixels.
 EXAMPLES = 4
 EXAMPLE_SIDE = 640
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """What one pass over the validation part gave.
+    """Results of one pass over the validation split.
 
     Attributes:
-        figures: COCO's twelve, 0..1, or -1 where there is nothing to find.
-        class_ap: AP of each class by name, likewise.
-        points: right and wrong detections of each class at each threshold, at IoU .5.
+        figures: COCO's twelve metrics, 0..1, or -1 without ground truth.
+        class_ap: class name -> AP, likewise.
+        points: correct and wrong detections per class and threshold, at IoU .5.
         found: the detections.
     """
 
@@ -40,11 +40,11 @@ class Score:
 
 
 class Validation:
-    """Scores models on one data set, whose ground truth is read once.
+    """Evaluate models on one data set, whose ground truth is read once.
 
     Args:
-        dataset: with a box to find.
-        batch_size: pictures at a time.
+        dataset: data set with at least one box.
+        batch_size: images per batch.
     """
 
     def __init__(self, dataset: Dataset, *, batch_size: int):
@@ -57,7 +57,7 @@ class Validation:
         return self.pictures.class_names
 
     def __call__(self, model: Any) -> Score:
-        """Detect in every picture and score that."""
+        """Detect in every image and return the metrics."""
         rows = detections_for(model, self.dataset, batch_size=self.batch_size, progress=False)
         found = found_from_results(rows, self.pictures)
         coco = coco_evaluation(self.pictures, found)
@@ -66,10 +66,10 @@ class Validation:
         return Score(figures(coco), class_ap, points, found)
 
     def draw(self, found: Found, threshold: float) -> dict[str, np.ndarray]:
-        """Draw the examples: truth to the left, detections of `threshold` or more to the right.
+        """Draw the examples: ground truth left, detections of `threshold` or more right.
 
         Returns:
-            By file name (h, w, 3) uint8 RGB. Pictures that cannot be read are left out.
+            File name -> (h, w, 3) uint8 RGB. Images that cannot be read are skipped.
         """
         read, drawn = dataset_pictures(self.dataset), {}
         for index in self.examples:
@@ -77,7 +77,7 @@ class Validation:
                 image = read(index)
             except (UserError, OSError):
                 continue
-            # Shrunk or enlarged before drawing: labels are then as large in every picture.
+            # Resize before drawing, so that labels have the same size in every image.
             scale = EXAMPLE_SIDE / max(image.shape[:2])
             height, width = (max(1, round(side * scale)) for side in image.shape[:2])
             shown = np.asarray(Image.fromarray(image).resize((width, height)))
@@ -110,7 +110,7 @@ class Validation:
 
 
 def _spread(images: np.ndarray) -> list[int]:
-    """Return `EXAMPLES` of the pictures (N,), or all there are, evenly over their order."""
+    """Return up to `EXAMPLES` of the images (N,), evenly spread over their order."""
     there = np.unique(images)
     places = np.linspace(0, len(there) - 1, min(EXAMPLES, len(there)))
     return there[places.round().astype(int)].tolist()

@@ -18,7 +18,8 @@ ENDS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGI
 SCRIPT = """
 import multiprocessing, sys, time
 from argparse import Namespace
-from keras_retinanet import child_processes, cli
+from keras_retinanet import cli
+from keras_retinanet.processes import child_processes
 
 def work(reader, queue):
     child_processes.hold(reader)

@@ -99,7 +99,7 @@ def test_info_says_what_the_file_holds(model_file, capsys):
     assert facts["class"].startswith("ids")
     assert facts["backbone"] == "resnet18"
     assert "short side 160 px" in facts["input"]
-    assert facts["thresholds"] == "score 0.05, NMS IoU 0.5, 1000 per level, 5 per picture"
+    assert facts["thresholds"] == "score 0.05, NMS IoU 0.5, 1000 per level, 5 per image"
     assert facts["license"] == "Apache-2.0"
     assert int(facts["parameters"].replace(",", "")) > 11_000_000
 

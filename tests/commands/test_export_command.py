@@ -70,7 +70,7 @@ def saved_model(run_folder, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("onnx --out m.onnx --xla", "Expected no --xla: --format onnx has no such choice."),
+        ("onnx --out m.onnx --xla", "Expected no --xla: --format onnx does not take it."),
         ("saved_model --out m --image_size 320", "Expected no --image_size: --format saved_model"),
         ("saved_model --out m --form raw", "Expected no --form: --format saved_model"),
         ("tflite --out m.tflite --bad_pictures empty", "Expected no --bad_pictures"),
@@ -80,12 +80,15 @@ def saved_model(run_folder, tmp_path_factory) -> Path:
         ("onnx --out m.onnx --precision int8", "Expected --precision float32 with --format onnx."),
         ("onnx --out m.onnx --form mediapipe", "Expected --form nms or raw with --format onnx."),
         ("tflite --out m.onnx", "Expected a file that ends in .tflite. Received: --out m.onnx."),
-        ("saved_model --out m --split test", "Expected --verify, without which --split"),
-        ("saved_model --out m --max_ap_drop 1", "Expected --verify, without which --max_ap_drop"),
-        ("tflite --out m.tflite --calibration_pictures 9", "Expected --precision int8, without"),
+        ("saved_model --out m --split test", "Expected --verify: --split needs it."),
+        ("saved_model --out m --max_ap_drop 1", "Expected --verify: --max_ap_drop needs it."),
+        (
+            "tflite --out m.tflite --calibration_pictures 9",
+            "Expected --precision int8: --calibration",
+        ),
         ("saved_model --out folder", "Expected a new folder, or one that holds an earlier export"),
         ("tflite --out dir.tflite", "Expected a new file, or one of the same kind"),
-        ("tflite --out m.tflite --model x.tflite", "x.tflite, which is exported already."),
+        ("tflite --out m.tflite --model x.tflite", "x.tflite, which is already an export."),
         ("tflite --out m.tflite --precision int8", "Expected a data set"),
         ("saved_model --out m --verify", "Expected a data set"),
         ("saved_model csv --out m --verify voc", "Expected one data set"),
@@ -190,7 +193,7 @@ def test_a_drop_in_ap_beyond_the_bound_fails_and_keeps_nothing(
     (out / "saved_model.pb").write_text("an earlier export, to be replaced")
     assert command("export", *words, "--max_ap_drop", "1.3") == 0
     said = capsys.readouterr()
-    assert "AP 50.00 -> 48.80 on shapes, val; 30.0 -> 20.0 ms per picture" in said.out
+    assert "AP 50.00 -> 48.80 on shapes, val; 30.0 -> 20.0 ms per image" in said.out
     assert (out / "assets" / "model.json").is_file()
 
 
@@ -215,7 +218,7 @@ def test_the_check_takes_the_users_picture_or_generated_ones(
     assert command("export", *words, "--out", tmp_path / "b") == 0
     assert seen[0] == [(17, 31, 3)]
     assert len(seen[1]) == 4
-    assert "give some with --picture, or --verify" in capsys.readouterr().out
+    assert "give others with --picture, or use --verify" in capsys.readouterr().out
 
 
 def test_int8_is_given_pictures_of_the_runs_training_data(run_folder, tmp_path, monkeypatch):

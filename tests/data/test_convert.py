@@ -78,13 +78,13 @@ def test_embedded_scenes(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(SOURCES["shapes"], "STREAMS", {"val": shapes.STREAMS["val"]})
     assert convert("shapes", tmp_path / "out", "--to", "yolo", "--classes", "star") == 0
     assert len(list((tmp_path / "out/images/val").iterdir())) == 60
-    assert "val: 60 pictures" in capsys.readouterr().out
+    assert "val: 60 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["absent", "out", "--to", "voc"], "absent, not there"),
+        (["absent", "out", "--to", "voc"], "absent, which does not exist"),
         (["src", "out", "--to", "voc", "--from", "xml"], "--from xml"),
         (["src", "out", "--to", "voc", "--split", "night"], "split=night"),
         (["src", "out", "--to", "voc", "--classes", "cow"], "classes=cow"),

@@ -148,7 +148,7 @@ def test_a_run_that_ended_can_be_resumed_and_stays_as_it_was(finished, capsys):
     rows = rows_of(out)
     again = train(toy(), out, resume=True)
     assert again["steps"] == result["steps"]
-    assert "stopped early: 2 evaluations without a better one" in capsys.readouterr().out
+    assert "stopped early: 2 evaluations without a better score" in capsys.readouterr().out
     assert rows_of(out) == rows
 
 
@@ -213,11 +213,11 @@ def test_pictures_without_boxes_alone_are_refused(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(content))
     config = toy(**{"data.source": "coco", "data.annotations": str(tmp_path / "a.json"),
                     "data.images": str(tmp_path), "data.val_split": "none"})  # fmt: skip
-    with pytest.raises(UserError, match="Expected pictures with boxes"):
+    with pytest.raises(UserError, match="Expected images with boxes"):
         train(config, tmp_path / "run")
 
 
 def test_memory_that_cannot_suffice_is_told_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_retinanet.training.resources.available_memory", lambda: 2**20)
-    with pytest.raises(UserError, match=r"A step of 4 pictures needs about .* GiB.*--?[a-z_]+"):
+    with pytest.raises(UserError, match=r"A step of 4 images needs about .* GiB.*--?[a-z_]+"):
         train(toy(), tmp_path)

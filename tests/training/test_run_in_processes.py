@@ -148,7 +148,7 @@ def test_a_run_that_everything_happens_to_ends_as_one_that_nothing_happened_to(b
     code, printed = go_on(process)
     assert code == 2, printed
     assert "the state of step 6 is damaged" in printed
-    assert f"error: Expected room to write to {out}" in printed
+    assert f"error: Expected free space for {out}" in printed
     assert "Traceback" not in printed
     assert states(out) == ["ckpt-4"]
 

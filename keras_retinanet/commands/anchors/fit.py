@@ -34,11 +34,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add_data_arguments(parser)
     add_recipe_arguments(parser)
-    add("--split", help="split whose boxes count (default: what training takes)")
-    add("--scales", type=int, metavar="N", help="how many scales (default: the recipe's, 3)")
-    add("--ratios", type=int, metavar="N", help="how many ratios (default: the recipe's, 3)")
-    add("--seed", type=int, metavar="N", help="of the search")
-    add("--out", metavar="FILE", default=DEFAULT_OUT, help=f"recipe (default: {DEFAULT_OUT})")
+    add("--split", help="split whose boxes are used (default: the training split)")
+    add("--scales", type=int, metavar="N", help="number of scales (default: as in the recipe, 3)")
+    add(
+        "--ratios",
+        type=int,
+        metavar="N",
+        help="number of aspect ratios (default: as in the recipe, 3)",
+    )
+    add("--seed", type=int, metavar="N", help="seed of the search")
+    add(
+        "--out",
+        metavar="FILE",
+        default=DEFAULT_OUT,
+        help=f"recipe to write (default: {DEFAULT_OUT})",
+    )
 
 
 def run(args: Namespace) -> int:
@@ -77,7 +87,7 @@ def run(args: Namespace) -> int:
     for name, values in fields.items():
         print(f"{name:8}" + ", ".join(f"{value:g}" for value in values))
     if found == start:
-        print("Nothing better was found: these are the anchors it started from.")
+        print("No better anchors were found: these are the ones it started from.")
     with atomic_write(out) as file:
         file.write(_recipe(args, config, fields, table))
     data = " ".join([config.data.source, *(["--data_dir", args.data_dir] if args.data_dir else [])])
@@ -86,7 +96,7 @@ def run(args: Namespace) -> int:
 
 
 def _table(boxes, before, after) -> list[str]:
-    """Return lines of text: how well the boxes are reached, by size, before -> after."""
+    """Return the table of coverage by box size, before -> after, as lines of text."""
     import numpy as np
 
     from keras_retinanet.doctor.anchor_fitting import coverage
@@ -113,7 +123,7 @@ def _table(boxes, before, after) -> list[str]:
 
 
 def _recipe(args: Namespace, config: Config, fields: dict[str, list[float]], table) -> str:
-    """Return the YAML text: what it was fitted to, the recipe below it, and the anchors."""
+    """Return the YAML text: a header with the coverage, the base recipe, and the anchors."""
     lines = [f"# Anchors fitted to {config.data.source} by `keras_retinanet anchors fit`.", "#"]
     lines += [f"# {line}".rstrip() for line in table]
     if args.config is not None:

@@ -1,4 +1,4 @@
-"""Look at a data set before training on it, or write it in another form.
+"""Check, view or convert a data set.
 
 A group: its subcommands by name.
 """

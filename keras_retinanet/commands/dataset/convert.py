@@ -1,12 +1,12 @@
-"""Write a data set in another form: coco, voc, csv, yolo or tfrecord.
+"""Convert a data set to another format: coco, voc, csv, yolo or tfrecord.
 
 Examples:
     keras_retinanet dataset convert bccd bccd_coco --to coco
     keras_retinanet dataset convert coco shards --to tfrecord --split train,val --workers 8
     keras_retinanet dataset convert labels.csv out --to yolo --from csv --classes cat,dog
 
-SRC is a folder or an annotation file; what it is is recognised, unless --from says it. DST must be
-new or empty. What is repaired, skipped, or cannot be held by the other form is printed.
+SRC is a folder or an annotation file, whose format is recognized unless --from names it. DST must
+be new or empty. Prints what was repaired, skipped, or does not fit the new format.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -28,17 +28,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("src", metavar="SRC", help="folder or annotation file (or shapes, the embedded scenes)")
     add("dst", metavar="DST", help="folder to write, new or empty")
-    add("--to", required=True, choices=FORMS, help="form to write")
-    add("--from", dest="source", metavar="SOURCE", help="what SRC is (default: recognised)")
-    add("--name", help="tfds: which data set, such as coco/2017; voc: a year of the devkit")
-    add("--images", metavar="DIR", help="picture folder of an annotation file")
-    add("--class_file", metavar="FILE", help="csv: the classes and their ids")
-    add("--split", metavar="A,B", help="these splits alone (default: all)")
-    add("--classes", metavar="A,B", help="these classes alone, in this order")
-    add("--shards", type=int, metavar="N", help="tfrecord: files per split")
-    add("--workers", type=int, metavar="N", help="tfrecord: processes (default: one per core)")
-    add("--strict", action="store_true", help="stop at the first problem of the data")
-    add("--allow_outside", action="store_true", help="read pictures outside of SRC")
+    add("--to", required=True, choices=FORMS, help="format to write")
+    add("--from", dest="source", metavar="SOURCE", help="format of SRC (default: recognized)")
+    add("--name", help="tfds: name of the data set, such as coco/2017; voc: year of the devkit")
+    add("--images", metavar="DIR", help="image folder of an annotation file")
+    add("--class_file", metavar="FILE", help="csv: file of classes and their ids")
+    add("--split", metavar="A,B", help="convert only these splits (default: all)")
+    add("--classes", metavar="A,B", help="keep only these classes, in this order")
+    add("--shards", type=int, metavar="N", help="tfrecord: number of files per split")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="tfrecord: number of processes (default: one per core)",
+    )
+    add("--strict", action="store_true", help="stop at the first problem in the data")
+    add("--allow_outside", action="store_true", help="read images outside of SRC")
 
 
 def run(args: Namespace) -> int:
@@ -60,11 +65,11 @@ def run(args: Namespace) -> int:
         boxes = sum(len(record.boxes) for record in dataset.records)
         ignored = sum(int(record.ignore.sum()) for record in dataset.records)
         print(
-            f"{name}: {len(dataset.records)} pictures, {boxes} boxes ({ignored} to ignore), "
+            f"{name}: {len(dataset.records)} images, {boxes} boxes ({ignored} to ignore), "
             f"{len(dataset.class_names)} classes"
         )
     total = sum(len(dataset.records) for dataset in splits.values())
-    with tqdm(total=total, unit=" pictures", desc="writing", disable=None) as bar:
+    with tqdm(total=total, unit=" images", desc="writing", disable=None) as bar:
         options = WriteOptions(shards=args.shards, workers=args.workers, tick=bar.update)
         lost = write_dataset(splits, args.dst, args.to, options)
     for name, dataset in splits.items():
@@ -77,10 +82,10 @@ def run(args: Namespace) -> int:
 
 
 def source_config(args: Namespace) -> DataConfig:
-    """Return where and how to read SRC; print what it was recognised as.
+    """Return where and how to read SRC; print what it was recognized as.
 
     Raises:
-        UserError: SRC is not there, or is nothing known.
+        UserError: SRC does not exist, or its format is unknown.
     """
     from keras_retinanet.data.sources.recognition import recognise
 
@@ -89,7 +94,9 @@ def source_config(args: Namespace) -> DataConfig:
     if args.source == EMBEDDED or (args.src == EMBEDDED and not src.exists()):
         keys = {"source": EMBEDDED}
     elif not src.exists():
-        raise UserError(f"Expected a folder or an annotation file. Received: {src}, not there.")
+        raise UserError(
+            f"Expected a folder or an annotation file. Received: {src}, which does not exist."
+        )
     elif args.source is None:
         found, sentence = recognise(src)
         keys = dict(found)
@@ -104,14 +111,14 @@ def source_config(args: Namespace) -> DataConfig:
 
 
 def _split_names(config: DataConfig, wanted: str | None) -> list[str]:
-    """Return the splits to convert, as the data set calls them; "all" for one without splits."""
+    """Return the names of the splits to convert; "all" for a data set without splits."""
     from keras_retinanet.data.loading import SOURCES
     from keras_retinanet.data.splits import match_split
 
     if config.source not in SOURCES:
         raise UserError(
             f"Expected one of the data sources {', '.join(SOURCES)}. Received: --from "
-            f"{config.source}. Name one of them, or leave --from out."
+            f"{config.source}. Name one of them, or remove --from."
         )
     available = SOURCES[config.source].splits(config) or ["all"]
     if wanted is None:

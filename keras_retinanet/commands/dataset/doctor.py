@@ -1,4 +1,4 @@
-"""Read every split of a data set and say what is wrong with it.
+"""Check every split of a data set and report its problems.
 
 Examples:
     keras_retinanet dataset doctor --data_dir bccd
@@ -24,8 +24,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add_data_arguments(parser)
     add_recipe_arguments(parser)
-    add("--out", metavar="FILE", default=DEFAULT_OUT, help=f"the page (default: {DEFAULT_OUT})")
-    add("--quick", action="store_true", help="read the pictures' bytes without decoding them")
+    add(
+        "--out", metavar="FILE", default=DEFAULT_OUT, help=f"page to write (default: {DEFAULT_OUT})"
+    )
+    add("--quick", action="store_true", help="read the images without decoding them")
 
 
 def run(args: Namespace) -> int:
@@ -49,5 +51,5 @@ def run(args: Namespace) -> int:
     for line in lines(diagnosis):
         print(printable(line))
     write_report(diagnosis, args.out)
-    print(f"\nHistograms, pictures and all names: {args.out}")
+    print(f"\nHistograms, images and all names: {args.out}")
     return 0

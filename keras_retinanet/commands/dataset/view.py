@@ -1,7 +1,7 @@
-"""Draw pictures with their boxes as training sees them: after augmentation and padding.
+"""Draw images and boxes as training sees them, after augmentation and padding.
 
-A box is green where an anchor is matched to it, with their number, red where none is, and grey
-where it is ignored.
+A box is green, with its number of matched anchors, or red if no anchor is matched to it, or gray
+if it is ignored.
 
 Examples:
     keras_retinanet dataset view voc --data_dir bccd --config bccd
@@ -34,16 +34,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add_data_arguments(parser)
     add_recipe_arguments(parser)
-    add("--split", help="split to look at (default: what training takes)")
-    add("--seed", type=int, metavar="N", help="of data order and augmentation")
-    add("--count", type=int, default=DEFAULT_COUNT, metavar="N", help="pictures (default: 12)")
-    add("--out", metavar="DIR", default=DEFAULT_OUT, help=f"folder (default: {DEFAULT_OUT})")
+    add("--split", help="split to draw (default: the training split)")
+    add("--seed", type=int, metavar="N", help="seed of data order and augmentation")
+    add(
+        "--count",
+        type=int,
+        default=DEFAULT_COUNT,
+        metavar="N",
+        help="number of images (default: 12)",
+    )
+    add(
+        "--out",
+        metavar="DIR",
+        default=DEFAULT_OUT,
+        help=f"folder to write (default: {DEFAULT_OUT})",
+    )
 
 
 def run(args: Namespace) -> int:
-    """Write the pictures and the sheet; print how many boxes no anchor is matched to."""
+    """Write the images and the sheet; print how many boxes have no matched anchor."""
     if args.count < 1:
-        raise UserError(f"Expected at least one picture. Received: --count {args.count}.")
+        raise UserError(f"Expected at least one image. Received: --count {args.count}.")
     config = recipe_config(args, VIEW_KEYS)
 
     import_tensorflow()
@@ -74,7 +85,7 @@ def run(args: Namespace) -> int:
 
 
 def _summarize(pictures, dataset, config: Config) -> None:
-    """Print the boxes of all pictures: how many no anchor is matched to, and of which classes."""
+    """Print how many boxes of all images have no matched anchor, by class."""
     for line in dataset.problems.lines():
         print(f"  {line}")
     taught = sum(int((~picture.ignore).sum()) for picture in pictures)

@@ -1,4 +1,4 @@
-"""List public weight files, or fetch one.
+"""List public weight files, or download one.
 
 A group: its subcommands by name.
 """

@@ -1,8 +1,8 @@
-"""Fetch a public weight file into the cache, with resume, and verify it.
+"""Download a public weight file into the cache, resume if interrupted, and verify it.
 
 Examples:
     keras_retinanet weights get torchvision_retinanet_resnet50_fpn_v2
-    keras_retinanet predict pictures --model torchvision_retinanet_resnet50_fpn_v2
+    keras_retinanet predict images --model torchvision_retinanet_resnet50_fpn_v2
 
 Files are kept in ~/.cache/keras_retinanet, or in $KERAS_RETINANET_HOME.
 """
@@ -12,11 +12,11 @@ from argparse import ArgumentParser, Namespace
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the argument to the parser."""
-    parser.add_argument("name", metavar="NAME", help="as in `keras_retinanet weights list`")
+    parser.add_argument("name", metavar="NAME", help="name from `keras_retinanet weights list`")
 
 
 def run(args: Namespace) -> int:
-    """Fetch the file and say where it is; return the exit code."""
+    """Download the file and print where it is; return the exit code."""
     from keras_retinanet.checkpoints.catalogue_file import find_entry
     from keras_retinanet.checkpoints.downloads import fetch
 

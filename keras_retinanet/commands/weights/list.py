@@ -1,4 +1,4 @@
-"""List the public weight files that can be loaded, with figures, license and address.
+"""List the public weight files that can be loaded, with AP, license and address.
 
 Examples:
     keras_retinanet weights list
@@ -18,8 +18,8 @@ COLUMNS = ("name", "family", "backbone", "AP", "size", "hash", "here", "license"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags to the parser."""
     add = parser.add_argument
-    add("--family", metavar="F", help="those of this family alone, such as mmdet or odtk")
-    add("--json", action="store_true", help="all that is known, as JSON")
+    add("--family", metavar="F", help="list only this family, such as mmdet or odtk")
+    add("--json", action="store_true", help="print all fields as JSON")
 
 
 def run(args: Namespace) -> int:
@@ -54,8 +54,8 @@ def run(args: Namespace) -> int:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
     print(
-        "\nAP as published, on COCO val2017; -: not published. Licenses as the makers' "
-        "repositories have them. Addresses:"
+        "\nAP as published, on COCO val2017; -: not published. Licenses as stated in the "
+        "publishers' repositories. Addresses:"
     )
     for entry in entries:
         print(f"{entry.name:<{widths[0]}}  {entry.address}")
