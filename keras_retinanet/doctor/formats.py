@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_retinanet.data.boxes import xywh_to_xyxy, xyxy_to_xywh
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.doctor.box_table import BoxTable
 from keras_retinanet.doctor.findings import Example, Finding, percent
@@ -46,11 +47,11 @@ class Misreading:
 
 
 def _corner_plus_size(boxes, _):
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    return xywh_to_xyxy(boxes)
 
 
 def _corners_again(boxes, _):
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return xyxy_to_xywh(boxes)
 
 
 def _half_back(boxes, _):

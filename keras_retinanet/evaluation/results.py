@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.data.boxes import xyxy_to_xywh
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.csv_cells import quoted
 from keras_retinanet.modeling.detections import Detections
@@ -33,8 +34,7 @@ def coco_results(
     Source: https://cocodataset.org/#format-results
     """
     # Widths in float64, so that x + width gives back the float32 corner.
-    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
-    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    xywh = xyxy_to_xywh(np.asarray(boxes, np.float64).reshape(-1, 4))
     rows = zip(
         xywh.tolist(), np.asarray(scores).tolist(), np.asarray(category_ids).tolist(), strict=True
     )

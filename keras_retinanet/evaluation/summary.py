@@ -20,7 +20,7 @@ from keras_retinanet.evaluation.metrics.coco_figures import (
     iou_table,
 )
 from keras_retinanet.evaluation.metrics.coco_metric import format_metrics
-from keras_retinanet.evaluation.metrics.matching import MATCH_IOU, match_detections
+from keras_retinanet.evaluation.metrics.matching import MATCH_IOU, Matches, match_detections
 from keras_retinanet.evaluation.metrics.openimages_metric import open_images_evaluation
 from keras_retinanet.evaluation.metrics.voc_metric import voc_evaluation
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
@@ -41,13 +41,14 @@ def summarise(
     engine: Engine = "auto",
     open_images: bool = False,
     coco: CocoFigures | None = None,
+    matches: Matches | None = None,
 ) -> dict[str, Any]:
     """Computes every figure.
 
     Args:
         engine: as `coco_evaluation`.
         open_images: compute the Open Images Challenge's AP too; boxes to ignore are its groups.
-        coco: what `coco_evaluation` gave, if that is known already.
+        coco, matches: Results of `coco_evaluation` and `match_detections`, if known already.
 
     Returns:
         What JSON can hold:
@@ -66,7 +67,7 @@ def summarise(
     """
     coco = coco or coco_evaluation(pictures, found, engine=engine)
     voc = voc_evaluation(pictures, found)
-    matches = match_detections(pictures, found)
+    matches = matches or match_detections(pictures, found)
     *thresholds, overall = best_thresholds(pictures, found, matches)
     parts = [class_table(coco), voc.rows(), thresholds]
     summary: dict[str, Any] = {

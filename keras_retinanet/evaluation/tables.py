@@ -12,18 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.data.boxes import xywh_to_xyxy, xyxy_to_xywh
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
-
-
-def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
-    """Turns (N, 4) corners into corner and sides, in the precision given."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
-    """Turns (N, 4) corner and sides into corners, in the precision given."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from keras_retinanet.data.boxes import overlaps, xyxy_to_xywh
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation, turn_image
 from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import overlaps
+from keras_retinanet.evaluation.metrics.pairs import match_in_order
 from keras_retinanet.evaluation.results import coco_results
 from keras_retinanet.modeling.detections import Detections
 
@@ -151,20 +152,19 @@ def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.
         (N,) bool of `first` and (M,) bool of `second`.
     """
     shared, taken = np.zeros(len(first), bool), np.zeros(len(second), bool)
-    ious = overlaps(xywh(first), xywh(second))
     names = np.array([second.class_names[index] for index in second.classes], object)
-    for row in np.argsort(-first.scores, kind="stable"):
-        same_class = names == first.class_names[first.classes[row]]
-        free = np.where(same_class & ~taken, ious[row], 0.0)
-        if free.size and free.max() >= SAME_IOU:
-            shared[row] = taken[free.argmax()] = True
+    first_names = np.array([first.class_names[index] for index in first.classes], object)
+    same_class = first_names[:, None] == names[None, :]
+    order = np.argsort(-first.scores, kind="stable")
+    ious = np.where(same_class, overlaps(xywh(first), xywh(second)), 0.0)
+    columns = match_in_order(ious[order], SAME_IOU, last_of_equals=False)
+    shared[order[columns >= 0]] = taken[columns[columns >= 0]] = True
     return shared, taken
 
 
 def xywh(found: Detections) -> np.ndarray:
     """Return boxes (N, 4) float64 as left, top, width and height."""
-    boxes = found.boxes.astype(np.float64)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return xyxy_to_xywh(found.boxes.astype(np.float64))
 
 
 def chosen(found: Detections, keep: np.ndarray) -> Detections:

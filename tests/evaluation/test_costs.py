@@ -8,10 +8,11 @@ from conftest import GOLDENS
 from error_cases import as_tables, bccd_truths, coco_case, columns, made_case
 from pycocotools import mask
 
+from keras_retinanet.data.boxes import coverages, overlaps
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.errors.costs import analyse_errors, format_errors
 from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS, TRUTH_FATES, judge
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 BOX = [0.0, 0.0, 100.0, 100.0]
 FAR = [200.0, 200.0, 100.0, 100.0]

@@ -17,7 +17,7 @@ from keras_retinanet.evaluation.metrics.average_precision import (
     COCO_RECALLS,
     class_average_precision,
 )
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs
 
 # COCO's bounds, 32 and 96 px, cut finer: a box belongs to the sides (square roots of its area)
 # from one edge up to the next.
@@ -127,16 +127,14 @@ NO_MATTER, WRONG, RIGHT = range(3)
 
 def _verdicts(errors: ErrorAnalysis, truth_bins: np.ndarray, count: int) -> list[np.ndarray]:
     """Returns per bin the verdict (D,) on each detection, by COCO's matching."""
-    pictures, found, truths = errors.pictures, errors.found, errors.pictures.truths
+    truths, image_pairs = errors.pictures.truths, ImagePairs(errors.pictures, errors.found)
     scored = errors.judgement.kinds >= 0
     verdicts = [np.where(scored, WRONG, NO_MATTER).astype(np.int8) for _ in range(count)]
-    found_xywh, truth_xywh, size = found.xywh, truths.xywh, len(pictures.image_ids)
-    found_rows = rows_of_each(found.image, size, found.scores)
-    for ranked, there in zip(found_rows, rows_of_each(truths.image, size), strict=True):
+    for ranked, there in image_pairs:
         rows, crowd = ranked[scored[ranked]], truths.ignore[there]
-        ious = overlaps(found_xywh[rows], truth_xywh[there])
-        ious[:, crowd] = coverages(found_xywh[rows], truth_xywh[there[crowd]])
-        ious[found.classes[rows][:, None] != truths.classes[there][None, :]] = 0.0
+        ious = image_pairs.ious(rows, there)
+        ious[:, crowd] = image_pairs.coverages(rows, there[crowd])
+        ious[~image_pairs.same_class(rows, there)] = 0.0
         pairs = _pairs(ious, min(errors.foreground, 1 - COCO_EPSILON))
         for index, verdict in enumerate(verdicts):
             ignored = crowd | (truth_bins[there] != index)

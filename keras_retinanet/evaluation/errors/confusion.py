@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.errors.kinds import FOREGROUND, match_in_order
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.errors.kinds import FOREGROUND
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 
@@ -95,27 +95,22 @@ def confusion_matrix(
             f"Expected one score threshold or {size}, and 0 < foreground <= 1. Received: "
             f"{thresholds.shape} thresholds, foreground={foreground}. Give one a class."
         )
-    truths, found_xywh, truth_xywh = pictures.truths, found.xywh, pictures.truths.xywh
+    truths, pairs = pictures.truths, ImagePairs(pictures, found)
     kept = found.scores >= np.broadcast_to(thresholds, (size,))[found.classes]
     partners = np.where(kept, -1, NOT_COUNTED).astype(np.int32)
-    count = len(pictures.image_ids)
-    found_rows = rows_of_each(found.image, count, found.scores)
-    for ranked, there in zip(found_rows, rows_of_each(truths.image, count), strict=True):
+    for ranked, there in pairs:
         rows, crowds = ranked[kept[ranked]], there[truths.ignore[there]]
         there = there[~truths.ignore[there]]
-        ious = overlaps(found_xywh[rows], truth_xywh[there])
-        same = found.classes[rows][:, None] == truths.classes[there][None, :]
-        taken = _pairs(ious, same, foreground)
+        taken = _partners(pairs.ious(rows, there), pairs.same_class(rows, there), foreground)
         partners[rows[taken >= 0]] = there[taken[taken >= 0]]
-        covered = coverages(found_xywh[rows], truth_xywh[crowds]) > foreground
-        own = found.classes[rows][:, None] == truths.classes[crowds][None, :]
-        partners[rows[(taken < 0) & (covered & own).any(axis=1)]] = NOT_COUNTED
+        inside = pairs.best_coverage(rows, crowds) > foreground
+        partners[rows[(taken < 0) & inside]] = NOT_COUNTED
     return ConfusionMatrix(_counts(pictures, found, partners), pictures.class_names, partners)
 
 
-def _pairs(ious: np.ndarray, same: np.ndarray, foreground: float) -> np.ndarray:
+def _partners(ious: np.ndarray, same: np.ndarray, foreground: float) -> np.ndarray:
     """Returns the column (d,) that each row of ious (d, t) takes; -1: none."""
-    taken = match_in_order(np.where(same, ious, 0.0), foreground)
+    taken = match_in_order(np.where(same, ious, 0.0), foreground, last_of_equals=False)
     rows, columns = np.nonzero(~same & (ious >= foreground))
     left = set(range(ious.shape[1])) - set(taken.tolist())
     for place in np.argsort(-ious[rows, columns], kind="stable"):

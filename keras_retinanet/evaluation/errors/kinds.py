@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The paper's two IoUs: from FOREGROUND on a box is well placed, up to BACKGROUND it is on nothing.
@@ -112,19 +112,13 @@ def judge(
             "The paper's are 0.1, 0.5 and 100."
         )
     judged, truths = _unjudged(pictures, found), pictures.truths
-    size = len(pictures.image_ids)
-    found_xywh, truth_xywh = found.xywh, truths.xywh
-    found_rows = rows_of_each(found.image, size, found.scores)
-    truth_rows = rows_of_each(truths.image, size)
-    for ranked, there in zip(found_rows, truth_rows, strict=True):
+    pairs = ImagePairs(pictures, found)
+    for ranked, there in pairs:
         rows, crowds = ranked[:max_detections], there[truths.ignore[there]]
         there = there[~truths.ignore[there]]
-        ious = overlaps(found_xywh[rows], truth_xywh[there])
-        same = found.classes[rows][:, None] == truths.classes[there][None, :]
+        ious, same = pairs.ious(rows, there), pairs.same_class(rows, there)
         _judge_picture(judged, rows, there, ious=ious, same=same, limits=(background, foreground))
-        covered = coverages(found_xywh[rows], truth_xywh[crowds]) > foreground
-        own = found.classes[rows][:, None] == truths.classes[crowds][None, :]
-        inside = (covered & own).any(axis=1)
+        inside = pairs.best_coverage(rows, crowds) > foreground
         judged.ignored[rows] = inside & (judged.kinds[rows] != CORRECT)
     return judged
 
@@ -164,7 +158,7 @@ def _judge_picture(
     if not rows.size or not there.size:
         return
     same_ious = np.where(same, ious, 0.0)
-    taken = match_in_order(same_ious, limits[1])  # (d,) index into `there`
+    taken = match_in_order(same_ious, limits[1], last_of_equals=False)  # (d,) index into `there`
     hits = taken >= 0
     kinds, nearest = _kinds_of_misses(ious, same, taken=taken, limits=limits)
     kinds[hits], nearest[hits] = CORRECT, taken[hits]
@@ -183,27 +177,6 @@ def _judge_picture(
     best = ious.argmax(axis=0)
     judged.nearest_ious[there] = ious[best, np.arange(len(there))]
     judged.nearest[there] = np.where(judged.nearest_ious[there] > 0, rows[best], -1)
-
-
-def match_in_order(ious: np.ndarray, threshold: float) -> np.ndarray:
-    """Lets each detection take the free true box that overlaps most, the first row first.
-
-    Args:
-        ious: (D, T) float, detections best first; 0 where the classes forbid a match.
-
-    Returns:
-        (D,) int: the column taken, or -1 where no free one has an IoU of `threshold` or more.
-    """
-    taken = np.full(len(ious), -1)
-    if not ious.size:
-        return taken
-    free = ious.copy()
-    for row in np.flatnonzero(ious.max(axis=1) >= threshold):
-        best = free[row].argmax()
-        if free[row, best] >= threshold:
-            taken[row] = best
-            free[:, best] = 0.0
-    return taken
 
 
 def _kinds_of_misses(

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
 from keras_retinanet.evaluation.errors.kinds import CLS, CORRECT, ERROR_KINDS, LOC
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 
 class ErrorCosts(NamedTuple):

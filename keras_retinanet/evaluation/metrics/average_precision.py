@@ -5,7 +5,7 @@ Shape letters: D detections, K classes.
 
 import numpy as np
 
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 # COCO reads the precision at 101 recalls. They are those of pycocotools, to the last bit.
 COCO_RECALLS = np.linspace(0.0, 1.0, 101)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.evaluation.metrics.matching import Matches
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The row of all classes under one threshold, where no class has this name.

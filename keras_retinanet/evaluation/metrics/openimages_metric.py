@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, rows_of_each
 from keras_retinanet.evaluation.metrics.voc_metric import area_ap, first_claims, precision_recall
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
@@ -127,18 +127,11 @@ def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarr
 
     That is the one of its class that it overlaps, or lies in, most, if by half or more.
     """
-    truths, size = pictures.truths, len(pictures.image_ids)
     claims = np.full((2, len(found.scores)), -1)
-    found_xywh, truth_xywh = found.xywh, truths.xywh
-    for rows, there in zip(
-        rows_of_each(found.image, size), rows_of_each(truths.image, size), strict=True
-    ):
-        for kind, shares in enumerate((overlaps, coverages)):
-            boxes = there[truths.ignore[there] == bool(kind)]
-            if rows.size and boxes.size:
-                table = shares(found_xywh[rows], truth_xywh[boxes])
-                table[found.classes[rows][:, None] != truths.classes[boxes][None, :]] = -1.0
-                best = table.argmax(axis=1)
-                reached = table[np.arange(len(rows)), best] >= OPEN_IMAGES_IOU
-                claims[kind, rows] = np.where(reached, boxes[best], -1)
+    pairs, is_group = ImagePairs(pictures, found), pictures.truths.ignore
+    for rows, there in pairs:
+        for kind, measure in enumerate((pairs.ious, pairs.coverages)):
+            boxes = there[is_group[there] == bool(kind)]
+            best, values = pairs.nearest(rows, boxes, measure)
+            claims[kind, rows] = np.where(values >= OPEN_IMAGES_IOU, best, -1)
     return claims[0], claims[1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The challenge's IoU.
@@ -110,18 +110,10 @@ def _nearest_truths(
     pictures: EvaluationSet, found: Found, *, border: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns each detection's most overlapped true box of its class (D,), or -1, and the IoU."""
-    truths, size = pictures.truths, len(pictures.image_ids)
     nearest, ious = np.full(len(found.scores), -1), np.full(len(found.scores), -1.0)
-    found_xywh, truth_xywh = found.xywh + border, truths.xywh + border
-    for rows, there in zip(
-        rows_of_each(found.image, size), rows_of_each(truths.image, size), strict=True
-    ):
-        if rows.size and there.size:
-            table = overlaps(found_xywh[rows], truth_xywh[there])
-            table[found.classes[rows][:, None] != truths.classes[there][None, :]] = -1.0
-            best = table.argmax(axis=1)
-            ious[rows] = table[np.arange(len(rows)), best]
-            nearest[rows] = np.where(ious[rows] >= 0, there[best], -1)
+    pairs = ImagePairs(pictures, found, border=border)
+    for rows, there in pairs:
+        nearest[rows], ious[rows] = pairs.nearest(rows, there, pairs.ious)
     return nearest, ious
 
 

@@ -19,7 +19,7 @@ from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
 from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, LOC
 from keras_retinanet.evaluation.errors.worst import ErrorCosts, error_costs, worst_pictures
 from keras_retinanet.evaluation.metrics.curves import threshold_places
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 Pictures = Callable[[int], np.ndarray]
 

@@ -80,9 +80,10 @@ def analyse(
     Args and Raises: as `summarise`.
     """
     coco = coco_evaluation(pictures, found, engine=engine)
-    summary = summarise(pictures, found, open_images=open_images, coco=coco)
+    matches = match_detections(pictures, found)
+    summary = summarise(pictures, found, open_images=open_images, coco=coco, matches=matches)
     errors = analyse_errors(pictures, found)
-    points = operating_points(found, match_detections(pictures, found))
+    points = operating_points(found, matches)
     best = points.best_threshold
     threshold = DEFAULT_THRESHOLD if best is None else best
     return Analysis(
