@@ -150,26 +150,6 @@ def _maybe_erase(image, boxes, seed, config):
     )
 
 
-def augment(image, labels, *, resized_size, canvas, seed, config: AugmentConfig, preprocessing):
-    """Makes one training example of a decoded picture (H, W, 3) uint8.
-
-    Args: as `choose_view` and `render` take them. Returns: as `render`.
-    """
-    source_size = tf.shape(image)[:2]
-    view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
-    window = tf.slice(image, [*tf.unstack(view.start), 0], [*tf.unstack(view.length), 3])
-    return render(
-        window,
-        labels,
-        view,
-        source_size=source_size,
-        canvas=canvas,
-        seed=seed,
-        config=config,
-        preprocessing=preprocessing,
-    )
-
-
 def pad_labels(labels, max_boxes):
     """Pads or cuts the labels of one picture to `max_boxes` boxes; padding has class -1."""
     padding = {"boxes": 0.0, "classes": NO_CLASS, "ignore": False}

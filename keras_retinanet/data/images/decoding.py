@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_retinanet.data.images.headers import (
     READERS,
+    Header,
     PictureError,
     read_header,
     require_few_scans,
@@ -42,38 +43,32 @@ def image_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     return header.height, header.width
 
 
-def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | None]:
-    """Returns the `image_size` of each file, read in threads; None where it has none."""
+def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | str]:
+    """Returns the `image_size` of each file, or the kind of its problem; reads in threads."""
 
-    def size_or_none(path: str) -> tuple[int, int] | None:
+    def size_or_fault(path: str) -> tuple[int, int] | str:
         try:
             return image_size(path)
-        except PictureError:
-            return None
+        except PictureError as error:
+            return error.kind
 
     with ThreadPool(HEADER_THREADS) as pool:
-        return pool.map(size_or_none, paths, chunksize=64)
+        return pool.map(size_or_fault, paths, chunksize=64)
 
 
-def picture_fault(path: str | os.PathLike[str]) -> str:
-    """Returns the kind of problem of a file that `image_sizes` has no size for."""
-    try:
-        image_size(path)
-    except PictureError as error:
-        return error.kind
-    return "unreadable picture"
-
-
-def decode_image(encoded: bytes) -> np.ndarray:
+def decode_image(encoded: bytes, header: Header | None = None) -> np.ndarray:
     """Returns the picture of an encoded file as uint8 RGB (H, W, 3); of several the first.
 
     JPEG and PNG are decoded by TensorFlow, what it refuses and all other formats by Pillow.
     Transparency is dropped, not blended; of 16 bits the upper 8 are kept.
 
+    Args:
+        header: of `encoded`, where it is read already.
+
     Raises:
         PictureError: it cannot be decoded to the end, or has more than `MAX_PIXELS`.
     """
-    header = read_header(encoded)
+    header = header or read_header(encoded)
     require_few_scans(encoded, header)
     kind = header.kind
     if kind in _TF_FORMATS:

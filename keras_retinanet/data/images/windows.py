@@ -51,7 +51,7 @@ def decode_window(
         window = _decode_jpeg(encoded, whole, start=start, length=length, ratio=ratio)
         if window is not None:
             return window
-    pixels = decode_image(encoded)
+    pixels = decode_image(encoded, header)
     (top, left), (bottom, right) = start, start + length
     return Window(pixels[top:bottom, left:right], start, length)
 

@@ -6,12 +6,13 @@ Shape letters: B images, G ground truths, h w picture after the resize, ch cw ca
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.augmentation.mixing import mix
+from keras_retinanet.data.augmentation.mixing import Recipe, draw_mix, mix
 from keras_retinanet.data.augmentation.transforms import View, choose_view, pad_labels, render
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.fetching import fetcher
@@ -71,7 +72,8 @@ def training_batches(
     source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
 
     def example(row):
-        def render_example(index, canvas, seed):
+        def render_example(source):
+            index, canvas, seed = source.index, source.canvas, source.seed
             is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
             source_size = source_sizes[index]
             resized_size = tf.where(is_planned, row["size"], _fit(source_size, canvas))
@@ -84,7 +86,8 @@ def training_batches(
                 preprocessing=preprocessing,
             )
 
-        image, labels = mix(row, render_example, config)
+        recipe = draw_mix(row, config)
+        image, labels = mix(recipe, render_wanted(recipe, render_example), config)
         return image, pad_labels(labels, max_boxes)
 
     loaded = _examples(batches).map(
@@ -92,6 +95,23 @@ def training_batches(
     )
     # A plan's batch is whole and of one canvas, so batches are formed by counting.
     return _tuned(loaded.batch(mine.stop - mine.start, drop_remainder=True))
+
+
+def render_wanted(recipe: Recipe, render: Callable) -> list:
+    """Returns an example per source of `recipe`; empty, and not read, where none is wanted."""
+    own, *others = recipe.sources
+    return [render(own)] + [
+        tf.cond(source.is_wanted, partial(render, source), _no_example) for source in others
+    ]
+
+
+def _no_example():
+    labels = {
+        "boxes": tf.zeros([0, 4]),
+        "classes": tf.zeros([0], tf.int32),
+        "ignore": tf.zeros([0], tf.bool),
+    }
+    return tf.zeros([0, 0, 3]), labels
 
 
 def _part(batch: plan.Batch, rows: slice) -> plan.Batch:

@@ -115,7 +115,7 @@ def _decode(record: Record, encoded: bytes, window: np.ndarray, canvas: np.ndarr
     source = np.array([header.height, header.width], np.int32)
     image = None
     if record.orientation != 1 or not reduced:
-        image = turn_image(decode_image(encoded), record.orientation)
+        image = turn_image(decode_image(encoded, header), record.orientation)
         source = np.array(image.shape[:2], np.int32)
     if tuple(source) != (record.height, record.width):
         start, length, size = np.zeros(2, np.int32), source, _fit(source, canvas)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import matching
@@ -147,8 +147,8 @@ def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Recor
     records = []
     for image_id, file_name, path, size in rows:
         size = size or read_sizes[path]
-        if size is None:
-            problems.note(picture_fault(path), file_name)
+        if isinstance(size, str):
+            problems.note(size, file_name)
             continue
         image, found = ImageRef(path), objects.get(image_id, [])
         records.append(

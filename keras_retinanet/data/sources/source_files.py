@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
@@ -153,8 +153,8 @@ def read_records(
     sizes = image_sizes([picture.path for picture in pictures])
     records = []
     for index, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
-        if size is None:
-            problems.note(picture_fault(picture.path), picture.file_name)
+        if isinstance(size, str):
+            problems.note(size, picture.file_name)
             continue
         objects = objects_of(index)
         if relative:

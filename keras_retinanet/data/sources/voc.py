@@ -6,7 +6,7 @@ The layouts are in `voc_files`.
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import walk
@@ -130,8 +130,8 @@ def _records(
     records = []
     sizes = image_sizes([str(entry.picture) for entry in entries])
     for entry, size in zip(entries, sizes, strict=True):
-        if size is None:
-            problems.note(picture_fault(entry.picture), entry.name)
+        if isinstance(size, str):
+            problems.note(size, entry.name)
             continue
         rows = [
             ((x1 - shift, y1 - shift, x2, y2), class_index[name], difficult, None)

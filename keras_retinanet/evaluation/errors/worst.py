@@ -7,7 +7,6 @@ one pass for all. (COCO's AP, at 101 recalls, would not move for most single err
 Shape letters: D detections, T true boxes, K classes.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,31 +21,6 @@ class ErrorCosts(NamedTuple):
 
     detections: np.ndarray  # (D,) float64; 0 for those that are correct or do not count
     truths: np.ndarray  # (T,) float64; 0 for those that are not missed
-
-
-@dataclass(frozen=True, eq=False)
-class Instances:
-    """All detections or true boxes of one kind, the highest score first; N of them.
-
-    Attributes:
-        image: (N,) index of the picture.
-        detection: (N,) row of the detection; of a missed box, the one that overlaps it most; -1:
-            none.
-        truth: (N,) row of the true box that it is about (see `Judgement.truths`); -1: none.
-        score: (N,) of `detection`, 0 without.
-        iou: (N,) of `detection` with `truth`, 0 without.
-        cost: (N,) AP that mending it alone gives back, 0 for a correct one.
-    """
-
-    image: np.ndarray
-    detection: np.ndarray
-    truth: np.ndarray
-    score: np.ndarray
-    iou: np.ndarray
-    cost: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.image)
 
 
 class WorstPicture(NamedTuple):
@@ -132,30 +106,6 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
             costs.truths[own_missed] = sums.insertion(np.full(len(own_missed), np.inf))
     classes = max(int((~np.isnan(errors.class_ap)).sum()), 1)
     return ErrorCosts(costs.detections / classes, costs.truths / classes)
-
-
-def error_instances(errors: ErrorAnalysis) -> dict[str, Instances]:
-    """Lists the errors one by one, for a gallery: "correct", then each of `ERROR_KINDS`.
-
-    Detections to ignore, or past the limit of a picture, are in no list.
-    """
-    costs = error_costs(errors)
-    return {kind: _instances(errors, costs, kind) for kind in ("correct", *ERROR_KINDS)}
-
-
-def _instances(errors: ErrorAnalysis, costs: ErrorCosts, kind: str) -> Instances:
-    judged, rows = errors.judgement, errors.judgement.rows(kind)
-    if kind == "Miss":
-        detection, truth, iou = judged.nearest[rows], rows, judged.nearest_ious[rows]
-        image, cost = errors.pictures.truths.image[rows], costs.truths[rows]
-    else:
-        detection, truth, iou = rows, judged.truths[rows], judged.ious[rows]
-        image, cost = errors.found.image[rows], costs.detections[rows]
-    score = np.zeros(len(rows))
-    score[detection >= 0] = errors.found.scores[detection[detection >= 0]]
-    order = np.argsort(-score, kind="stable")
-    columns = (image, detection, truth, score, iou, cost)
-    return Instances(*(column[order] for column in columns))
 
 
 def worst_pictures(errors: ErrorAnalysis, *, limit: int = 12) -> dict[str, list[WorstPicture]]:
