@@ -1,4 +1,4 @@
-"""Pictures and boxes to batches."""
+"""Images and boxes to batches."""
 
 from typing import TYPE_CHECKING
 

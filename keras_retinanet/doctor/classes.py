@@ -22,7 +22,7 @@ BACKGROUND_NAMES = {"background", "bg", "none", "no object"}
 def class_findings(
     datasets: Sequence[Dataset], counts: np.ndarray, train: int | None
 ) -> list[Finding]:
-    """Returns what looks wrong with the classes.
+    """Return what looks wrong with the classes.
 
     Args:
         datasets: the S splits; all have the same classes.
@@ -76,12 +76,12 @@ def _end_unused(names, totals) -> list[Finding]:
 
 
 def distance(counts: np.ndarray, others: np.ndarray) -> float:
-    """Returns the share of boxes that would have to change class to make both alike, 0..1."""
+    """Return the share of boxes that would have to change class to make both alike, 0..1."""
     return float(np.abs(counts / counts.sum() - others / others.sum()).sum() / 2)
 
 
 def _shifted_split(datasets, counts, train) -> list[Finding]:
-    """Compares each split's classes with those of the training split, as they are and shifted."""
+    """Compare each split's classes with those of the training split, as they are and shifted."""
     if train is None or counts[train].sum() < MIN_BOXES:
         return []
     found = []

@@ -11,12 +11,12 @@ from keras_retinanet.doctor.sizes import size_bins
 # How many names a finding shows; the page has all of them.
 SHOWN_ITEMS = 4
 SHOWN_CLASSES = 12
-# Boxes that teach nothing are named in full: mending them is a minute's work.
+# Boxes that teach nothing are named in full: fixing them is a minute's work.
 SHOWN_IN_FULL = {"box without area", "box not finite"}
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Gives the summary: splits, classes, sizes, then the findings with what to do."""
+    """Yield the summary: splits, classes, sizes, then the findings with what to do."""
     yield f"{diagnosis.name}: {counted(len(diagnosis.datasets), 'split')}"
     yield ""
     yield from _splits(diagnosis)

@@ -1,4 +1,4 @@
-"""A detector over a data set: figures, errors, a report."""
+"""A detector over a dataset: figures, errors, a report."""
 
 from typing import TYPE_CHECKING
 

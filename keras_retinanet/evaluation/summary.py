@@ -1,6 +1,6 @@
-"""All figures of a detector on a data set as one dict, and that as a table, JSON and CSV.
+"""All metrics of a detector on a dataset as one dict, and that as a table, JSON and CSV.
 
-Every figure is 0..1, or -1 where there is nothing to find.
+Every metric is 0..1, or -1 where there is nothing to find.
 """
 
 import csv
@@ -43,7 +43,7 @@ def summarise(
     coco: CocoFigures | None = None,
     matches: Matches | None = None,
 ) -> dict[str, Any]:
-    """Computes every figure.
+    """Compute every metric.
 
     Args:
         engine: as `coco_evaluation`.
@@ -54,10 +54,10 @@ def summarise(
         What JSON can hold:
 
         - `pictures`, `boxes` (to find), `ignored`, `detections`: counts; `engine`.
-        - `coco`: the twelve figures. `voc`: `VOC07_AP`, `VOC_AP`. `open_images`: with that option.
+        - `coco`: the twelve metrics. `voc`: `VOC07_AP`, `VOC_AP`. `open_images`: with that option.
         - `ious`: AP and AR at each of COCO's IoUs.
         - `classes`: of each class its name, counts (`boxes`, `pictures`, `detections`), COCO's
-          twelve figures, VOC's and Open Images' AP, and where F1 is best at IoU .5 `threshold`,
+          twelve metrics, VOC's and Open Images' AP, and where F1 is best at IoU .5 `threshold`,
           `precision`, `recall`, `F1`, `right`, `wrong`, `missed`.
         - `best_threshold`: the latter for all classes under one threshold.
         - `calibration`: `error` (D-ECE at IoU .5), `worst` and `bins`.
@@ -105,7 +105,7 @@ def _merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """Writes a summary for people: COCO's twelve lines, then what else there is, then classes."""
+    """Write a summary for people: COCO's twelve lines, then what else there is, then classes."""
     one = {name: _cell(value) for name, value in summary["best_threshold"].items()}
     lines = [
         f"{summary['pictures']:,} pictures, {summary['boxes']:,} boxes to find"
@@ -136,7 +136,7 @@ def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def format_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
-    """Writes rows as a table: names to the left, numbers to the right, figures with 3 decimals.
+    """Write rows as a table: names to the left, numbers to the right, figures with 3 decimals.
 
     Args:
         rows: each with all of `columns`; none writes the header alone.
@@ -161,14 +161,14 @@ def _cell(value: Any) -> str:
 
 
 def write_summary_json(summary: dict[str, Any], path: str | Path) -> None:
-    """Writes a summary as JSON, in one step."""
+    """Write a summary as JSON, in one step."""
     with atomic_write(path) as file:
         json.dump(summary, file, indent=1)
         file.write("\n")
 
 
 def write_summary_csv(summary: dict[str, Any], path: str | Path) -> None:
-    """Writes one row a class, and a first one of all classes together, in one step.
+    """Write one row a class, and a first one of all classes together, in one step.
 
     Its `pictures` are all, its figures the means over classes, its threshold is one for all.
     """

@@ -1,7 +1,7 @@
 """Ground truth and detections as columns, the one form that every metric and analysis reads.
 
-Shape letters: P pictures, T true boxes, D detections, K classes. Boxes are xyxy in float64 pixels
-of the original picture, classes contiguous from 0. COCO's own forms are xywh
+Shape letters: P images, T true boxes, D detections, K classes. Boxes are xyxy in float64 pixels
+of the original image, classes contiguous from 0. COCO's own forms are xywh
 (https://cocodataset.org, "Data format").
 """
 
@@ -19,10 +19,10 @@ from keras_retinanet.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Truths:
-    """The true boxes of all pictures, picture by picture in the order of the annotations.
+    """The true boxes of all images, image by image in the order of the annotations.
 
     Attributes:
-        image: (T,) int32, index of the picture.
+        image: (T,) int32, index of the image.
         classes: (T,) int32.
         boxes: (T, 4) float64 xyxy pixels.
         areas: (T,) float64, the annotation's own area (COCO's is the mask's) in pixels.
@@ -46,10 +46,10 @@ class Truths:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The detections in all pictures; of equal scores in a picture the earlier row ranks first.
+    """The detections in all images; of equal scores in an image the earlier row ranks first.
 
     Attributes:
-        image: (D,) int32, index of the picture.
+        image: (D,) int32, index of the image.
         classes: (D,) int32.
         boxes: (D, 4) float64 xyxy pixels.
         scores: (D,) float64, 0..1.
@@ -70,11 +70,11 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """The pictures and the ground truth that detections are scored against.
+    """The images and the ground truth that detections are scored against.
 
     Attributes:
         image_ids: (P,) the ids of COCO's form, each once.
-        file_names: (P,) what messages and reports call the pictures.
+        file_names: (P,) what messages and reports call the images.
         sizes: (P, 2) int32 height and width in pixels; 0 where a file does not tell.
         class_names, class_ids: (K,) names and the source's original ids.
     """
@@ -93,7 +93,7 @@ class EvaluationSet:
 
 
 def image_ids(dataset: Dataset) -> list[int]:
-    """Gives each record of a data set the integer id that COCO's form asks for.
+    """Return each record of a dataset the integer id that COCO's form asks for.
 
     Returns:
         The records' own ids where all are integers, else 1..N in the records' order.
@@ -105,7 +105,7 @@ def image_ids(dataset: Dataset) -> list[int]:
 
 
 def evaluation_set(dataset: Dataset) -> EvaluationSet:
-    """Reads the ground truth of a data set into columns; pictures in the order of its records."""
+    """Read the ground truth of a dataset into columns; images in the order of its records."""
     records = list(dataset.records)
     counts = [len(record.boxes) for record in records]
     truths = Truths(
@@ -134,10 +134,10 @@ _ANNOTATION_LISTS = ("images", "categories", "annotations")
 
 
 def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
-    """Reads the content of a COCO instances file into columns.
+    """Read the content of a COCO instances file into columns.
 
-    A missing `area` is the box's, a missing `iscrowd` is 0. Annotations of pictures or categories
-    that the file does not list are left out, as by pycocotools; annotation ids are not read.
+    A missing `area` is the box's, a missing `iscrowd` is 0. Annotations of images or categories
+    that the file does not list are skipped, as by pycocotools; annotation ids are not read.
 
     Raises:
         UserError: the content is malformed.
@@ -194,14 +194,14 @@ def _set_from_lists(
 
 
 def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> Found:
-    """Reads the content of a COCO results file into columns, in its order.
+    """Read the content of a COCO results file into columns, in its order.
 
     Args:
         rows: dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`. Not changed.
-        pictures: what they were found in. Rows of categories that it lacks are left out.
+        pictures: what they were found in. Rows of categories that it lacks are skipped.
 
     Raises:
-        UserError: a row is malformed or of a picture that is not there, or no row's category is.
+        UserError: a row is malformed or of an image that is not there, or no row's category is.
     """
     if not isinstance(rows, list):
         raise UserError("Detections must be a JSON list. Give a COCO results file.")
@@ -234,7 +234,7 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
 
 
 def _fault_of(rows: list[Any]) -> UserError:
-    """Names the first row that cannot be read."""
+    """Name the first row that cannot be read."""
     for number, row in enumerate(rows, start=1):
         try:
             x, y, width, height = (float(value) for value in row["bbox"])
@@ -253,7 +253,7 @@ def _fault_of(rows: list[Any]) -> UserError:
 
 
 def results_from_found(found: Found, pictures: EvaluationSet) -> list[dict[str, Any]]:
-    """Writes detections in COCO's results form, with original ids: undoes `found_from_results`."""
+    """Write detections in COCO's results form, with original ids: undoes `found_from_results`."""
     return [
         {
             "image_id": pictures.image_ids[image],

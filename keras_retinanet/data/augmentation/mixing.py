@@ -1,4 +1,4 @@
-"""Examples made of several pictures: Mosaic, pasted boxes and MixUp.
+"""Examples made of several images: Mosaic, pasted boxes and MixUp.
 
 `draw_mix` says which images an example needs, the pipeline renders those, `mix` puts them together;
 so boxes are as exact as without mixing. An
@@ -18,11 +18,11 @@ from keras_retinanet.data.augmentation.geometry import box_areas
 # Told apart from every seed that `render` draws from.
 MIX_STREAM = 1_000_003
 # MixUp's ratio is of Beta(8, 8): .2 to .8 in 99 of 100. Boxes of both count fully here, so each
-# picture must stay visible (Zhang et al. 2019 weigh them instead, and use 1.5).
+# image must stay visible (Zhang et al. 2019 weigh them instead, and use 1.5).
 MIXUP_BETA = 8.0
-# Where the four pictures of a mosaic meet, as a fraction of each side.
+# Where the four images of a mosaic meet, as a fraction of each side.
 MOSAIC_CENTER = (0.25, 0.75)
-# Each box of the other picture is pasted with this probability (Ghiasi et al. 2021: any subset).
+# Each box of the other image is pasted with this probability (Ghiasi et al. 2021: any subset).
 PASTE_PROBABILITY = 0.5
 # Row and column of each tile of a mosaic.
 _PLACES = tuple(divmod(number, 2) for number in range(4))
@@ -64,7 +64,7 @@ class Recipe(NamedTuple):
 
 
 def mixup(first, second, seed):
-    """Blends two examples of one size by a drawn ratio; the labels are those of both."""
+    """Blend two examples of one size by a drawn ratio; the labels are those of both."""
     draws = tf.random.stateless_gamma([2], seed, alpha=MIXUP_BETA)
     ratio = draws[0] / tf.reduce_sum(draws)
     image = second[0] + ratio * (first[0] - second[0])
@@ -72,7 +72,7 @@ def mixup(first, second, seed):
 
 
 def mosaic_sources(indices, canvas, seed):
-    """Draws where four images meet, and with it the canvas of each.
+    """Draw where four images meet, and with it the canvas of each.
 
     Args:
         indices: (4,) int32, row by row.
@@ -92,7 +92,7 @@ def mosaic_sources(indices, canvas, seed):
 
 
 def mosaic(examples, center):
-    """Joins four examples, each of the size of its own quarter around `center` (2,) int32.
+    """Join four examples, each of the size of its own quarter around `center` (2,) int32.
 
     Boxes are cut at the edge of their quarter.
     """
@@ -106,7 +106,7 @@ def mosaic(examples, center):
 
 
 def copy_paste(base, other, seed, min_visible):
-    """Pastes boxes of `other`, each as a whole rectangle, at their places in `base`.
+    """Paste boxes of `other`, each as a whole rectangle, at their places in `base`.
 
     Boxes of `base` are cut to the bounds of what is still seen of them, and dropped where that is
     less than `min_visible` of their area. Boxes of `other` that were not drawn, but of which as
@@ -136,7 +136,7 @@ def copy_paste(base, other, seed, min_visible):
 
 
 def draw_mix(row, config: AugmentConfig) -> Recipe:
-    """Draws whether and how the example of one row of the plan is mixed with others.
+    """Draw whether and how the example of one row of the plan is mixed with others.
 
     Args:
         row: {"index" () int32, "partners" (3,) int32, "seed" (2,) int32, "canvas" (2,) int32}.
@@ -166,7 +166,7 @@ def draw_mix(row, config: AugmentConfig) -> Recipe:
 
 
 def mix(recipe: Recipe, examples, config: AugmentConfig):
-    """Makes one example of those of `recipe.sources`, as was drawn.
+    """Make one example of those of `recipe.sources`, as was drawn.
 
     Without mixing it is the first one, whatever the probabilities.
     """
@@ -197,7 +197,7 @@ def _mask(labels, keep):
 
 
 def _shift(labels, size, offset):
-    """Returns `labels` cut at a tile of `size` (h, w), moved to where the tile lies."""
+    """Return `labels` cut at a tile of `size` (h, w), moved to where the tile lies."""
     # A blank tile's ignored box is wider than the tile, and must not reach the others.
     limits = tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float32)
     boxes = tf.minimum(tf.maximum(labels["boxes"], 0.0), limits)
@@ -209,7 +209,7 @@ def _is_seen(boxes, area, min_visible):
 
 
 def _touched(boxes, size, channels=1):
-    """Returns (h, w * channels) float32: 1 for the pixels that `boxes` (P, 4) touch, else 0."""
+    """Return (h, w * channels) float32: 1 for the pixels that `boxes` (P, 4) touch, else 0."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     rows = tf.cast(coverage(y1, y2, size[0]) > 0.0, tf.float32)
     columns = tf.cast(coverage(x1, x2, size[1]) > 0.0, tf.float32)

@@ -35,7 +35,7 @@ class LabelMap(NamedTuple):
 
 
 def read_label_map(path: Path) -> LabelMap:
-    """Reads the classes of a .pbtxt, or of a text file with a name a line, the first with id 1.
+    """Read the classes of a .pbtxt, or of a text file with a name a line, the first with id 1.
 
     Raises:
         UserError: the file cannot be parsed, has no class, or a name or id twice.
@@ -64,7 +64,7 @@ def read_label_map(path: Path) -> LabelMap:
 
 
 def label_map_text(names: Sequence[str], ids: Sequence[int]) -> str:
-    """Returns the content of the .pbtxt that `read_label_map` reads back."""
+    """Return the content of the .pbtxt that `read_label_map` reads back."""
     message = _message()
     for name, class_id in zip(names, ids, strict=True):
         message.item.add(name=name, id=class_id)

@@ -13,7 +13,7 @@ MAX_HIERARCHY_BYTES = 16 << 20
 
 
 def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
-    """Returns the class names, and label (MID) -> index. Two labels of one name are one class.
+    """Return the class names, and label (MID) -> index. Two labels of one name are one class.
 
     Raises:
         UserError: it is cut off, not UTF-8, or has other columns.
@@ -34,7 +34,7 @@ def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
 
 
 def read_hierarchy(file: Path) -> dict[str, list[str]]:
-    """Returns label -> the labels above it, without the root, which stands for any object.
+    """Return label -> the labels above it, without the root, which stands for any object.
 
     Raises:
         UserError: it is cut off, nested too deep or of another form.

@@ -59,13 +59,13 @@ class BinFigures:
         return self.found / self.truths if self.truths else -1.0
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns the figures as JSON has them; no upper bound is None."""
+        """Return the figures as JSON has them; no upper bound is None."""
         high = None if math.isinf(self.high) else self.high
         return {**asdict(self), "high": high, "recall": self.recall}
 
 
 def size_breakdown(errors: ErrorAnalysis) -> list[BinFigures]:
-    """Returns the figures of each size, smallest first.
+    """Return the figures of each size, smallest first.
 
     The size is the root of the annotation's own area, which in COCO is that of the mask.
     """
@@ -78,7 +78,7 @@ def size_breakdown(errors: ErrorAnalysis) -> list[BinFigures]:
 
 
 def aspect_breakdown(errors: ErrorAnalysis) -> list[BinFigures]:
-    """Returns the figures of each shape (width over height), tallest first."""
+    """Return the figures of each shape (width over height), tallest first."""
     edges = (0.0, *ASPECTS.values())
     truth_bins = _bins(_aspects(errors.pictures.truths.xywh), edges)
     found_bins = _bins(_aspects(errors.found.xywh), edges)
@@ -126,7 +126,7 @@ NO_MATTER, WRONG, RIGHT = range(3)
 
 
 def _verdicts(errors: ErrorAnalysis, truth_bins: np.ndarray, count: int) -> list[np.ndarray]:
-    """Returns per bin the verdict (D,) on each detection, by COCO's matching."""
+    """Return per bin the verdict (D,) on each detection, by COCO's matching."""
     truths, image_pairs = errors.pictures.truths, ImagePairs(errors.pictures, errors.found)
     scored = errors.judgement.kinds >= 0
     verdicts = [np.where(scored, WRONG, NO_MATTER).astype(np.int8) for _ in range(count)]
@@ -144,7 +144,7 @@ def _verdicts(errors: ErrorAnalysis, truth_bins: np.ndarray, count: int) -> list
 
 
 def _pairs(ious: np.ndarray, threshold: float) -> dict[int, list[tuple[int, float]]]:
-    """Returns of each row of ious (d, t) that reaches `threshold` the columns and IoUs that do."""
+    """Return for each row of ious (d, t) that reaches `threshold` the columns and IoUs that do."""
     pairs: dict[int, list[tuple[int, float]]] = {}
     rows, columns = np.nonzero(ious >= threshold)
     values = ious[rows, columns].tolist()
@@ -156,7 +156,7 @@ def _pairs(ious: np.ndarray, threshold: float) -> dict[int, list[tuple[int, floa
 def _matched(
     pairs: dict[int, list[tuple[int, float]]], ignored: list[bool], *, crowd: list[bool]
 ) -> Iterator[tuple[int, int]]:
-    """Matches one picture's detections as COCO does: boxes to find before those to ignore.
+    """Match one image's detections as COCO does: boxes to find before those to ignore.
 
     Lists and a loop: with one or two pairs a row that is faster than arrays.
 
@@ -182,7 +182,7 @@ def _matched(
 def _mean_ap(
     errors: ErrorAnalysis, correct: np.ndarray, *, counts: np.ndarray, is_here: np.ndarray
 ) -> float:
-    """Returns the mean AP of the classes of true boxes `is_here` (T,); -1 without any.
+    """Return the mean AP of the classes of true boxes `is_here` (T,); -1 without any.
 
     Args:
         correct, counts: (D,) bool, of each detection.

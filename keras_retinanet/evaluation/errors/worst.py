@@ -1,6 +1,6 @@
-"""The errors that matter most, one by one, and the pictures that have them.
+"""The errors that matter most, one by one, and the images that have them.
 
-An error costs what the AP gains if it alone is mended. That AP is the plain one, the mean precision
+An error costs what the AP gains if it alone is fixed. That AP is the plain one, the mean precision
 at each true box, which can be taken apart into sums over what is ranked below the error: exact, and
 one pass for all. (COCO's AP, at 101 recalls, would not move for most single errors.)
 
@@ -17,16 +17,16 @@ from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 
 class ErrorCosts(NamedTuple):
-    """AP, 0..1, that mending each error alone would give back."""
+    """AP, 0..1, that fixing each error alone would give back."""
 
     detections: np.ndarray  # (D,) float64; 0 for those that are correct or do not count
     truths: np.ndarray  # (T,) float64; 0 for those that are not missed
 
 
 class WorstPicture(NamedTuple):
-    """A picture with its errors of one kind."""
+    """An image with its errors of one kind."""
 
-    image: int  # index of the picture
+    image: int  # index of the image
     cost: float  # sum of the costs of `rows`
     rows: np.ndarray  # of detections, or of true boxes for "Miss"; the most costly first
 
@@ -47,30 +47,30 @@ class _Sums:
         self._inserted = _from_here_on(correct * (ranks - right) / (ranks * (ranks + 1)))
 
     def removal(self, places: np.ndarray) -> np.ndarray:
-        """Returns the gain of taking out each wrong detection alone."""
+        """Return the gain of taking out each wrong detection alone."""
         return self._removed[places + 1] / max(self.positives, 1)
 
     def righting(self, places: np.ndarray) -> np.ndarray:
-        """Returns the gain of each wrong detection becoming correct."""
+        """Return the gain of each wrong detection becoming correct."""
         own = (self.right[places] + 1) / (places + 1)
         return (own + self._righted[places + 1]) / self.positives
 
     def insertion(self, scores: np.ndarray) -> np.ndarray:
-        """Returns the gain of a new correct detection with each score, before its equals."""
+        """Return the gain of a new correct detection with each score, before its equals."""
         places = np.searchsorted(-self.scores, -scores)
         own = (self.right[places] + 1) / (places + 1)
         return (own + self._inserted[places]) / self.positives
 
 
 def _from_here_on(terms: np.ndarray) -> np.ndarray:
-    """Returns the sums (N + 1,) of terms (N,) from each place to the end."""
+    """Return the sums (N + 1,) of terms (N,) from each place to the end."""
     # The first detection has nothing above it: its term is never asked for, and may be NaN.
     terms = np.nan_to_num(terms, posinf=0.0)
     return np.append(np.cumsum(terms[::-1])[::-1], 0.0)
 
 
 def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
-    """Says of each error what it costs.
+    """Return what each error costs.
 
     The best Cls or Loc error about a box that nothing found becomes correct, as in `tide`; any
     other wrong detection goes. A missed box is found with the best of scores.
@@ -87,7 +87,7 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
     becomes_right = np.zeros(len(correct), bool)
     becomes_right[mends] = True
     missed = judged.rows("Miss")
-    # The class in which each mended detection would be correct.
+    # The class in which each fixed detection would be correct.
     target = truths.classes[judged.truths[mends]]
     for index, places in enumerate(rows_of_each(found.classes[counted], count)):
         rows = counted[places]
@@ -109,13 +109,13 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
 
 
 def worst_pictures(errors: ErrorAnalysis, *, limit: int = 12) -> dict[str, list[WorstPicture]]:
-    """Returns the pictures whose errors cost most.
+    """Return the images whose errors cost most.
 
     Args:
-        limit: so many pictures of each kind of error.
+        limit: so many images of each kind of error.
 
     Returns:
-        Error kind -> pictures, the most costly first; of equal cost the one with more errors.
+        Error kind -> images, the most costly first; of equal cost the one with more errors.
     """
     costs = error_costs(errors)
     return {kind: _worst(errors, costs, kind)[:limit] for kind in ERROR_KINDS}

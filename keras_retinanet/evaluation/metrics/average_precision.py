@@ -16,7 +16,7 @@ TIDE_RECALLS = np.arange(101) / 100
 def class_average_precision(
     classes: np.ndarray, correct: np.ndarray, positives: np.ndarray, *, recalls: np.ndarray
 ) -> np.ndarray:
-    """Returns the mean, over `recalls`, of the precision at that recall or more.
+    """Return the mean, over `recalls`, of the precision at that recall or more.
 
     Args:
         classes: (D,) int, of the detections that count, best score first.

@@ -1,6 +1,6 @@
 """Which detection finds which true box at one IoU, by COCO's rules.
 
-Shape letters: D detections, T true boxes; d and t those of one class in one picture.
+Shape letters: D detections, T true boxes; d and t those of one class in one image.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 MATCH_IOU = 0.5
-# COCO's limit of detections a picture and class.
+# COCO's limit of detections an image and class.
 MAX_DETECTIONS = 100
 
 
@@ -37,7 +37,7 @@ class Matches:
 
 
 def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATCH_IOU) -> Matches:
-    """Matches detections with true boxes as COCO's evaluator does for the area "all".
+    """Match detections with true boxes as COCO's evaluator does for the area "all".
 
     Best score first, each takes the free box of its class that it overlaps most, if the IoU is
     `iou` or more. One that finds none but lies in a region to ignore does not count.
@@ -66,7 +66,7 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
 
 
 def _places_in_class(classes: np.ndarray) -> np.ndarray:
-    """Returns (d,) int: how many rows of the same class come before each."""
+    """Return (d,) int: how many rows of the same class come before each."""
     order = np.argsort(classes, kind="stable")
     starts = np.searchsorted(classes[order], classes[order])
     places = np.empty(len(classes), np.int64)

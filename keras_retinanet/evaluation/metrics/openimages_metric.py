@@ -1,6 +1,6 @@
 """Average precision by the rules of the Open Images Challenge: groups, and classes not looked for.
 
-Shape letters: P pictures, D detections, T true boxes, K classes. Sources: the challenge's page
+Shape letters: P images, D detections, T true boxes, K classes. Sources: the challenge's page
 "Object detection evaluation" (https://storage.googleapis.com/openimages/web/evaluation.html) and,
 in what it leaves open, the challenge's evaluator in the TensorFlow Object Detection API.
 """
@@ -42,7 +42,7 @@ class OpenImagesFigures:
         return float(defined.mean()) if defined.size else -1.0
 
     def rows(self) -> list[dict[str, Any]]:
-        """Gives of each class its name, counts and average precision."""
+        """Return for each class its name, counts and average precision."""
         return [
             {
                 "class": name,
@@ -58,7 +58,7 @@ class OpenImagesFigures:
 def open_images_evaluation(
     pictures: EvaluationSet, found: Found, *, verified: np.ndarray | None = None
 ) -> OpenImagesFigures:
-    """Scores detections by the challenge's rules.
+    """Score detections by the challenge's rules.
 
     Single boxes are matched as VOC's. Of the detections left over, those that lie by half or more
     in a group's box count as one right detection of the group together, with the best of their
@@ -70,8 +70,8 @@ def open_images_evaluation(
     Args:
         pictures: the ground truth; `ignore` are the boxes around a group (`IsGroupOf`), of which
             the reader makes boxes to ignore.
-        verified: (P, K) bool, classes that a person looked for in a picture, found or not.
-            Detections of others there are left out; classes with a box there are always looked
+        verified: (P, K) bool, classes that a person looked for in an image, found or not.
+            Detections of others there are skipped; classes with a box there are always looked
             for. None: all were looked for everywhere.
 
     Raises:
@@ -103,7 +103,7 @@ def open_images_evaluation(
 
 
 def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) -> Found:
-    """Returns the detections of classes that were looked for in their picture."""
+    """Return the detections of classes that were looked for in their image."""
     shape = (len(pictures.image_ids), len(pictures.class_names))
     if np.shape(verified) != shape:
         raise UserError(
@@ -123,7 +123,7 @@ def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) ->
 
 
 def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """Returns of each detection the single box and the group it may find (D,), or -1.
+    """Return for each detection the single box and the group it may find (D,), or -1.
 
     That is the one of its class that it overlaps, or lies in, most, if by half or more.
     """

@@ -17,10 +17,10 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 def rows_of_each(
     index: np.ndarray, count: int, scores: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """Returns the row numbers of each picture or class.
+    """Return the row numbers of each image or class.
 
     Args:
-        index: (N,) int, each row's picture or class, below `count`.
+        index: (N,) int, each row's image or class, below `count`.
         scores: (N,) float: then rows are best first, the earlier first among equals. Without,
             they are in the order given.
     """

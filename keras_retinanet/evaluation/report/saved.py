@@ -16,7 +16,7 @@ from keras_retinanet.files.text_files import read_json
 
 # What a run folder holds for `report`.
 EVALUATION_FILE = "evaluation.json"
-# More runs have no colour of their own.
+# More runs have no color of their own.
 MAX_RUNS = len(LINE_COLORS)
 
 
@@ -84,7 +84,7 @@ class Run(NamedTuple):
 def read_runs(
     paths: Sequence[str | os.PathLike[str]], *, annotations: str | os.PathLike[str] | None = None
 ) -> list[Run]:
-    """Reads evaluations to compare.
+    """Read evaluations to compare.
 
     Args:
         paths: run folders with an `evaluation.json`, such files, or COCO results files.
@@ -106,7 +106,7 @@ def read_runs(
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """Calls each run by as few last parts of its path as tell all apart."""
+    """Call each run by as few last parts of its path as tell all apart."""
     parts = [path.resolve().with_suffix("").parts[1:] for path in paths]
     longest = max(len(each) for each in parts)
     for count in range(1, longest + 1):
