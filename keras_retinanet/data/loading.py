@@ -67,7 +67,7 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
     train, val = random_split(train, seed)
     print(
         f"{train.name} has no validation split to select on: {len(val.records)} of its "
-        f"{len(val.records) + len(train.records)} pictures are held out (seed {seed})."
+        f"{len(val.records) + len(train.records)} images are held out (seed {seed})."
     )
     return train, val
 
@@ -94,7 +94,7 @@ def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
     if not len(dataset.records):
         why = "; ".join(dataset.problems.lines()) or "nothing is listed"
         raise UserError(
-            f"Expected pictures in {dataset.name}, split {dataset.split}. Received: none that can "
+            f"Expected images in {dataset.name}, split {dataset.split}. Received: none that can "
             f"be read ({why}). Look at --data_dir."
         )
     if config.classes:

@@ -75,8 +75,8 @@ class Problems(dict[str, list[str]]):
         what = printable(what)
         if self.strict:
             error = UserError(
-                f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "
-                f"leave --strict out ({done})."
+                f"Expected sound data, as --strict asks. Received: {kind}: {what}. Fix it, or "
+                f"omit --strict ({done})."
             )
             self.stop(error)
         with self._lock:

@@ -83,8 +83,8 @@ def random_split(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     count = len(dataset.records)
     if count < 2:
         raise UserError(
-            "Expected at least 2 pictures to hold a validation part out. "
-            f"Received: {count} in {dataset.name}. Add pictures."
+            "Expected at least 2 images to hold out a validation split. "
+            f"Received: {count} in {dataset.name}. Add images."
         )
     order = np.random.default_rng(seed).permutation(count)
     val_count = max(1, round(VAL_FRACTION * count))

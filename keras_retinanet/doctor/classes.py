@@ -69,7 +69,7 @@ def _end_unused(names, totals) -> list[Finding]:
                     f"`{names[end]}`, the {'first' if end == 0 else 'last'} class, has no boxes "
                     "while all others have many",
                     "That is what ids shifted by one look like: each box named as its neighbour.",
-                    "Look at a few pictures with `dataset view`; mend the ids if names are wrong.",
+                    "Look at a few images with `dataset view`; fix the ids if names are wrong.",
                 )
             ]
     return []
@@ -173,7 +173,7 @@ def _unused_or_few(datasets, names, counts, train) -> list[Finding]:
         "warning",
         f"{len(unlearned)} {of_all} in other splits have no box in {where}",
         "They are scored but never learned: their AP will be 0.",
-        "Part the pictures anew, or choose classes with --classes.",
+        "Split the images again, or choose classes with --classes.",
         unlearned,
     )
     return [

@@ -45,7 +45,7 @@ def problem_findings(datasets: Sequence[Dataset]) -> list[Finding]:
                 _severity(kind, len(items) / whole),
                 f"{kind.capitalize()}: {len(items):,}",
                 f"What is done about it whenever this data set is read: {KINDS[kind]}.",
-                "Mend the files, or leave it so; --strict refuses them.",
+                "Fix the files, or leave them as they are; --strict refuses them.",
                 tuple(items),
                 _examples(datasets, kind),
             )
@@ -124,7 +124,7 @@ def _empty_pictures(datasets, tables) -> list[Finding]:
         Finding(
             "empty pictures",
             "note",
-            f"Pictures without boxes: {len(items):,} ({percent(len(items), pictures)})",
+            f"Images without boxes: {len(items):,} ({percent(len(items), pictures)})",
             "They are trained on as background: right, if there really is nothing in them.",
             "Look at some; annotate or remove those that show an object.",
             tuple(items),

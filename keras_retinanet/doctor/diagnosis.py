@@ -162,7 +162,7 @@ def _unreadable(split: str, error: UserError) -> Finding:
         "error",
         f"Split {split} cannot be read",
         str(error),
-        "Mend or remove its files.",
+        "Fix or remove its files.",
     )
 
 
@@ -185,7 +185,7 @@ def _own_classes(datasets: Sequence[Dataset]) -> list[Finding]:
             "error",
             f"Classes that {train.split} does not declare: {len(items)}",
             "Training on one split and scoring on another needs the same classes in both.",
-            "Choose with --classes those that both have, or mend the lists of classes.",
+            "Choose with --classes those that both have, or fix the lists of classes.",
             tuple(items),
         )
     ]

@@ -116,8 +116,8 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     sizes = np.concatenate([table.picture_sizes for table in tables])
     per_picture = np.concatenate([table.per_picture for table in tables])
     drawn = [
-        ("Picture sizes", svg_charts.picture_sizes(sizes)),
-        ("Boxes per picture", svg_charts.histogram(per_picture, "boxes in a picture", "pictures")),
+        ("Image sizes", svg_charts.picture_sizes(sizes)),
+        ("Boxes per image", svg_charts.histogram(per_picture, "boxes in an image", "pictures")),
     ]
     if any(len(part.sides) for part in diagnosis.inputs):
         boxes = np.concatenate([table.boxes for table in tables])
@@ -129,7 +129,7 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
                 svg_charts.reached_by_size(size_bins(diagnosis.inputs), diagnosis.input_name),
             ),
             ("Box shapes", svg_charts.aspect_ratios(ratios)),
-            ("Where the boxes' centres lie", svg_charts.centres(boxes, box_sizes)),
+            ("Where the boxes' centers lie", svg_charts.centres(boxes, box_sizes)),
         ]
     return [{"title": title, "svg": svg} for title, svg in drawn]
 

@@ -151,16 +151,16 @@ def duplicate_findings(
 ) -> list[Finding]:
     """Return the findings on leaks between splits and on duplicates within one."""
     texts = {
-        "leak": ("error", exact, True, "The same picture in more than one split",
-                 "The score is of pictures that were trained on: it is too good.",
+        "leak": ("error", exact, True, "The same image in more than one split",
+                 "The score is computed on images that were trained on: it is too good.",
                  "Remove them from one of the splits."),
-        "near leak": ("warning", near, True, "Nearly the same picture in more than one split",
+        "near leak": ("warning", near, True, "Nearly the same image in more than one split",
                       "Frames of one video or copies in another size make the score too good.",
-                      "Look at them; keep all copies of a picture in one split."),
-        "duplicates": ("warning", exact, False, "The same picture twice in a split",
+                      "Look at them; keep all copies of an image in one split."),
+        "duplicates": ("warning", exact, False, "The same image twice in a split",
                        "It counts more than the others, and its boxes may contradict each other.",
                        "Remove the copies."),
-        "near duplicates": ("note", near, False, "Nearly the same picture twice in a split",
+        "near duplicates": ("note", near, False, "Nearly the same image twice in a split",
                             "They teach less than their number suggests.",
                             "Nothing, if it is meant so, as with frames of a video."),
     }  # fmt: skip

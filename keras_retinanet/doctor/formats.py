@@ -88,12 +88,12 @@ MISREADINGS = (
         "Write width = x2 - x1 and height = y2 - y1, or name the format that the file really has.",
     ),
     Misreading(
-        "the centre read as the top left corner",
+        "the center read as the top left corner",
         _half_back,
         "Lower x by half the width and y by half the height when writing the file.",
     ),
     Misreading(
-        "the top left corner read as the centre",
+        "the top left corner read as the center",
         _half_on,
         "Add half the width to x and half the height to y when writing the file.",
     ),
@@ -101,12 +101,12 @@ MISREADINGS = (
     Misreading(
         "fractions read as pixels",
         _times_size,
-        "Multiply x by the picture's width and y by its height when writing the file.",
+        "Multiply x by the image's width and y by its height when writing the file.",
     ),
     Misreading(
         "pixels read as fractions",
         _over_size,
-        "Divide x by the picture's width and y by its height when writing the file.",
+        "Divide x by the image's width and y by its height when writing the file.",
     ),
 )
 
@@ -163,10 +163,10 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
             "wrong format",
             "error" if is_unfit else "warning",
             f"The boxes look like {reading.name}",
-            f"As read, {percent(unfit, len(boxes))} of the boxes do not fit their pictures; read "
+            f"As read, {percent(unfit, len(boxes))} of the boxes do not fit their images; read "
             f"the other way, {percent(shares[best], 1)} do."
             if is_unfit
-            else "All their centres lie in the top left quarter of the pictures.",
+            else "All their centers lie in the top left quarter of the images.",
             f"{reading.action} Then look at the boxes with `dataset view`.",
             examples=_busiest(tables),
         )
@@ -193,7 +193,7 @@ def _one_based(tables: Sequence[BoxTable]) -> list[Finding]:
             "one-based",
             "note",
             f"Coordinates seem to start at 1: {ones:,} are 1, none is 0",
-            "In the first pixel of a picture a box starts at 0; these are shifted by one pixel.",
+            "In the first pixel of an image a box starts at 0; these are shifted by one pixel.",
             "For VOC files give --set data.one_based=true; it matters only "
             "where objects are a few pixels large.",
         )

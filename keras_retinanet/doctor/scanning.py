@@ -140,16 +140,16 @@ def turned_findings(
     if not items:
         return []
     severity: Severity = "error" if annotated_turned else "warning"
-    meaning = "Boxes are taken to lie on the stored pixels, as COCO's do; viewers turn the picture."
+    meaning = "Boxes are taken to lie on the stored pixels, as COCO's do; viewers turn the image."
     if annotated_turned:
-        meaning += f" The annotated size of {annotated_turned:,} is that of the turned picture."
+        meaning += f" The annotated size of {annotated_turned:,} is that of the turned image."
     return [
         Finding(
             "turned pictures",
             severity,
-            f"Pictures that their EXIF tag turns: {len(items):,}",
+            f"Images that their EXIF tag turns: {len(items):,}",
             meaning,
-            "See below whether the boxes fit; if they fit the turned picture, give --exif apply.",
+            "See below whether the boxes fit; if they fit the turned image, give --exif apply.",
             tuple(items),
             tuple(examples[:SHOWN_EXAMPLES]),
         )

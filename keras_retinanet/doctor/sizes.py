@@ -106,7 +106,7 @@ def size_findings(
         "note",
         f"Boxes below {TINY_SIDE:g} px at input size {input_name}",
         "They are smaller than one cell of the finest level: most are never found.",
-        "Train at a larger --image_size, cut the pictures in tiles, or leave them.",
+        "Train at a larger --image_size, cut the images into tiles, or leave them.",
     )
     far = Finding(
         "unreached boxes",

@@ -32,7 +32,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _splits(diagnosis: Diagnosis) -> Iterator[str]:
-    yield f"{'split':<12} {'pictures':>9} {'boxes':>9} {'ignored':>8} {'empty':>7}  picture sizes"
+    yield f"{'split':<12} {'pictures':>9} {'boxes':>9} {'ignored':>8} {'empty':>7}  image sizes"
     for dataset, table in zip(diagnosis.datasets, diagnosis.tables, strict=True):
         empty = int((np.bincount(table.pictures, minlength=len(dataset.records)) == 0).sum())
         boxes, ignored = int((~table.ignore).sum()), int(table.ignore.sum())

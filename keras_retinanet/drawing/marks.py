@@ -64,7 +64,7 @@ class Mark:
 def _checked_image(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(
-            "A picture must be uint8 RGB (H, W, 3). "
+            "An image must be uint8 RGB (H, W, 3). "
             f"Received: image of shape {image.shape} and type {image.dtype}. Convert it first."
         )
     return image

@@ -172,5 +172,5 @@ def save_picture(image: np.ndarray, path: str | Path) -> None:
             Image.fromarray(image).save(temporary, comment=MARK, pnginfo=mark)
         except ValueError as error:
             raise UserError(
-                f"Expected a picture's suffix, as .png or .jpg. Received: {path}."
+                f"Expected an image suffix, as .png or .jpg. Received: {path}."
             ) from error

@@ -108,7 +108,7 @@ def format_summary(summary: dict[str, Any]) -> str:
     """Write a summary for people: COCO's twelve lines, then what else there is, then classes."""
     one = {name: _cell(value) for name, value in summary["best_threshold"].items()}
     lines = [
-        f"{summary['pictures']:,} pictures, {summary['boxes']:,} boxes to find"
+        f"{summary['pictures']:,} images, {summary['boxes']:,} boxes to find"
         f" (and {summary['ignored']:,} to ignore), {summary['detections']:,} detections",
         format_metrics(summary["coco"]),
         f"Pascal VOC at IoU {MATCH_IOU:.2f}: AP {_cell(summary['voc']['VOC_AP'])} by area, "

@@ -218,7 +218,7 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
         raise _fault_of(rows)
     if (image < 0).any():
         raise UserError(
-            "Detections must be of pictures in the annotations. Received: image_id="
+            "Detections must be of images in the annotations. Received: image_id="
             f"{rows[int(np.argmax(image < 0))]['image_id']!r}. Give the annotations of the split "
             "that was detected."
         )

@@ -110,14 +110,14 @@ def require_few_scans(encoded: bytes, header: Header) -> None:
 def unreadable(shown: str, why: object) -> PictureError:
     """Return the error of an image, called `shown`, that cannot be decoded to its end."""
     return PictureError(
-        "Expected a whole picture (JPEG, PNG, BMP, GIF, WebP, TIFF). "
+        "Expected a complete image (JPEG, PNG, BMP, GIF, WebP, TIFF). "
         f"Received: {shown} ({why}). Replace or remove the file."
     )
 
 
 def _huge(shown: str, why: object) -> PictureError:
     return PictureError(
-        f"Expected a picture of at most {MAX_PIXELS} pixels. Received: {shown} ({why}). "
+        f"Expected an image of at most {MAX_PIXELS} pixels. Received: {shown} ({why}). "
         "Make it smaller or remove the file.",
         "huge picture",
     )

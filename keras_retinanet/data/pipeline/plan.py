@@ -78,7 +78,7 @@ def batches(
     """
     if not len(dataset.records):
         raise ValueError(
-            f"Expected pictures to train on. Received: none in {dataset.name}, "
+            f"Expected images to train on. Received: none in {dataset.name}, "
             f"split={dataset.split}. Look at what was skipped while loading."
         )
     return itertools.islice(

@@ -127,7 +127,7 @@ def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
     rows = reader.pictures(images, folder)
     if images and not rows:
         raise UserError(
-            f"Expected the pictures that {files.annotations} names in {files.images}. Received: "
+            f"Expected the images that {files.annotations} names in {files.images}. Received: "
             f"none of {len(images)} there. Point --images at their folder."
         )
     return Dataset(

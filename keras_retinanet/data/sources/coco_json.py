@@ -122,5 +122,5 @@ def _deep_line(text: str) -> int:
 def _not_whole(path: str | os.PathLike[str], line: int, why: str) -> UserError:
     return UserError(
         f"Expected a whole JSON file in UTF-8. Received: {path}, line {line} ({why}). "
-        "Write or download it anew."
+        "Write or download it again."
     )

@@ -24,7 +24,7 @@ def read_classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[
         class_id, name = _class_of(row)
         if class_id is None or not name or names.setdefault(class_id, name) != name:
             raise UserError(
-                "Expected categories with a whole number as id, each once, and a name. "
+                "Expected categories with an integer as id, each once, and a name. "
                 f"Received: {path}, category {shown(row)}."
             )
     class_names = list(dict.fromkeys(names[key] for key in sorted(names)))

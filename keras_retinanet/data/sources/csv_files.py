@@ -226,7 +226,7 @@ def _read_class_file(path: Path) -> tuple[list[str], list[int]]:
         if not name or len(cells) > 2 or class_id < 0 or name in ids or class_id in used:
             raise UserError(
                 "Expected a class a line, as name,id or name alone, each once, ids from 0 or 1. "
-                f"Received: {path}, line {line}: {excerpt(','.join(cells))}. Mend that line."
+                f"Received: {path}, line {line}: {excerpt(','.join(cells))}. Fix that line."
             )
         ids[name] = class_id
         used.add(class_id)

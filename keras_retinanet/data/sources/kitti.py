@@ -109,7 +109,7 @@ def _root(config: DataConfig) -> Path:
             return root
     raise UserError(
         f"Expected a KITTI folder: {LAYOUT}. Received: data_dir={folder}, without them. Unpack "
-        "the left colour images and the labels there, or point --data_dir at them."
+        "the left color images and the labels there, or point --data_dir at them."
     )
 
 
@@ -127,7 +127,7 @@ def _read_list(path: Path) -> list[str]:
     try:
         ids = [text.strip() for _, text in numbered_lines(path)]
     except (OSError, ValueError) as error:
-        raise UserError(f"Expected an id a line. Received: {path}, {error}. Mend it.") from error
+        raise UserError(f"Expected an id a line. Received: {path}, {error}. Fix it.") from error
     return [image_id for image_id in dict.fromkeys(ids) if image_id]
 
 

@@ -50,13 +50,13 @@ def read_label_map(path: Path) -> LabelMap:
             lines = [line.strip() for line in text.splitlines()]
             items = [(number, line, line) for number, line in enumerate(lines, 1) if line]
     except (OSError, text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"Expected a label map. Received: {path} ({error}). Mend it.") from error
+        raise UserError(f"Expected a label map. Received: {path} ({error}). Fix it.") from error
     ids = [class_id for class_id, *_ in items]
     names = [shown for _, shown, _ in items]
     if not items or len(set(ids)) < len(ids) or len(set(names)) < len(names) or "" in names:
         raise UserError(
             f"Expected classes with different ids and names. Received: {path}, with {len(items)} "
-            f"items, {len(set(ids))} ids and {len(set(names))} names. Mend it."
+            f"items, {len(set(ids))} ids and {len(set(names))} names. Fix it."
         )
     by_text = {name: index for index, (*_, name) in enumerate(items) if name}
     by_text |= {shown: index for index, shown in enumerate(names)}

@@ -111,7 +111,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     files = pictures_by_stem(images)
     if not files:
         raise UserError(
-            f"Expected the pictures that {path} names in {images}. Received: none there. Download "
+            f"Expected the images that {path} names in {images}. Received: none there. Download "
             "some, as <ImageID>.jpg."
         )
     # Of a label, its own class and those above that the class file has.
@@ -199,7 +199,7 @@ def _read_boxes(
     if not set(COLUMNS) <= set(header):
         raise UserError(
             f"Expected a header with {','.join(COLUMNS)}. Received: {path}, line 1: "
-            f"{excerpt(','.join(header))}. Download it anew."
+            f"{excerpt(','.join(header))}. Download it again."
         )
     id_at, label_at, *sides_at = (header.index(name) for name in COLUMNS)
     group_at = header.index(GROUP) if GROUP in header else None

@@ -23,7 +23,7 @@ def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
         if len(cells) != 2 or not all(cells):
             raise UserError(
                 f"Expected rows label,name, as /m/0k4j,Car. Received: {file}, line {line}: "
-                f"{excerpt(','.join(cells))}. Mend that line."
+                f"{excerpt(','.join(cells))}. Fix that line."
             )
         names[cells[0]] = cells[1]
     # Version 7 has a header, the older ones have none.
@@ -51,7 +51,7 @@ def read_hierarchy(file: Path) -> dict[str, list[str]]:
         if not isinstance(children, list) or not isinstance(node.get("LabelName"), str):
             raise UserError(
                 f"Expected nodes of LabelName and Subcategory. Received: {file}, with "
-                f"{shown(node)}. Download it anew."
+                f"{shown(node)}. Download it again."
             )
         label = node["LabelName"]
         if node is not root:

@@ -115,7 +115,7 @@ def _matches(folder: Path, patterns: tuple[str, ...]) -> list[str]:
 
 
 def _sentence(place: Path, source: str, names: list[str]) -> str:
-    return f"{place} is recognised as {source}: {', '.join(names)}."
+    return f"{place} is recognized as {source}: {', '.join(names)}."
 
 
 def _recognise_lone_json(folder: Path) -> Recognised:
@@ -163,11 +163,11 @@ def _tfds_keys(info: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(
             f"Expected <data set>/<version>/{TFDS_INFO}, as TFDS writes it. "
-            f"Received: {info} ({error!r}). Prepare the data set anew, or move it back."
+            f"Received: {info} ({error!r}). Prepare the data set again, or move it back."
         ) from error
     words = parts[start:]
     if len(words) < 2:
         raise UserError(
-            f"Expected a version below {name}/. Received: {info}. Prepare the data set anew."
+            f"Expected a version below {name}/. Received: {info}. Prepare the data set again."
         )
     return {"name": f"{'/'.join(words[:-1])}:{words[-1]}", "data_dir": str(Path(*parts[:start]))}

@@ -110,8 +110,8 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _no_csv(path: str | os.PathLike[str], why: object) -> UserError:
     return UserError(
-        f"Expected a whole CSV file in UTF-8. Received: {path}, {why}. Mend that line, or save the "
-        "file anew as UTF-8."
+        f"Expected a whole CSV file in UTF-8. Received: {path}, {why}. Fix that line, or save the "
+        "file again as UTF-8."
     )
 
 

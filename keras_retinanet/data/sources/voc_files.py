@@ -75,7 +75,7 @@ def find_roots(config: DataConfig) -> list[Root]:
     if not roots:
         raise UserError(
             f"Expected a VOC folder: {LAYOUT}, or a VOCdevkit with such folders VOC2007, ..., or "
-            f"<split>/*.xml beside the pictures. Received: data_dir={folder}, without them. "
+            f"<split>/*.xml beside the images. Received: data_dir={folder}, without them. "
             "Point --data_dir at one."
         )
     return roots
@@ -185,7 +185,7 @@ def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
     except UnicodeDecodeError as error:
         at = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"Expected a list of picture names in UTF-8. Received: {path}, line {at} ({error}). "
+            f"Expected a list of image names in UTF-8. Received: {path}, line {at} ({error}). "
             "Save it as UTF-8."
         ) from error
     ids = []

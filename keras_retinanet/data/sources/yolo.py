@@ -129,7 +129,7 @@ def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]
     try:
         lines = [(line, text.strip()) for line, text in numbered_lines(file)]
     except (OSError, ValueError) as error:
-        raise UserError(f"Expected a list of pictures. Received: {file}, {error}.") from error
+        raise UserError(f"Expected a list of images. Received: {file}, {error}.") from error
     folder = PictureFolder(layout.folder, problems, allow_outside=layout.allow_outside)
     for line, text in lines:
         path = os.path.abspath(os.path.join(file.parent, text))

@@ -75,8 +75,8 @@ def resolve(layout: Layout, text: str) -> Path:
     found = _look_up(layout, text)
     if found is None:
         raise UserError(
-            f"Expected a folder of pictures, or a list of them, inside {layout.folder}. "
-            f"Received: {excerpt(text)}, which is not there. Mend path, train, val or test of the "
+            f"Expected a folder of images, or a list of them, inside {layout.folder}. "
+            f"Received: {excerpt(text)}, which is not there. Fix path, train, val or test of the "
             "YAML, or read outside of that folder with --set data.allow_outside=true."
         )
     return found
@@ -145,11 +145,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(read_yaml_text(file), str(file), loader=TextLoader)
     except UserError as error:
-        raise UserError(f"{error} Mend it.") from error
+        raise UserError(f"{error} Fix it.") from error
     if not isinstance(content, dict):
         raise UserError(
             "Expected YAML with train, val and names. "
-            f"Received: {file}, line 1: no mapping. Mend it."
+            f"Received: {file}, line 1: no mapping. Fix it."
         )
     return content
 
@@ -186,6 +186,6 @@ def _is_name(name: Any) -> bool:
 
 def _wrong(file: Path, key: str, value: Any) -> UserError:
     return UserError(
-        "Expected train, val, test: a folder, a list of pictures, or several; names: the class "
-        f"names, by number; nc: how many. Received: {file}, {key}: {shown(value)}. Mend it."
+        "Expected train, val, test: a folder, a list of images, or several; names: the class "
+        f"names, by number; nc: how many. Received: {file}, {key}: {shown(value)}. Fix it."
     )

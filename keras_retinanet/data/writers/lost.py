@@ -19,13 +19,13 @@ def ignored_count(splits: Mapping[str, Dataset]) -> int:
 def ignored_left_out(splits: Mapping[str, Dataset], form: str) -> list[str]:
     """Return the sentence on boxes to ignore, which `form` could only hold as objects."""
     count = ignored_count(splits)
-    return [f"{count} boxes to ignore (crowds) are left out: {form} has none."] if count else []
+    return [f"{count} boxes to ignore (crowds) are skipped: {form} has none."] if count else []
 
 
 def renamed_lost(names: Sequence[PictureNames]) -> list[str]:
     """Return the sentence on images that carry another name than before, if any do."""
     count = sum(each.renamed for each in names)
-    return [f"{count} pictures got another name."] if count else []
+    return [f"{count} images got another name."] if count else []
 
 
 def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
@@ -44,7 +44,7 @@ def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int |
     count = sum(
         ids.get((each.image, each.image_id), each.image_id) != each.image_id for each in records
     )
-    return [f"{count} pictures lose their own id."] if count else []
+    return [f"{count} images lose their own id."] if count else []
 
 
 def class_ids_lost(dataset: Dataset, start: int) -> list[str]:

@@ -131,7 +131,7 @@ def readable_picture(
     """
     if record.orientation != 1:
         raise UserError(
-            "Expected boxes on the pixels as stored. Received: boxes on turned pictures. Write "
+            "Expected boxes on the pixels as stored. Received: boxes on turned images. Write "
             "the data set as read with exif=stored."
         )
     try:

@@ -107,8 +107,8 @@ def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) ->
     shape = (len(pictures.image_ids), len(pictures.class_names))
     if np.shape(verified) != shape:
         raise UserError(
-            f"Expected a row a picture and a column a class, {shape}. Received: verified of shape "
-            f"{np.shape(verified)}. Give one for these very pictures and classes."
+            f"Expected a row per image, a column per class, {shape}. Received: verified of shape "
+            f"{np.shape(verified)}. Give one for these images and classes."
         )
     looked_for = np.array(verified, bool)
     looked_for[pictures.truths.image, pictures.truths.classes] = True

@@ -128,7 +128,7 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
         if annotations is None:
             raise UserError(
                 "Expected --annotations, for a list of detections has no figures yet. "
-                f"Received: {file} alone. Name the annotation file of its pictures."
+                f"Received: {file} alone. Name the annotation file of its images."
             )
         pictures = set_from_annotations(read_json(annotations))
         content = analyse(pictures, found_from_results(content, pictures)).to_plain()
@@ -139,13 +139,13 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
         where = ".".join(str(part) for part in fault["loc"]) or "the file"
         raise UserError(
             f"Expected the figures that `evaluate` writes as JSON. Received: {file} with "
-            f"{where}: {fault['msg']}. Evaluate anew."
+            f"{where}: {fault['msg']}. Evaluate again."
         ) from error
     lengths = {len(curve) for curve in evaluation.curves.values() if curve is not None}
     missing = [name for name in FIGURES if name not in evaluation.coco]
     if missing or not lengths <= {len(RECALLS)}:
         raise UserError(
             f"Expected COCO's figures and curves of {len(RECALLS)} points. Received: {file} "
-            f"without {', '.join(missing) or 'such curves'}. Evaluate anew."
+            f"without {', '.join(missing) or 'such curves'}. Evaluate again."
         )
     return evaluation
