@@ -24,7 +24,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config import AugmentConfig
-from keras_retinanet.data import augment, mix
+from keras_retinanet.data import draw_mix, mix
+from keras_retinanet.data.augmentation.transforms import choose_view, render
+from keras_retinanet.data.pipeline.batches import render_wanted
 from keras_retinanet.modeling import Preprocessing
 
 SOURCE = (480, 640)
@@ -99,15 +101,20 @@ def plain_or_ours(options: dict, shape) -> Callable:
     config = AugmentConfig(**{"flip": 0.0} | options)
     sources, boxes = tf.constant(painted()), tf.constant(BOXES)
 
-    def render(index, canvas, seed):
-        fit = tf.reduce_min(tf.cast(canvas, tf.float32) / tf.constant(SOURCE, tf.float32))
-        labels = {"boxes": boxes[index][None], "classes": index[None], "ignore": [False]}
-        return augment(
-            sources[index],
-            labels,
-            resized_size=tf.cast(tf.round(fit * tf.constant(SOURCE, tf.float32)), tf.int32),
+    def render_example(source):
+        canvas, size = source.canvas, tf.constant(SOURCE)
+        fit = tf.reduce_min(tf.cast(canvas, tf.float32) / tf.cast(size, tf.float32))
+        resized_size = tf.cast(tf.round(fit * tf.cast(size, tf.float32)), tf.int32)
+        view = choose_view(size, resized_size, canvas, seed=source.seed, config=config)
+        (top, left), (height, width) = tf.unstack(view.start), tf.unstack(view.length)
+        index = source.index
+        return render(
+            sources[index, top : top + height, left : left + width],
+            {"boxes": boxes[index][None], "classes": index[None], "ignore": [False]},
+            view,
+            source_size=size,
             canvas=canvas,
-            seed=seed,
+            seed=source.seed,
             config=config,
             preprocessing=PREPROCESSING,
         )
@@ -120,7 +127,8 @@ def plain_or_ours(options: dict, shape) -> Callable:
             "seed": tf.stack([tf.cast(number, tf.int32), 0]),
             "canvas": tf.constant(shape[1]),
         }
-        image, labels = mix(row, render, config)
+        recipe = draw_mix(row, config)
+        image, labels = mix(recipe, render_wanted(recipe, render_example), config)
         return image[None], labels["boxes"][None], labels["classes"][None]
 
     return example

@@ -72,7 +72,7 @@ ROOMS = {
         retinanet save_model smooth_l1 transfer_weights transferred_config
     """,
     "data": """
-        Dataset ImageRef Problems Record SOURCES WRITERS WriteOptions augment cached decode_image
+        Dataset ImageRef Problems Record SOURCES WRITERS WriteOptions cached decode_image draw_mix
         evaluation_dataset image_size load_dataset load_train_val mix random_split recognise
         training_batches write_dataset
     """,
@@ -88,7 +88,7 @@ ROOMS = {
     "evaluation": """
         Analysis ConfusionMatrix DetectorRun ErrorAnalysis EvaluationSet FIGURES Found Truths
         analyse analyse_errors aspect_breakdown best_thresholds calibration coco_evaluation
-        coco_metrics coco_results confusion_matrix dataset_pictures detections_for error_instances
+        coco_metrics coco_results confusion_matrix dataset_pictures detections_for
         evaluate evaluation_set figures format_errors format_metrics format_summary
         found_from_results ground_truth map_classes open_images_evaluation read_runs
         results_from_found run_detector score_files set_from_annotations size_breakdown summarise

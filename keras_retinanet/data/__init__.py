@@ -1,12 +1,11 @@
-"""Pictures and boxes to batches."""
+"""Images and boxes to batches."""
 
 from typing import TYPE_CHECKING
 
 from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
-    from keras_retinanet.data.augmentation.mixing import mix
-    from keras_retinanet.data.augmentation.transforms import augment
+    from keras_retinanet.data.augmentation.mixing import draw_mix, mix
     from keras_retinanet.data.images.decoding import decode_image, image_size
     from keras_retinanet.data.loading import SOURCES, load_dataset, load_train_val
     from keras_retinanet.data.pipeline.batches import evaluation_dataset, training_batches
@@ -26,9 +25,9 @@ __all__ = [
     "Problems",
     "Record",
     "WriteOptions",
-    "augment",
     "cached",
     "decode_image",
+    "draw_mix",
     "evaluation_dataset",
     "image_size",
     "load_dataset",
@@ -43,8 +42,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "augmentation.mixing": "mix",
-        "augmentation.transforms": "augment",
+        "augmentation.mixing": "draw_mix mix",
         "images.decoding": "decode_image image_size",
         "loading": "SOURCES load_dataset load_train_val",
         "pipeline.batches": "evaluation_dataset training_batches",

@@ -1,4 +1,4 @@
-"""Data sets: `SOURCES` by name, and the splits to train, select and score on."""
+"""Datasets: `SOURCES` by name, and the splits to train, select and score on."""
 
 from types import ModuleType
 
@@ -14,7 +14,7 @@ NO_SPLIT = "none"
 
 
 def load_dataset(config: DataConfig, split: str | None = None, *, seed: int = 0) -> Dataset:
-    """Reads the annotations of one split, with the classes that `config.classes` selects.
+    """Read the annotations of one split, with the classes that `config.classes` selects.
 
     Args:
         split: a split's name ("val" is also val2017 or valid). A set without splits has the
@@ -42,10 +42,10 @@ def load_dataset(config: DataConfig, split: str | None = None, *, seed: int = 0)
 
 
 def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset | None]:
-    """Reads the split to train on and the one to select on, with the same classes.
+    """Read the split to train on and the one to select on, with the same classes.
 
     Which they are: `splits.training_splits`. Where no split is left to validate on, a tenth of the
-    training pictures, drawn by `seed`, is held out; this is printed. None with
+    training images, drawn by `seed`, is held out; this is printed. None with
     `config.val_split` "none".
 
     Raises:
@@ -67,7 +67,7 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
     train, val = random_split(train, seed)
     print(
         f"{train.name} has no validation split to select on: {len(val.records)} of its "
-        f"{len(val.records) + len(train.records)} pictures are held out (seed {seed})."
+        f"{len(val.records) + len(train.records)} images are held out (seed {seed})."
     )
     return train, val
 
@@ -94,7 +94,7 @@ def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
     if not len(dataset.records):
         why = "; ".join(dataset.problems.lines()) or "nothing is listed"
         raise UserError(
-            f"Expected pictures in {dataset.name}, split {dataset.split}. Received: none that can "
+            f"Expected images in {dataset.name}, split {dataset.split}. Received: none that can "
             f"be read ({why}). Look at --data_dir."
         )
     if config.classes:

@@ -1,4 +1,4 @@
-"""What was wrong with a data set, and what was done about it: repaired, skipped, counted.
+"""What was wrong with a dataset, and what was done about it: repaired, skipped, counted.
 
 `KINDS` is the one list of what real files do wrong. Whatever is not in it is an error.
 """
@@ -25,7 +25,7 @@ KINDS = {
     "area not sound": "the box's own counts",
     "undeclared class": "box dropped",
     "malformed annotation": "box dropped",
-    # Pictures and the entries that name them.
+    # Images and the entries that name them.
     "missing picture": "skipped",
     "picture outside the data folder": "skipped",
     "unreadable picture": "skipped",
@@ -46,7 +46,7 @@ KINDS = {
 
 
 class Problems(dict[str, list[str]]):
-    """Kind of problem -> the files, pictures or boxes that had it, in the order they were met.
+    """Kind of problem -> the files, images or boxes that had it, in the order they were met.
 
     Attributes:
         strict: whether the first problem is an error.
@@ -61,7 +61,7 @@ class Problems(dict[str, list[str]]):
         self._lock = threading.Lock()
 
     def note(self, kind: str, what: str) -> None:
-        """Counts one problem.
+        """Count one problem.
 
         Args:
             kind: one of `KINDS`.
@@ -75,8 +75,8 @@ class Problems(dict[str, list[str]]):
         what = printable(what)
         if self.strict:
             error = UserError(
-                f"Expected sound data, as --strict asks. Received: {kind}: {what}. Mend it, or "
-                f"leave --strict out ({done})."
+                f"Expected sound data, as --strict asks. Received: {kind}: {what}. Fix it, or "
+                f"omit --strict ({done})."
             )
             self.stop(error)
         with self._lock:
@@ -89,7 +89,7 @@ class Problems(dict[str, list[str]]):
         raise self.error
 
     def lines(self) -> list[str]:
-        """Returns one line for each kind: how many, what was done, and the first few names."""
+        """Return one line for each kind: how many, what was done, and the first few names."""
         lines = []
         for kind, what in self.items():
             names = listed(what, limit=SHOWN_PROBLEMS)

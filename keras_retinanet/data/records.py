@@ -1,6 +1,6 @@
-"""What every source gives: records of pictures with their boxes, and what was wrong with them.
+"""What every source gives: records of images with their boxes, and what was wrong with them.
 
-Boxes are xyxy in pixels of the stored picture. Class ids are contiguous and foreground only.
+Boxes are xyxy in pixels of the stored image. Class ids are contiguous and foreground only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ FLOAT32_MAX = 3.4e38
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """A slice of a file: a whole picture file, or one record of a TFRecord shard.
+    """A slice of a file: a whole image file, or one record of a TFRecord shard.
 
     Attributes:
         length: in bytes from `offset` on; -1: up to the end.
@@ -34,18 +34,18 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """One picture and its ground truth, N boxes, as its annotations state them.
+    """One image and its ground truth, N boxes, as its annotations state them.
 
     Attributes:
         image_id: the source's own id.
-        height, width: of the stored picture, in pixels.
-        boxes: (N, 4) float32 xyxy pixels, each with an area; not clipped to the picture.
+        height, width: of the stored image, in pixels.
+        boxes: (N, 4) float32 xyxy pixels, each with an area; not clipped to the image.
         classes: (N,) int32, contiguous from 0.
         ignore: (N,) bool: crowd or difficult. Neither an object to find nor background.
         areas: (N,) float32: the annotation's own area (COCO's is the mask's) in pixels.
-        file_name: what messages call the picture.
+        file_name: what messages call the image.
         orientation: the EXIF orientation 1..8 to apply after decoding (1: none). All the other
-            fields are of the turned picture.
+            fields are of the turned image.
     """
 
     image_id: int | str
@@ -61,7 +61,7 @@ class Record:
 
 
 def read_slice(image: ImageRef) -> bytes:
-    """Returns the bytes that `image` names. Raises OSError if they cannot be read."""
+    """Return the bytes that `image` names. Raises OSError if they cannot be read."""
     if image.offset == 0 and image.length == -1:
         return read_picture(image.path)
     with open_regular(image.path) as stream:
@@ -75,9 +75,9 @@ class Dataset:
 
     Attributes:
         class_ids: the source's original id of each of `class_names`.
-        problems: what was repaired or skipped; the reading of pictures adds to it.
+        problems: what was repaired or skipped; the reading of images adds to it.
         has_annotations: False for a split whose boxes are not public, such as COCO's test-dev.
-        reader: from a record's `image` to the bytes of a picture file.
+        reader: from a record's `image` to the bytes of an image file.
     """
 
     name: str
@@ -90,18 +90,18 @@ class Dataset:
     reader: Callable[[ImageRef], bytes] = read_slice
 
     def read_bytes(self, index: int) -> bytes:
-        """Returns the picture file of record `index`. Raises OSError if it cannot be read."""
+        """Return the image file of record `index`. Raises OSError if it cannot be read."""
         return self.reader(self.records[index].image)
 
 
 def sound_box(
     box: Sequence[float], size: tuple[int, int], problems: Problems, *, where: str
 ) -> tuple[float, float, float, float] | None:
-    """Returns `box` xyxy with its corners in order; None, counted, if it can teach nothing.
+    """Return `box` xyxy with its corners in order; None, counted, if it can teach nothing.
 
     Args:
-        size: (height, width) of the picture in pixels.
-        where: the picture or annotation, for the count.
+        size: (height, width) of the image in pixels.
+        where: the image or annotation, for the count.
     """
     height, width = size
     shown = f"{where} {[float(value) for value in box]}"
@@ -136,7 +136,7 @@ def make_record(
     objects: Iterable[tuple[Sequence[float], int, bool, float | None]],
     problems: Problems,
 ) -> Record:
-    """Builds a record of the objects that have an area in the picture; repairs are counted.
+    """Build a record of the objects that have an area in the image; repairs are counted.
 
     Swapped corners are put in order. A box partly outside is kept as its file has it, for scoring;
     training cuts it at the border.
@@ -172,12 +172,12 @@ def make_record(
 
 
 def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """Returns `dataset` with the classes `names` alone, numbered in that order.
+    """Return `dataset` with the classes `names` alone, numbered in that order.
 
-    Boxes of other classes are left out; pictures that keep none stay, as background.
+    Boxes of other classes are skipped; images that keep none stay, as background.
 
     Raises:
-        UserError: a name is not among the data set's classes, or is there twice.
+        UserError: a name is not among the dataset's classes, or is there twice.
     """
     unknown = [name for name in names if name not in dataset.class_names]
     if unknown or len(set(names)) != len(names):
@@ -197,9 +197,9 @@ def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 
 def align_classes(dataset: Dataset, reference: Dataset) -> Dataset:
-    """Returns `dataset` with the classes of `reference`, matched by name.
+    """Return `dataset` with the classes of `reference`, matched by name.
 
-    Two files of one data set may list their classes in another order or leave some out.
+    Two files of one dataset may list their classes in another order or leave some out.
 
     Raises:
         UserError: `dataset` has a class that `reference` lacks.
@@ -223,7 +223,7 @@ def align_classes(dataset: Dataset, reference: Dataset) -> Dataset:
 
 
 def _renumbered(record: Record, new_index: np.ndarray) -> Record:
-    """Returns `record` with class c as new_index[c], without the boxes where that is -1."""
+    """Return `record` with class c as new_index[c], without the boxes where that is -1."""
     classes = new_index[record.classes]
     keep = classes >= 0
     return replace(

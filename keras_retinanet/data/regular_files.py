@@ -29,7 +29,7 @@ def is_regular(entry: os.DirEntry[str] | Path) -> bool:
 
 
 def matching(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
-    """Return what matches a pattern below `folder`, sorted; what is not there is left out.
+    """Return what matches a pattern below `folder`, sorted; what is not there is skipped.
 
     Unlike `Path.glob` it goes on after a folder that cannot be listed.
     """
@@ -40,7 +40,7 @@ def matching(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
 def walk(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the regular files below `folder`, in an order that is the same on every machine.
 
-    Folders behind links, and those that cannot be listed, are left out.
+    Folders behind links, and those that cannot be listed, are skipped.
     """
     for parent, children, names in os.walk(folder):
         children.sort()

@@ -10,13 +10,13 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 
-# One picture in ten is held out where a data set brings no validation part.
+# One image in ten is held out where a dataset brings no validation part.
 VAL_FRACTION = 0.1
 SYNONYMS = {"val": ("valid", "validation"), "valid": ("val", "validation")}
 
 
 def find_split(wanted: str, available: Sequence[str]) -> str | None:
-    """Returns the one of `available` that `wanted` means, or None.
+    """Return the one of `available` that `wanted` means, or None.
 
     The name itself comes first, then the name with a year ("val" is val2017; the newest year),
     then the same for the other words for validation.
@@ -31,7 +31,7 @@ def find_split(wanted: str, available: Sequence[str]) -> str | None:
 
 
 def match_split(wanted: str, available: Sequence[str], where: str) -> str:
-    """Returns what `find_split` finds.
+    """Return what `find_split` finds.
 
     Args:
         where: what has these splits, for the message.
@@ -51,7 +51,7 @@ def match_split(wanted: str, available: Sequence[str], where: str) -> str:
 def training_splits(
     available: Sequence[str], split: str | None, val_split: str | None, where: str
 ) -> tuple[str, str | None]:
-    """Returns (the split to train on, the one to validate on or None).
+    """Return (the split to train on, the one to validate on or None).
 
     Training: `split`, else "train", else "trainval", else the only split there. Validation:
     `val_split`, else "val" unless it is, or is part of ("trainval"), what is trained on.
@@ -73,18 +73,18 @@ def training_splits(
 
 
 def random_split(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """Returns `dataset` parted into nine tenths to train on and one tenth, at least one picture.
+    """Return `dataset` parted into nine tenths to train on and one tenth, at least one image.
 
     A pure function of the records' order and `seed`; both parts keep that order.
 
     Raises:
-        UserError: there are fewer than two pictures.
+        UserError: there are fewer than two images.
     """
     count = len(dataset.records)
     if count < 2:
         raise UserError(
-            "Expected at least 2 pictures to hold a validation part out. "
-            f"Received: {count} in {dataset.name}. Add pictures."
+            "Expected at least 2 images to hold out a validation split. "
+            f"Received: {count} in {dataset.name}. Add images."
         )
     order = np.random.default_rng(seed).permutation(count)
     val_count = max(1, round(VAL_FRACTION * count))

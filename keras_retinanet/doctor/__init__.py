@@ -1,4 +1,4 @@
-"""Looks at a data set before training."""
+"""Looks at a dataset before training."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How well anchors reach the boxes of a data set, and anchors that reach them better.
+"""How well anchors reach the boxes of a dataset, and anchors that reach them better.
 
 Shape letters: N boxes, A anchors per cell, L levels.
 """
@@ -31,16 +31,16 @@ RATIO_RANGE = (1 / 6, 6.0)
 # Beside the share, the mean IoU counts, but none above this: a box that well reached needs no more,
 # and the search would trade the rare boxes for it.
 GOOD_IOU = 0.75
-# What changes nothing (a level whose objects the data set lacks) stays: the price of an octave.
+# What changes nothing (a level whose objects the dataset lacks) stays: the price of an octave.
 CHANGE_PRICE = 1e-3
 # Reaching a smaller share than the start does is no bargain, whatever the mean: its price.
 LOSS_PRICE = 5.0
 
 
 def network_boxes(dataset: Dataset, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the boxes that training could match, without augmentation, and their inputs' sizes.
+    """Return the boxes that training could match, without augmentation, and their inputs' sizes.
 
-    Boxes to ignore are left out; the others are cut at their picture's border, as in training.
+    Boxes to ignore are skipped; the others are cut at their image's border, as in training.
 
     Returns:
         ((N, 4) float32 xyxy in pixels of the network input, (N, 2) int32 (height, width) of the
@@ -65,9 +65,9 @@ def network_boxes(dataset: Dataset, preprocessing: Preprocessing) -> tuple[np.nd
 
 
 def best_ious(boxes: np.ndarray, canvases: np.ndarray, anchors: Anchors) -> np.ndarray:
-    """Returns the highest IoU (N,) float32 of each box with an anchor of the real grid.
+    """Return the highest IoU (N,) float32 of each box with an anchor of the real grid.
 
-    All anchors of one shape overlap a box the more the nearer their centres are, on each axis by
+    All anchors of one shape overlap a box the more the nearer their centers are, on each axis by
     itself: so only the nearest cell of each level is looked at. Anchors that are clipped
     (`anchors.clip`) differ at the border; for them the whole grid is, which is slow.
 
@@ -97,7 +97,7 @@ def _best_of_nearest(boxes: np.ndarray, canvases: np.ndarray, anchors: Anchors) 
 
 
 def _distances(boxes: np.ndarray, canvases: np.ndarray, anchors: Anchors) -> np.ndarray:
-    """Returns (L, N, 2): from each box's centre to that of the nearest cell, along x and y."""
+    """Return (L, N, 2): from each box's center to that of the nearest cell, along x and y."""
     centres = (boxes[:, :2].astype(np.float64) + boxes[:, 2:]) / 2
     canvases = canvases[:, ::-1]  # (width, height)
     distances = []
@@ -110,7 +110,7 @@ def _distances(boxes: np.ndarray, canvases: np.ndarray, anchors: Anchors) -> np.
 
 
 def _reached(sides: np.ndarray, distances: np.ndarray, anchors: Anchors) -> np.ndarray:
-    """Returns (N,) the highest IoU of boxes of `sides` (N, 2) with the anchors `distances` away."""
+    """Return (N,) the highest IoU of boxes of `sides` (N, 2) with the anchors `distances` away."""
     best = np.zeros(len(sides), sides.dtype)
     area = sides.prod(axis=1)[:, None]
     for size, distance in zip(anchors.sizes, distances, strict=True):
@@ -139,7 +139,7 @@ class Coverage:
 
 
 def coverage(ious: np.ndarray) -> Coverage:
-    """Returns the shares and the mean of best IoUs (N,), as `best_ious` gives; zeros of none."""
+    """Return the shares and the mean of best IoUs (N,), as `best_ious` gives; zeros of none."""
     if not len(ious):
         return Coverage(0, 0.0, 0.0, 0.0, 0.0)
     at_40, at_50, at_60 = (
@@ -160,7 +160,7 @@ def fit(
     ratios: int | None = None,
     seed: int = 0,
 ) -> Anchors:
-    """Returns anchors that reach more of the boxes, by differential evolution on the real grid.
+    """Return anchors that reach more of the boxes, by differential evolution on the real grid.
 
     What counts is the share of boxes with a best IoU of .5 or more, then the mean IoU. Sizes rise
     with their levels and stay within 1 to 8 strides. The numbers are rounded. With as many scales
@@ -213,7 +213,7 @@ def _merit(ious: np.ndarray) -> tuple[float, float]:
 
 
 def _to_vector(anchors: Anchors, scales: int, ratios: int) -> np.ndarray:
-    """Returns log2 of 5 sizes, of the scales but the first, and of the ratios.
+    """Return log2 of 5 sizes, of the scales but the first, and of the ratios.
 
     The first scale is 1: it says the same as the sizes.
     """
@@ -227,7 +227,7 @@ def _to_vector(anchors: Anchors, scales: int, ratios: int) -> np.ndarray:
 
 
 def _from_vector(vector: np.ndarray, like: Anchors, scales: int) -> Anchors:
-    """Returns the anchors of a vector, with the other fields of `like`; `_to_vector`'s inverse."""
+    """Return the anchors of a vector, with the other fields of `like`; `_to_vector`'s inverse."""
     values = 2.0**vector
     count = len(LEVELS)
     return dataclasses.replace(
@@ -248,7 +248,7 @@ def _bounds(first: np.ndarray, scales: int, ratios: int) -> tuple[np.ndarray, np
 
 
 def _rounded(anchors: Anchors) -> Anchors:
-    """Returns `anchors` with numbers that a person reads: sizes to .1 px, the rest to .001."""
+    """Return `anchors` with numbers that a person reads: sizes to .1 px, the rest to .001."""
     return dataclasses.replace(
         anchors,
         sizes=tuple(round(size, 1) for size in anchors.sizes),

@@ -1,6 +1,6 @@
 """The boxes of a split in columns.
 
-Shape letters: N boxes, M pictures, K classes.
+Shape letters: N boxes, M images, K classes.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class BoxTable:
     """All boxes of one split.
 
     Attributes:
-        boxes: (N, 4) float32 xyxy in pixels of the stored picture, as annotated.
-        sizes: (N, 2) float32 (height, width) of each box's picture in pixels.
+        boxes: (N, 4) float32 xyxy in pixels of the stored image, as annotated.
+        sizes: (N, 2) float32 (height, width) of each box's image in pixels.
         classes: (N,) int32.
         ignore: (N,) bool.
         pictures: (N,) int32 index of each box's record.
-        picture_sizes: (M, 2) int32 (height, width) of all the split's pictures.
+        picture_sizes: (M, 2) int32 (height, width) of all the split's images.
     """
 
     split: str
@@ -33,16 +33,16 @@ class BoxTable:
 
     @property
     def per_picture(self) -> np.ndarray:
-        """The number of boxes (M,) of each picture, ignored ones left out."""
+        """The number of boxes (M,) of each image, ignored ones skipped."""
         return np.bincount(self.pictures[~self.ignore], minlength=len(self.picture_sizes))
 
     def class_counts(self, num_classes: int) -> np.ndarray:
-        """Returns the number of boxes (K,) of each class, ignored ones left out."""
+        """Return the number of boxes (K,) of each class, ignored ones skipped."""
         return np.bincount(self.classes[~self.ignore], minlength=num_classes)
 
 
 def box_table(dataset: Dataset) -> BoxTable:
-    """Returns the columns of one split; reads each record once."""
+    """Return the columns of one split; reads each record once."""
     counts, sizes, boxes, classes, ignore = [], [], [], [], []
     for record in dataset.records:
         counts.append(len(record.boxes))
@@ -64,6 +64,6 @@ def box_table(dataset: Dataset) -> BoxTable:
 
 
 def box_sides(boxes: np.ndarray) -> np.ndarray:
-    """Returns the square root of the area (N,) of boxes (N, 4), in pixels."""
+    """Return the square root of the area (N,) of boxes (N, 4), in pixels."""
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     return np.sqrt(np.maximum(width, 0) * np.maximum(height, 0))

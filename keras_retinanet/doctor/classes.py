@@ -22,7 +22,7 @@ BACKGROUND_NAMES = {"background", "bg", "none", "no object"}
 def class_findings(
     datasets: Sequence[Dataset], counts: np.ndarray, train: int | None
 ) -> list[Finding]:
-    """Returns what looks wrong with the classes.
+    """Return what looks wrong with the classes.
 
     Args:
         datasets: the S splits; all have the same classes.
@@ -69,19 +69,19 @@ def _end_unused(names, totals) -> list[Finding]:
                     f"`{names[end]}`, the {'first' if end == 0 else 'last'} class, has no boxes "
                     "while all others have many",
                     "That is what ids shifted by one look like: each box named as its neighbour.",
-                    "Look at a few pictures with `dataset view`; mend the ids if names are wrong.",
+                    "Look at a few images with `dataset view`; fix the ids if names are wrong.",
                 )
             ]
     return []
 
 
 def distance(counts: np.ndarray, others: np.ndarray) -> float:
-    """Returns the share of boxes that would have to change class to make both alike, 0..1."""
+    """Return the share of boxes that would have to change class to make both alike, 0..1."""
     return float(np.abs(counts / counts.sum() - others / others.sum()).sum() / 2)
 
 
 def _shifted_split(datasets, counts, train) -> list[Finding]:
-    """Compares each split's classes with those of the training split, as they are and shifted."""
+    """Compare each split's classes with those of the training split, as they are and shifted."""
     if train is None or counts[train].sum() < MIN_BOXES:
         return []
     found = []
@@ -173,7 +173,7 @@ def _unused_or_few(datasets, names, counts, train) -> list[Finding]:
         "warning",
         f"{len(unlearned)} {of_all} in other splits have no box in {where}",
         "They are scored but never learned: their AP will be 0.",
-        "Part the pictures anew, or choose classes with --classes.",
+        "Split the images again, or choose classes with --classes.",
         unlearned,
     )
     return [

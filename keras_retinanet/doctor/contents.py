@@ -1,4 +1,4 @@
-"""What the annotations hold: repairs, empty pictures, boxes twice. Shape letters: N boxes."""
+"""What the annotations hold: repairs, empty images, boxes twice. Shape letters: N boxes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ HARMLESS = {
     "picture name with backslashes",
     "picture name in another case",
 }
-# What a whole picture is lost to.
+# What a whole image is lost to.
 PICTURE_LOST = {kind for kind, done in KINDS.items() if done in ("skipped", "picture skipped")}
 # More than this share lost is no accident of a few files.
 MUCH_LOST = 0.1
@@ -26,7 +26,7 @@ SHOWN_EXAMPLES = 6
 
 
 def problem_findings(datasets: Sequence[Dataset]) -> list[Finding]:
-    """Returns one finding for each kind of repair or loss, with all its files."""
+    """Return one finding for each kind of repair or loss, with all its files."""
     boxes = sum(len(record.boxes) for dataset in datasets for record in dataset.records)
     pictures = sum(len(dataset.records) for dataset in datasets)
     found = []
@@ -45,7 +45,7 @@ def problem_findings(datasets: Sequence[Dataset]) -> list[Finding]:
                 _severity(kind, len(items) / whole),
                 f"{kind.capitalize()}: {len(items):,}",
                 f"What is done about it whenever this data set is read: {KINDS[kind]}.",
-                "Mend the files, or leave it so; --strict refuses them.",
+                "Fix the files, or leave them as they are; --strict refuses them.",
                 tuple(items),
                 _examples(datasets, kind),
             )
@@ -60,7 +60,7 @@ def _severity(kind: str, share: float) -> Severity:
 
 
 def _examples(datasets: Sequence[Dataset], kind: str) -> tuple[Example, ...]:
-    """Returns the first pictures whose name opens what was noted under `kind`."""
+    """Return the first images whose name opens what was noted under `kind`."""
     examples = []
     for dataset in datasets:
         noted = dataset.problems.get(kind, ())[:SHOWN_EXAMPLES]
@@ -74,7 +74,7 @@ def _examples(datasets: Sequence[Dataset], kind: str) -> tuple[Example, ...]:
 
 
 def content_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
-    """Returns what the splits lack, and boxes that are there twice."""
+    """Return what the splits lack, and boxes that are there twice."""
     return [
         *_without_boxes(datasets, tables),
         *_empty_pictures(datasets, tables),
@@ -124,7 +124,7 @@ def _empty_pictures(datasets, tables) -> list[Finding]:
         Finding(
             "empty pictures",
             "note",
-            f"Pictures without boxes: {len(items):,} ({percent(len(items), pictures)})",
+            f"Images without boxes: {len(items):,} ({percent(len(items), pictures)})",
             "They are trained on as background: right, if there really is nothing in them.",
             "Look at some; annotate or remove those that show an object.",
             tuple(items),
@@ -175,7 +175,7 @@ def _double_boxes(datasets, tables) -> list[Finding]:
 
 
 def _equal_rows(rows: np.ndarray) -> list[np.ndarray]:
-    """Returns the numbers of the rows (N, 5) that are there more than once, by group."""
+    """Return the numbers of the rows (N, 5) that are there more than once, by group."""
     order = np.lexsort(rows.T[::-1])
     is_new = np.ones(len(rows), bool)
     is_new[1:] = (rows[order][1:] != rows[order][:-1]).any(axis=1)

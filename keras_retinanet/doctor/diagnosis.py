@@ -1,4 +1,4 @@
-"""Reads every split of a data set and says what is wrong with it, before a training is spent on it.
+"""Reads every split of a dataset and says what is wrong with it, before a training is spent on it.
 
 `diagnose` gives a `Diagnosis`; `doctor.text` and `doctor.doctor_page` say it.
 """
@@ -27,17 +27,17 @@ from keras_retinanet.modeling.preprocessing import Preprocessing
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """All that is known of a data set.
+    """All that is known of a dataset.
 
     Attributes:
-        name: what the data set is called, where it lies.
+        name: what the dataset is called, where it lies.
         input_name: the network's input, "SHORT,LONG" in pixels.
         datasets: every split that could be read; all have the same classes.
         tables: the boxes of each.
         own: the numbers of the splits that are not merely made up of others, such as trainval.
         inputs: for each of `own`, its boxes on the network's input.
         findings: errors first.
-        decoded: whether the pictures were decoded.
+        decoded: whether the images were decoded.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Diagnosis:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """The number of boxes (splits, classes), ignored ones left out; of all `datasets`."""
+        """The number of boxes (splits, classes), ignored ones skipped; of all `datasets`."""
         count = len(self.datasets[0].class_names)
         return np.stack([table.class_counts(count) for table in self.tables])
 
@@ -65,10 +65,10 @@ class Diagnosis:
 def diagnose(
     config: DataConfig, preprocessing: Preprocessing, anchors: Anchors, *, decode: bool = True
 ) -> Diagnosis:
-    """Reads all splits that `config` names.
+    """Read all splits that `config` names.
 
     Args:
-        decode: also read and decode every picture; without it, broken pictures and near
+        decode: also read and decode every image; without it, broken images and near
             duplicates are not found, and equal ones by their bytes alone.
 
     Raises:
@@ -102,7 +102,7 @@ def diagnose(
 
 
 def load_splits(config: DataConfig) -> tuple[list[Dataset], list[Finding]]:
-    """Reads the annotations of every split, and gives all of them the same classes.
+    """Read the annotations of every split, and give all of them the same classes.
 
     Returns:
         (the splits that can be read, an error for each that cannot or has classes of its own).
@@ -137,7 +137,7 @@ def load_splits(config: DataConfig) -> tuple[list[Dataset], list[Finding]]:
 
 
 def own_splits(datasets: Sequence[Dataset]) -> list[int]:
-    """Returns the numbers of `datasets` without those that others make up: trainval, all."""
+    """Return the numbers of `datasets` without those that others make up: trainval, all."""
     images = [{record.image for record in dataset.records} for dataset in datasets]
     own = []
     for index, dataset in enumerate(datasets):
@@ -162,7 +162,7 @@ def _unreadable(split: str, error: UserError) -> Finding:
         "error",
         f"Split {split} cannot be read",
         str(error),
-        "Mend or remove its files.",
+        "Fix or remove its files.",
     )
 
 
@@ -185,7 +185,7 @@ def _own_classes(datasets: Sequence[Dataset]) -> list[Finding]:
             "error",
             f"Classes that {train.split} does not declare: {len(items)}",
             "Training on one split and scoring on another needs the same classes in both.",
-            "Choose with --classes those that both have, or mend the lists of classes.",
+            "Choose with --classes those that both have, or fix the lists of classes.",
             tuple(items),
         )
     ]

@@ -26,14 +26,14 @@ MARKED_COLOR = (214, 40, 40)
 
 
 def write_report(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> None:
-    """Writes the page of `diagnosis` to `path`."""
+    """Write the page of `diagnosis` to `path`."""
     page = render_page("doctor.html", page_values(diagnosis))
     with atomic_write(os.fspath(path)) as stream:
         stream.write(page)
 
 
 def page_values(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Returns what the template shows."""
+    """Return what the template shows."""
     own = [diagnosis.datasets[index] for index in diagnosis.own]
     by_split = {dataset.split: dataset for dataset in own}
     findings = [
@@ -95,7 +95,7 @@ def _splits(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
 
 def _classes(diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """Returns the classes, most boxes first, with their counts per split and their shares."""
+    """Return the classes, most boxes first, with their counts per split and their shares."""
     counts = diagnosis.class_counts
     totals = counts[diagnosis.own].sum(axis=0)
     most = max(1, int(totals.max(initial=0)))
@@ -116,8 +116,8 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     sizes = np.concatenate([table.picture_sizes for table in tables])
     per_picture = np.concatenate([table.per_picture for table in tables])
     drawn = [
-        ("Picture sizes", svg_charts.picture_sizes(sizes)),
-        ("Boxes per picture", svg_charts.histogram(per_picture, "boxes in a picture", "pictures")),
+        ("Image sizes", svg_charts.picture_sizes(sizes)),
+        ("Boxes per image", svg_charts.histogram(per_picture, "boxes in an image", "pictures")),
     ]
     if any(len(part.sides) for part in diagnosis.inputs):
         boxes = np.concatenate([table.boxes for table in tables])
@@ -129,13 +129,13 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
                 svg_charts.reached_by_size(size_bins(diagnosis.inputs), diagnosis.input_name),
             ),
             ("Box shapes", svg_charts.aspect_ratios(ratios)),
-            ("Where the boxes' centres lie", svg_charts.centres(boxes, box_sizes)),
+            ("Where the boxes' centers lie", svg_charts.centres(boxes, box_sizes)),
         ]
     return [{"title": title, "svg": svg} for title, svg in drawn]
 
 
 def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
-    """Returns the caption and the data URI of a small picture with its boxes; "" if broken."""
+    """Return the caption and the data URI of a small image with its boxes; "" if broken."""
     record = dataset.records[example.index]
     caption = f"{dataset.split}: {record.file_name}"
     try:
@@ -155,7 +155,7 @@ def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
         elif example.marked or record.ignore[index]:
             color = IGNORED_COLOR
         x1, y1, x2, y2 = box
-        # Two lines: one alone hardly shows in so small a picture.
+        # Two lines: one alone hardly shows in so small an image.
         marks.append(Mark((x1, y1, x2, y2), "", color))
         marks.append(Mark((x1 - 1, y1 - 1, x2 + 1, y2 + 1), "", color))
     # Those that are meant are drawn last, above the others.

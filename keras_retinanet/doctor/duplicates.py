@@ -1,4 +1,4 @@
-"""Pictures that are there twice: within a split, and across splits, which spoils the score.
+"""Images that are there twice: within a split, and across splits, which spoils the score.
 
 Shape letter: M different files.
 """
@@ -13,15 +13,15 @@ from keras_retinanet.data.records import Dataset, ImageRef
 from keras_retinanet.doctor.findings import Example, Finding, counted
 from keras_retinanet.doctor.scanning import GREY_SIDE, Fingerprint
 
-# Two pictures are near duplicates when at most this many of the 64 bits of their difference hash
+# Two images are near duplicates when at most this many of the 64 bits of their difference hash
 # differ: one of its four parts is then equal, which finds the pairs without trying them all ...
 HASH_BITS, MAX_HASH_DISTANCE, HASH_PARTS = 64, 3, 4
-# ... and when their reduced grey pictures agree: mean difference in grey levels, correlation, and
-# aspect. Different pictures of one scene or of one kind of slide do not come so close.
+# ... and when their reduced gray images agree: mean difference in gray levels, correlation, and
+# aspect. Different images of one scene or of one kind of slide do not come so close.
 MAX_GREY_DIFFERENCE, MIN_CORRELATION, MAX_ASPECT_CHANGE = 4.0, 0.98, 0.02
-# A flatter picture (standard deviation in grey levels) resembles every other flat one.
+# A flatter image (standard deviation in gray levels) resembles every other flat one.
 MIN_CONTRAST = 6.0
-# With more pictures than this of one code (a fixed camera's), one that has found its like does not
+# With more images than this of one code (a fixed camera's), one that has found its like does not
 # look for more: all pairs of them would be too many.
 MANY_ALIKE = 1000
 CHUNK = 4096
@@ -30,7 +30,7 @@ SHOWN_GROUPS = 3
 
 @dataclass(frozen=True)
 class Group:
-    """Places (split, index of the record) of pictures that are the same, or nearly."""
+    """Places (split, index of the record) of images that are the same, or nearly."""
 
     places: tuple[Example, ...]
 
@@ -40,9 +40,9 @@ class Group:
 
 
 def difference_hash(grey: np.ndarray) -> np.ndarray:
-    """Returns (M, 64) bool of grey pictures (M, GREY_SIDE**2): is the right neighbour brighter?
+    """Return (M, 64) bool of gray images (M, GREY_SIDE**2): is the right neighbour brighter?
 
-    The difference hash of 8 x 8 bits (N. Krawetz 2013), of the picture reduced to 8 x 9 cells.
+    The difference hash of 8 x 8 bits (N. Krawetz 2013), of the image reduced to 8 x 9 cells.
     """
     rows = grey.reshape(-1, 8, 2, GREY_SIDE).astype(np.float32).mean(axis=2)  # (M, 8, 16)
     # Nine columns out of sixteen, by linear interpolation.
@@ -54,7 +54,7 @@ def difference_hash(grey: np.ndarray) -> np.ndarray:
 
 
 def near_pairs(grey: np.ndarray, sizes: np.ndarray) -> list[tuple[int, int]]:
-    """Returns (i, j), i < j, of the near duplicates among M pictures.
+    """Return (i, j), i < j, of the near duplicates among M images.
 
     Args:
         grey: (M, GREY_SIDE**2) uint8, as `Fingerprint.grey`.
@@ -86,7 +86,7 @@ def near_pairs(grey: np.ndarray, sizes: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _alike(grey: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Returns (M,) bool: which of `others` (M, GREY_SIDE**2) agree with `grey`."""
+    """Return (M,) bool: which of `others` (M, GREY_SIDE**2) agree with `grey`."""
     alike = np.zeros(len(others), bool)
     centred = grey - grey.mean(dtype=np.float32)
     for start in range(0, len(others), CHUNK):
@@ -101,7 +101,7 @@ def _alike(grey: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def joined_groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Returns the numbers that `pairs` connect, directly or through others."""
+    """Return the numbers that `pairs` connect, directly or through others."""
     root: dict[int, int] = {}
 
     def find(number: int) -> int:
@@ -121,9 +121,9 @@ def joined_groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 def find_groups(
     datasets: Sequence[Dataset], prints: Mapping[ImageRef, Fingerprint]
 ) -> tuple[list[Group], list[Group]]:
-    """Returns (groups of equal files, groups of near duplicates) of two places or more.
+    """Return (groups of equal files, groups of near duplicates) of two places or more.
 
-    Near duplicates are looked for among pictures that `prints` has decoded.
+    Near duplicates are looked for among images that `prints` has decoded.
     """
     places: dict[bytes, list[Example]] = defaultdict(list)
     kept: dict[bytes, Fingerprint] = {}
@@ -149,18 +149,18 @@ def find_groups(
 def duplicate_findings(
     datasets: Sequence[Dataset], exact: Sequence[Group], near: Sequence[Group]
 ) -> list[Finding]:
-    """Returns the findings on leaks between splits and on duplicates within one."""
+    """Return the findings on leaks between splits and on duplicates within one."""
     texts = {
-        "leak": ("error", exact, True, "The same picture in more than one split",
-                 "The score is of pictures that were trained on: it is too good.",
+        "leak": ("error", exact, True, "The same image in more than one split",
+                 "The score is computed on images that were trained on: it is too good.",
                  "Remove them from one of the splits."),
-        "near leak": ("warning", near, True, "Nearly the same picture in more than one split",
+        "near leak": ("warning", near, True, "Nearly the same image in more than one split",
                       "Frames of one video or copies in another size make the score too good.",
-                      "Look at them; keep all copies of a picture in one split."),
-        "duplicates": ("warning", exact, False, "The same picture twice in a split",
+                      "Look at them; keep all copies of an image in one split."),
+        "duplicates": ("warning", exact, False, "The same image twice in a split",
                        "It counts more than the others, and its boxes may contradict each other.",
                        "Remove the copies."),
-        "near duplicates": ("note", near, False, "Nearly the same picture twice in a split",
+        "near duplicates": ("note", near, False, "Nearly the same image twice in a split",
                             "They teach less than their number suggests.",
                             "Nothing, if it is meant so, as with frames of a video."),
     }  # fmt: skip

@@ -21,7 +21,7 @@ def minimize(
     high: np.ndarray,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """Returns the vector (D,) of the lowest cost met: never a higher one than that of `first`.
+    """Return the vector (D,) of the lowest cost met: never a higher one than that of `first`.
 
     "rand-to-best/1/bin" of Storn and Price 1997: a trial goes part of the way to the best member
     and adds the difference of two others; it replaces its member if it costs no more.

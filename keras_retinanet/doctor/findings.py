@@ -1,4 +1,4 @@
-"""One thing that the doctor says about a data set."""
+"""One thing that the doctor says about a dataset."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Example:
-    """A picture to show with a finding: record `index` of split `split`.
+    """An image to show with a finding: record `index` of split `split`.
 
     Attributes:
-        marked: which of the record's boxes are meant; none: the picture itself.
+        marked: which of the record's boxes are meant; none: the image itself.
     """
 
     split: str
@@ -30,8 +30,8 @@ class Finding:
         code: what kind of finding it is, a fixed word for programs and tests.
         title: one line with the figures.
         meaning, action: a sentence each.
-        items: the complete list of the pictures, boxes or classes concerned.
-        examples: pictures worth a look.
+        items: the complete list of the images, boxes or classes concerned.
+        examples: images worth a look.
     """
 
     code: str
@@ -44,16 +44,16 @@ class Finding:
 
 
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
-    """Returns `findings`, errors first; those of one severity in their own order."""
+    """Return `findings`, errors first; those of one severity in their own order."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def counted(number: int, noun: str) -> str:
-    """Returns "1 box", "2 boxes", "1,200 pictures"."""
+    """Return "1 box", "2 boxes", "1,200 pictures"."""
     plural = noun + ("es" if noun.endswith(("x", "s")) else "s")
     return f"{number:,} {noun if number == 1 else plural}"
 
 
 def percent(part: float, whole: float) -> str:
-    """Returns `part` of `whole` as "12.3%"; "0%" of nothing."""
+    """Return `part` of `whole` as "12.3%"; "0%" of nothing."""
     return f"{100 * part / whole:.1f}%" if whole else "0%"

@@ -1,7 +1,7 @@
 """Were the boxes read in the format they were written in?
 
 Each way to misread a box format can be undone on the boxes as read. A format is suspected when
-the boxes as read do not fit their pictures, but undone they all do. Shape letter: N boxes.
+the boxes as read do not fit their images, but undone they all do. Shape letter: N boxes.
 """
 
 import re
@@ -13,6 +13,7 @@ import numpy as np
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.doctor.box_table import BoxTable
 from keras_retinanet.doctor.findings import Example, Finding, percent
+from keras_retinanet.modeling.numpy_boxes import xywh_to_xyxy, xyxy_to_xywh
 
 # Fewer boxes say too little about a format.
 MIN_BOXES = 20
@@ -26,7 +27,7 @@ TOLERANCE_PIXELS, TOLERANCE_SHARE = 1.5, 0.005
 MIN_AT_ONE = 10
 EXAMPLES_PER_SPLIT = 2
 
-# What `records.sound_box` notes of a box it drops: the picture and the box as it was annotated.
+# What `records.sound_box` notes of a box it drops: the image and the box as it was annotated.
 _NOTED_BOX = re.compile(r"(?P<picture>.*) \[(?P<box>[^\[\]]*)\]", re.DOTALL)
 _DROPPED = ("box outside the picture", "box without area")
 _SWAPPED = "box with swapped corners"
@@ -37,7 +38,7 @@ class Misreading:
     """A way to misread a box format.
 
     Attributes:
-        undo: from boxes (N, 4) as read and their pictures' sizes (N, 2) to boxes as written.
+        undo: from boxes (N, 4) as read and their images' sizes (N, 2) to boxes as written.
     """
 
     name: str
@@ -46,11 +47,11 @@ class Misreading:
 
 
 def _corner_plus_size(boxes, _):
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    return xywh_to_xyxy(boxes)
 
 
 def _corners_again(boxes, _):
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return xyxy_to_xywh(boxes)
 
 
 def _half_back(boxes, _):
@@ -87,12 +88,12 @@ MISREADINGS = (
         "Write width = x2 - x1 and height = y2 - y1, or name the format that the file really has.",
     ),
     Misreading(
-        "the centre read as the top left corner",
+        "the center read as the top left corner",
         _half_back,
         "Lower x by half the width and y by half the height when writing the file.",
     ),
     Misreading(
-        "the top left corner read as the centre",
+        "the top left corner read as the center",
         _half_on,
         "Add half the width to x and half the height to y when writing the file.",
     ),
@@ -100,22 +101,22 @@ MISREADINGS = (
     Misreading(
         "fractions read as pixels",
         _times_size,
-        "Multiply x by the picture's width and y by its height when writing the file.",
+        "Multiply x by the image's width and y by its height when writing the file.",
     ),
     Misreading(
         "pixels read as fractions",
         _over_size,
-        "Divide x by the picture's width and y by its height when writing the file.",
+        "Divide x by the image's width and y by its height when writing the file.",
     ),
 )
 
 
 def noted_boxes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns what the reader dropped or mended, which the records no longer show.
+    """Return what the reader dropped or fixed, which the records no longer show.
 
     Returns:
         (boxes (N, 4) dropped for lack of area or as outside, in pixels as they were read; the
-        (height, width) (N, 2) of their pictures; how many had swapped corners).
+        (height, width) (N, 2) of their images; how many had swapped corners).
     """
     noted = [what for kind in _DROPPED for what in dataset.problems.get(kind, ())]
     by_name = {}
@@ -132,7 +133,7 @@ def noted_boxes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Returns (N,) bool: the box lies in its picture and has sides of a pixel or more."""
+    """Return (N,) bool: the box lies in its image and has sides of a pixel or more."""
     limits = sizes[:, ::-1]
     slack = np.maximum(TOLERANCE_PIXELS, TOLERANCE_SHARE * limits)
     inside = (boxes[:, :2] >= -slack) & (boxes[:, 2:] <= limits + slack)
@@ -140,20 +141,20 @@ def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
-    """Returns the suspicion of a misread box format, if any, over all splits together."""
+    """Return the suspicion of a misread box format, if any, over all splits together."""
     noted = [noted_boxes(dataset) for dataset in datasets]
     boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in tables), *(n[0] for n in noted)])
     sizes = np.concatenate([np.zeros((0, 2)), *(t.sizes for t in tables), *(n[1] for n in noted)])
     if len(boxes) < MIN_BOXES:
         return []
     swapped = sum(count for _, _, count in noted)
-    # Corners in the wrong order were mended: such a box fits now, but did not as read.
+    # Corners in the wrong order were fixed: such a box fits now, but did not as read.
     unfit = min(int((~fits(boxes, sizes)).sum()) + swapped, len(boxes))
     shares = [float(fits(reading.undo(boxes, sizes), sizes).mean()) for reading in MISREADINGS]
     best = int(np.argmax(shares))
     is_unfit = unfit >= max(MIN_UNFIT, MIN_UNFIT_SHARE * len(boxes))
-    # Boxes whose centres all lie in the top left quarter are odd even where they all fit: x1 + x2
-    # stays within the picture when x2 is a width.
+    # Boxes whose centers all lie in the top left quarter are odd even where they all fit: x1 + x2
+    # stays within the image when x2 is a width.
     if shares[best] < ALTERNATIVE_FIT or not (is_unfit or best == 0):
         return _one_based(tables)
     reading = MISREADINGS[best]
@@ -162,10 +163,10 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
             "wrong format",
             "error" if is_unfit else "warning",
             f"The boxes look like {reading.name}",
-            f"As read, {percent(unfit, len(boxes))} of the boxes do not fit their pictures; read "
+            f"As read, {percent(unfit, len(boxes))} of the boxes do not fit their images; read "
             f"the other way, {percent(shares[best], 1)} do."
             if is_unfit
-            else "All their centres lie in the top left quarter of the pictures.",
+            else "All their centers lie in the top left quarter of the images.",
             f"{reading.action} Then look at the boxes with `dataset view`.",
             examples=_busiest(tables),
         )
@@ -173,7 +174,7 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
 
 
 def _busiest(tables: Sequence[BoxTable]) -> tuple[Example, ...]:
-    """Returns the pictures with the most boxes of each split."""
+    """Return the images with the most boxes of each split."""
     examples = []
     for table in tables:
         counts = np.bincount(table.pictures)
@@ -192,7 +193,7 @@ def _one_based(tables: Sequence[BoxTable]) -> list[Finding]:
             "one-based",
             "note",
             f"Coordinates seem to start at 1: {ones:,} are 1, none is 0",
-            "In the first pixel of a picture a box starts at 0; these are shifted by one pixel.",
+            "In the first pixel of an image a box starts at 0; these are shifted by one pixel.",
             "For VOC files give --set data.one_based=true; it matters only "
             "where objects are a few pixels large.",
         )

@@ -1,4 +1,4 @@
-"""Training pictures with their boxes: green where an anchor is matched, red where none is.
+"""Training images with their boxes: green where an anchor is matched, red where none is.
 
 Shape letters: B images, R anchors, G ground truths.
 """
@@ -29,17 +29,17 @@ LEGEND = (
 )
 # Small network inputs are enlarged for the eye, until the long side has this many pixels.
 SHOWN_SIDE = 1000
-# Pixels of the long side of a picture in the contact sheet, which holds at most so many.
+# Pixels of the long side of an image in the contact sheet, which holds at most so many.
 SHEET_SIDE = 640
 SHEET_PICTURES = 25
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledPicture:
-    """One picture of a training batch, and what its boxes teach.
+    """One image of a training batch, and what its boxes teach.
 
     Attributes:
-        name: the picture's file.
+        name: the image's file.
         image: (h, w, 3) uint8 RGB, padding included.
         boxes: (G, 4) float32 xyxy in its pixels, without padding.
         classes: (G,) int.
@@ -61,7 +61,7 @@ class LabeledPicture:
 
 
 def training_pictures(dataset: Dataset, config: Config, count: int) -> list[LabeledPicture]:
-    """Returns the first `count` pictures that a training by `config` sees, and its matches."""
+    """Return the first `count` images that a training by `config` sees, and its matches."""
     preprocessing = Preprocessing(**vars(config.model.preprocessing))
     anchors = Anchors(**vars(config.model.anchors))
     labeler = AnchorLabeler(**vars(config.train.matching))
@@ -84,7 +84,7 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
 def labeled_pictures(
     images: np.ndarray, labels: dict[str, Any], *, anchors: Anchors, labeler: AnchorLabeler
 ) -> list[LabeledPicture]:
-    """Returns the pictures of one training batch, without names, and the matches of their boxes.
+    """Return the images of one training batch, without names, and the matches of their boxes.
 
     Args:
         images, labels: as `data.pipeline.batches.training_batches` gives them.
@@ -112,7 +112,7 @@ def labeled_pictures(
 def draw_labels(
     picture: LabeledPicture, class_names: list[str], *, side: int = SHOWN_SIDE
 ) -> np.ndarray:
-    """Draws the boxes, each with its class and its number of anchors; the missed ones on top.
+    """Draw the boxes, each with its class and its number of anchors; the missed ones on top.
 
     Args:
         class_names: all names.
@@ -137,13 +137,13 @@ def draw_labels(
 
 
 def contact_sheet(pictures: list[LabeledPicture], class_names: list[str]) -> np.ndarray:
-    """Joins the first SHEET_PICTURES pictures into one, (h, w, 3) uint8."""
+    """Join the first SHEET_PICTURES images into one, (h, w, 3) uint8."""
     cells = [draw_labels(p, class_names, side=SHEET_SIDE) for p in pictures[:SHEET_PICTURES]]
     return picture_grid(cells)
 
 
 def add_legend(image: np.ndarray) -> np.ndarray:
-    """Returns `image` (h, w, 3) uint8 with a line below it that says what the colours mean."""
+    """Return `image` (h, w, 3) uint8 with a line below it that says what the colors mean."""
     width = image.shape[1]
     letters = max(6, width // 50)  # all of it is then some 30 letters wide
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=letters))

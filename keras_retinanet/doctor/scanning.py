@@ -1,6 +1,6 @@
-"""Every picture decoded once: which are broken, and what each looks like, in a few bytes.
+"""Every image decoded once: which are broken, and what each looks like, in a few bytes.
 
-Nothing but the fingerprints is kept, so memory is bounded whatever the number of pictures.
+Nothing but the fingerprints is kept, so memory is bounded whatever the number of images.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
 
-# Side of the reduced grey picture that near duplicates are compared by: 256 bytes a picture.
+# Side of the reduced gray image that near duplicates are compared by: 256 bytes an image.
 GREY_SIDE = 16
 # EXIF orientations from here on swap height and width.
 SIDEWAYS = 5
@@ -29,12 +29,12 @@ SHOWN_EXAMPLES = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprint:
-    """What is remembered of one picture.
+    """What is remembered of one image.
 
     Attributes:
         digest: sha256 of the file's bytes; b"" if they cannot be read.
         size: (height, width) in pixels as decoded; None: not decoded, or not to be decoded.
-        grey: (GREY_SIDE**2,) uint8, the picture reduced to that square; None without `size`.
+        grey: (GREY_SIDE**2,) uint8, the image reduced to that square; None without `size`.
         orientation: as its EXIF states it, 1..8; 1: not turned.
         problem: of `KINDS`, if it cannot be read or decoded; "" if it can.
     """
@@ -47,7 +47,7 @@ class Fingerprint:
 
 
 def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
-    """Returns the fingerprint of a picture file's bytes.
+    """Return the fingerprint of an image file's bytes.
 
     Args:
         decode: False: the hash of the bytes alone.
@@ -65,13 +65,13 @@ def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
 
 
 def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, Fingerprint]:
-    """Reads every picture of all splits once, in threads, with a bar on standard error.
+    """Read every image of all splits once, in threads, with a bar on standard error.
 
-    A picture that cannot be read, or has another size than its record, is noted in the problems
+    An image that cannot be read, or has another size than its record, is noted in the problems
     of its split.
 
     Raises:
-        UserError: such a picture, where the data set is strict.
+        UserError: such an image, where the dataset is strict.
     """
     places = [(dataset, index) for dataset in datasets for index in range(len(dataset.records))]
     seen: dict[ImageRef, Fingerprint] = {}
@@ -85,7 +85,7 @@ def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, 
 
 
 def _read_all(places: Iterable[tuple], decode: bool) -> Iterator[Fingerprint | None]:
-    """Gives the fingerprint of each place in order; None where its picture came before."""
+    """Yield the fingerprint of each place in order; None where its image came before."""
 
     def first_only() -> Iterator[tuple | None]:
         known: set[ImageRef] = set()
@@ -123,7 +123,7 @@ def _stored_size(record: Record) -> tuple[int, int]:
 def turned_findings(
     datasets: Sequence[Dataset], prints: Mapping[ImageRef, Fingerprint]
 ) -> list[Finding]:
-    """Returns the pictures that viewers turn by their EXIF tag, but training does not."""
+    """Return the images that viewers turn by their EXIF tag, but training does not."""
     items, examples, annotated_turned = [], [], 0
     for dataset in datasets:
         for index, record in enumerate(dataset.records):
@@ -140,16 +140,16 @@ def turned_findings(
     if not items:
         return []
     severity: Severity = "error" if annotated_turned else "warning"
-    meaning = "Boxes are taken to lie on the stored pixels, as COCO's do; viewers turn the picture."
+    meaning = "Boxes are taken to lie on the stored pixels, as COCO's do; viewers turn the image."
     if annotated_turned:
-        meaning += f" The annotated size of {annotated_turned:,} is that of the turned picture."
+        meaning += f" The annotated size of {annotated_turned:,} is that of the turned image."
     return [
         Finding(
             "turned pictures",
             severity,
-            f"Pictures that their EXIF tag turns: {len(items):,}",
+            f"Images that their EXIF tag turns: {len(items):,}",
             meaning,
-            "See below whether the boxes fit; if they fit the turned picture, give --exif apply.",
+            "See below whether the boxes fit; if they fit the turned image, give --exif apply.",
             tuple(items),
             tuple(examples[:SHOWN_EXAMPLES]),
         )
@@ -157,9 +157,9 @@ def turned_findings(
 
 
 def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
-    """Returns the pictures beside the listed ones that no split names.
+    """Return the images beside the listed ones that no split names.
 
-    Pictures within larger files (TFRecord) are not looked for.
+    Images within larger files (TFRecord) are not looked for.
     """
     listed: set[str] = set()
     for dataset in datasets:
@@ -170,7 +170,7 @@ def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
     for folder in sorted({os.path.dirname(path) for path in listed}):
         try:
             names = sorted(os.listdir(folder))
-        except OSError:  # drawn pictures have no file
+        except OSError:  # drawn images have no file
             continue
         paths = [os.path.join(folder, name) for name in names]
         unlisted += [

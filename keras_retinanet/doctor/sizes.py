@@ -1,6 +1,6 @@
 """How large the boxes are for the network, and whether its anchors reach them.
 
-Shape letters: N boxes, the ignored ones left out.
+Shape letters: N boxes, the ignored ones skipped.
 """
 
 import itertools
@@ -47,7 +47,7 @@ class InputBoxes:
 def input_boxes(
     dataset: Dataset, table: BoxTable, preprocessing: Preprocessing, anchors: Anchors
 ) -> InputBoxes:
-    """Returns the sizes and best anchors of the boxes of one split."""
+    """Return the sizes and best anchors of the boxes of one split."""
     boxes, canvases = network_boxes(dataset, preprocessing)
     width = np.maximum(boxes[:, 2] - boxes[:, 0], 1e-6)
     return InputBoxes(
@@ -75,7 +75,7 @@ class SizeBin:
 
 
 def size_bins(inputs: Sequence[InputBoxes]) -> list[SizeBin]:
-    """Returns the boxes of all splits by size."""
+    """Return the boxes of all splits by size."""
     sides = np.concatenate([np.zeros(0), *(part.sides for part in inputs)])
     ious = np.concatenate([np.zeros(0), *(part.ious for part in inputs)])
     bounds = [*SIZE_BOUNDS, np.inf]
@@ -90,7 +90,7 @@ def size_bins(inputs: Sequence[InputBoxes]) -> list[SizeBin]:
 def size_findings(
     datasets: Sequence[Dataset], inputs: Sequence[InputBoxes], input_name: str
 ) -> list[Finding]:
-    """Returns the findings on tiny boxes and on boxes without an anchor.
+    """Return the findings on tiny boxes and on boxes without an anchor.
 
     Args:
         input_name: the input's size as the user gives it, such as "800,1333".
@@ -106,7 +106,7 @@ def size_findings(
         "note",
         f"Boxes below {TINY_SIDE:g} px at input size {input_name}",
         "They are smaller than one cell of the finest level: most are never found.",
-        "Train at a larger --image_size, cut the pictures in tiles, or leave them.",
+        "Train at a larger --image_size, cut the images into tiles, or leave them.",
     )
     far = Finding(
         "unreached boxes",
@@ -123,7 +123,7 @@ def size_findings(
 
 
 def _filled(finding: Finding, datasets, *, inputs, chosen, many: float) -> list[Finding]:
-    """Returns `finding` with its pictures and count, if any box is chosen; a warning if `many`.
+    """Return `finding` with its images and count, if any box is chosen; a warning if `many`.
 
     Args:
         chosen: of each split, (N,) bool: the boxes meant.

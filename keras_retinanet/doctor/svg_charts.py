@@ -1,6 +1,6 @@
 """The page's charts as SVG text, drawn by matplotlib; the page gives the letters its font.
 
-Shape letters: N boxes, M pictures.
+Shape letters: N boxes, M images.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def _counts(axes: Axes) -> None:
 
 
 def reached_by_size(bins: Sequence[SizeBin], input_name: str) -> Markup:
-    """Draws the boxes by size on the network's input, and which of them anchors reach."""
+    """Draw the boxes by size on the network's input, and which of them anchors reach."""
     with chart_style():
         figure, axes = chart_figure()
         at = np.arange(len(bins))
@@ -52,7 +52,7 @@ def reached_by_size(bins: Sequence[SizeBin], input_name: str) -> Markup:
 
 
 def histogram(values: np.ndarray, label: str, unit: str) -> Markup:
-    """Draws how often each whole number of `values` (M,) comes, in at most 30 bars."""
+    """Draw how often each integer of `values` (M,) comes, in at most 30 bars."""
     with chart_style():
         figure, axes = chart_figure()
         top = int(values.max(initial=0)) + 1
@@ -67,7 +67,7 @@ def histogram(values: np.ndarray, label: str, unit: str) -> Markup:
 
 
 def aspect_ratios(ratios: np.ndarray) -> Markup:
-    """Draws the boxes' height / width (N,) on a logarithmic axis from 1/8 to 8."""
+    """Draw the boxes' height / width (N,) on a logarithmic axis from 1/8 to 8."""
     with chart_style():
         figure, axes = chart_figure()
         octaves = np.clip(np.log2(np.maximum(ratios, 1e-6)), -3, 3)
@@ -80,7 +80,7 @@ def aspect_ratios(ratios: np.ndarray) -> Markup:
 
 
 def picture_sizes(sizes: np.ndarray) -> Markup:
-    """Draws the pictures' (height, width) (M, 2): a dot for each size, larger for more."""
+    """Draw the images' (height, width) (M, 2): a dot for each size, larger for more."""
     with chart_style():
         figure, axes = chart_figure()
         kinds, counts = np.unique(sizes, axis=0, return_counts=True)
@@ -103,7 +103,7 @@ def picture_sizes(sizes: np.ndarray) -> Markup:
 
 
 def centres(boxes: np.ndarray, sizes: np.ndarray) -> Markup:
-    """Draws where in their pictures, of `sizes` (N, 2), the centres of `boxes` (N, 4) lie."""
+    """Draw where in their images, of `sizes` (N, 2), the centers of `boxes` (N, 4) lie."""
     with chart_style():
         figure, axes = chart_figure()
         middle = (boxes[:, :2] + boxes[:, 2:]) / 2 / sizes[:, ::-1]

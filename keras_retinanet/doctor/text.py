@@ -11,12 +11,12 @@ from keras_retinanet.doctor.sizes import size_bins
 # How many names a finding shows; the page has all of them.
 SHOWN_ITEMS = 4
 SHOWN_CLASSES = 12
-# Boxes that teach nothing are named in full: mending them is a minute's work.
+# Boxes that teach nothing are named in full: fixing them is a minute's work.
 SHOWN_IN_FULL = {"box without area", "box not finite"}
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Gives the summary: splits, classes, sizes, then the findings with what to do."""
+    """Yield the summary: splits, classes, sizes, then the findings with what to do."""
     yield f"{diagnosis.name}: {counted(len(diagnosis.datasets), 'split')}"
     yield ""
     yield from _splits(diagnosis)
@@ -32,7 +32,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _splits(diagnosis: Diagnosis) -> Iterator[str]:
-    yield f"{'split':<12} {'pictures':>9} {'boxes':>9} {'ignored':>8} {'empty':>7}  picture sizes"
+    yield f"{'split':<12} {'pictures':>9} {'boxes':>9} {'ignored':>8} {'empty':>7}  image sizes"
     for dataset, table in zip(diagnosis.datasets, diagnosis.tables, strict=True):
         empty = int((np.bincount(table.pictures, minlength=len(dataset.records)) == 0).sum())
         boxes, ignored = int((~table.ignore).sum()), int(table.ignore.sum())

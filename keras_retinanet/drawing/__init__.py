@@ -1,4 +1,4 @@
-"""Marks on pictures, and pages that hold all they show."""
+"""Marks on images, and pages that hold all they show."""
 
 from typing import TYPE_CHECKING
 

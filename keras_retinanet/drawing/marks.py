@@ -1,7 +1,7 @@
-"""Marks on a picture: boxes with labels that can be read at any size of the picture.
+"""Marks on an image: boxes with labels that can be read at any size of the image.
 
-No label hides another: where all places are taken it is shortened, and at last left out. The
-colour still tells the class.
+No label hides another: where all places are taken it is shortened, and at last skipped. The
+color still tells the class.
 """
 
 import colorsys
@@ -21,11 +21,11 @@ HUE_STEP = (math.sqrt(5) - 1) / 2
 # Saturation and value alternate too: neighbours in hue still differ.
 TONES = ((0.85, 1.0), (0.6, 1.0), (0.9, 0.8))
 IGNORED_COLOR: Color = (150, 150, 150)
-# Letters are this share of the picture's side, 13 px at 640x480, but less where boxes are small:
+# Letters are this share of the image's side, 13 px at 640x480, but less where boxes are small:
 # a fifth of their median side, so that a label covers little of its box's neighbours.
 LETTERS_OF_PICTURE = 1 / 42
 LETTERS_OF_BOX = 1 / 5
-# Never less than can be read, also when a large picture is shown a thousand pixels wide.
+# Never less than can be read, also when a large image is shown a thousand pixels wide.
 MIN_LETTERS = 9
 MIN_LETTERS_OF_PICTURE = 1 / 120
 # Lines are as thick as strokes of letters twice as large.
@@ -33,7 +33,7 @@ LINE_OF_LETTERS = 1 / 6.5
 
 
 def class_color(index: int) -> Color:
-    """Gives class `index` its RGB colour, 0..255: the same in every picture and run."""
+    """Return the RGB color, 0..255: the same in every image and run."""
     saturation, value = TONES[index % len(TONES)]
     rgb = colorsys.hsv_to_rgb((index * HUE_STEP) % 1.0, saturation, value)
     red, green, blue = (round(255 * channel) for channel in rgb)
@@ -41,7 +41,7 @@ def class_color(index: int) -> Color:
 
 
 def text_color(background: Color) -> Color:
-    """Gives black or white, whichever reads better on `background` (WCAG 2 luminance)."""
+    """Return black or white, whichever reads better on `background` (WCAG 2 luminance)."""
     linear = [
         share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
         for share in (channel / 255 for channel in background)
@@ -54,7 +54,7 @@ def text_color(background: Color) -> Color:
 
 @dataclass(frozen=True)
 class Mark:
-    """One box to draw, xyxy in pixels, with the words and the colour it gets."""
+    """One box to draw, xyxy in pixels, with the words and the color it gets."""
 
     box: tuple[float, float, float, float]
     text: str
@@ -64,14 +64,14 @@ class Mark:
 def _checked_image(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(
-            "A picture must be uint8 RGB (H, W, 3). "
+            "An image must be uint8 RGB (H, W, 3). "
             f"Received: image of shape {image.shape} and type {image.dtype}. Convert it first."
         )
     return image
 
 
 def letter_size(picture: tuple[int, int], boxes: list[Rectangle]) -> int:
-    """Gives the size of letters in pixels for boxes on a picture of (width, height)."""
+    """Return the size of letters in pixels for boxes on an image of (width, height)."""
     side = math.sqrt(picture[0] * picture[1])
     size = side * LETTERS_OF_PICTURE
     if boxes:
@@ -81,7 +81,7 @@ def letter_size(picture: tuple[int, int], boxes: list[Rectangle]) -> int:
 
 
 def _texts(text: str, font: ImageFont.FreeTypeFont, limit: float) -> list[str]:
-    """Gives a label and its shorter forms, all at most `limit` pixels: first its score goes."""
+    """Return a label and its shorter forms, all at most `limit` pixels: first its score goes."""
     name = text.rpartition(" ")[0] or text
     short = name
     while short and font.getlength(short + "…") > limit:
@@ -93,7 +93,7 @@ def _texts(text: str, font: ImageFont.FreeTypeFont, limit: float) -> list[str]:
 def free_place(
     box: Rectangle, size: tuple[int, int], *, picture: tuple[int, int], taken: np.ndarray
 ) -> Rectangle | None:
-    """Finds where a label of `size` (w, h) hides no other, all of it inside `picture` (w, h).
+    """Find where a label of `size` (w, h) hides no other, all of it inside `picture` (w, h).
 
     Args:
         taken: (N, 4) int, the places of the labels so far.
@@ -119,14 +119,14 @@ def free_place(
 
 
 def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
-    """Draws marks in their order, later ones on top, and all labels above all boxes.
+    """Draw marks in their order, later ones on top, and all labels above all boxes.
 
-    The later a mark, the earlier its label chooses a place; one that finds none is left out.
+    The later a mark, the earlier its label chooses a place; one that finds none is skipped.
     """
     height, width = _checked_image(image).shape[:2]
     boxes: list[Rectangle] = []
     for mark in marks:
-        # Sorted and kept in the picture: Pillow refuses x2 < x1.
+        # Sorted and kept in the image: Pillow refuses x2 < x1.
         x1, x2 = sorted(min(max(round(x), 0), width - 1) for x in mark.box[0::2])
         y1, y2 = sorted(min(max(round(y), 0), height - 1) for y in mark.box[1::2])
         boxes.append((x1, y1, x2, y2))

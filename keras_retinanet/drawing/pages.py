@@ -1,6 +1,6 @@
 """Pages that hold all they show: they need no file and no network beside them.
 
-Their charts are matplotlib's SVG text, in colours that the page's style may change, and letters in
+Their charts are matplotlib's SVG text, in colors that the page's style may change, and letters in
 its font.
 """
 
@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-# The page's colours in its light dress -> the names that its style gives them.
+# The page's colors in its light dress -> the names that its style gives them.
 INK, FAINT, GRID = "#1f2933", "#52606d", "#e4e7eb"
 BLUE, AMBER, RED = "#2f6fb5", "#e0a030", "#c8433a"
 COLOR_NAMES = {
@@ -51,7 +51,7 @@ CHART_STYLE = {
 
 
 def chart_figure() -> tuple[Figure, Axes]:
-    """Makes a figure with one pair of axes; draw within `chart_style()`."""
+    """Make a figure with one pair of axes; draw within `chart_style()`."""
     figure = Figure(figsize=CHART_SIZE, layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(length=0, pad=5)
@@ -59,12 +59,12 @@ def chart_figure() -> tuple[Figure, Axes]:
 
 
 def chart_style() -> Any:
-    """Gives the context in which charts are drawn and written."""
+    """Return the context in which charts are drawn and written."""
     return matplotlib.rc_context(CHART_STYLE)
 
 
 def chart_svg(figure: Figure) -> Markup:
-    """Returns a figure as an SVG element, without a date and with the page's colours by name."""
+    """Return a figure as an SVG element, without a date and with the page's colors by name."""
     figure.patch.set_alpha(0)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
@@ -75,7 +75,7 @@ def chart_svg(figure: Figure) -> Markup:
 
 
 def picture_uri(image: np.ndarray, *, side: int, quality: int) -> str:
-    """Returns a picture (H, W, 3) uint8 as the data URI of a JPEG, no side over `side`."""
+    """Return an image (H, W, 3) uint8 as the data URI of a JPEG, no side over `side`."""
     small = Image.fromarray(image)
     small.thumbnail((side, side))
     stream = io.BytesIO()
@@ -84,12 +84,12 @@ def picture_uri(image: np.ndarray, *, side: int, quality: int) -> str:
 
 
 def _with_code(text: str) -> Markup:
-    """Returns escaped `text` with what stands between backticks as code."""
+    """Return escaped `text` with what stands between backticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def render_page(template: str, values: Mapping[str, Any], *, scripts: Sequence[str] = ()) -> str:
-    """Fills in a page of `templates/`.
+    """Fill in a page of `templates/`.
 
     What `values` holds is escaped, for names come from files that anyone may have written. The
     template gets `scripts`, the texts of the files named, and `policy`, by which a browser runs

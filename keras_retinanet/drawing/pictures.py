@@ -1,4 +1,4 @@
-"""Boxes on pictures, a batch as training sees it, and loss curves.
+"""Boxes on images, a batch as training sees it, and loss curves.
 
 Shape letters: B images, G ground truths, N detections.
 """
@@ -17,13 +17,13 @@ from keras_retinanet.files import atomic_path
 from keras_retinanet.files.targets import MARK
 from keras_retinanet.modeling.detections import Detections
 
-# A batch is drawn at most this wide and high, in pixels, and at most so many of its pictures,
+# A batch is drawn at most this wide and high, in pixels, and at most so many of its images,
 # this far apart.
 GRID_SIDE = 2048
 GRID_GAP = 4
 GRID_PICTURES = 16
-# Smaller pictures are enlarged to this long side, by a whole factor, where they are drawn for the
-# eye: labels of letters that can be read would hide all of a picture of 64 pixels.
+# Smaller images are enlarged to this long side, by a whole factor, where they are drawn for the
+# eye: labels of letters that can be read would hide all of an image of 64 pixels.
 READABLE_SIDE = 320
 
 
@@ -35,21 +35,21 @@ def draw_boxes(
     class_names: list[str],
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draws boxes with class names, and scores if there are any, on a copy of a picture.
+    """Draw boxes with class names, and scores if there are any, on a copy of an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         boxes: (N, 4) float, xyxy in pixels of `image`.
-        classes: (N,) int, indices into `class_names`; they choose the colours.
+        classes: (N,) int, indices into `class_names`; they choose the colors.
         class_names: all names.
         scores: (N,) float 0..1; the highest is drawn on top. Without, the order given is kept.
 
     Returns:
-        (H, W, 3) uint8 RGB; lines and letters grow with the picture, and shrink with the boxes.
-        A label that finds no place beside the others is shortened or left out, low scores first.
+        (H, W, 3) uint8 RGB; lines and letters grow with the image, and shrink with the boxes.
+        A label that finds no place beside the others is shortened or skipped, low scores first.
 
     Raises:
-        ValueError: the picture has another shape or type.
+        ValueError: the image has another shape or type.
     """
     order = np.arange(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
     marks = []
@@ -64,10 +64,10 @@ def draw_boxes(
 def draw_detections(
     image: np.ndarray, detections: Detections, *, threshold: float = 0.5
 ) -> np.ndarray:
-    """Draws one picture's detections of at least `threshold`.
+    """Draw one image's detections of at least `threshold`.
 
     Args:
-        image: (H, W, 3) uint8 RGB, the picture that was detected in.
+        image: (H, W, 3) uint8 RGB, the image that was detected in.
         detections: what `detect` gave for it.
         threshold: 0..1; for drawing alone, the detections are not changed.
 
@@ -84,14 +84,14 @@ def draw_detections(
 
 
 def readable(image: np.ndarray, detections: Detections) -> tuple[np.ndarray, Detections]:
-    """Enlarges a small picture and its detections, so that there is room for labels.
+    """Enlarge a small image and its detections, so that there is room for labels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         detections: those of `image`.
 
     Returns:
-        Both, a whole number of times as large: at least `READABLE_SIDE` pixels on the long side.
+        Both, an integer of times as large: at least `READABLE_SIDE` pixels on the long side.
     """
     factor = math.ceil(READABLE_SIDE / max(image.shape[:2]))
     if factor == 1:
@@ -104,16 +104,16 @@ def readable(image: np.ndarray, detections: Detections) -> tuple[np.ndarray, Det
 def batch_picture(
     images: np.ndarray, labels: dict[str, np.ndarray], *, class_names: list[str]
 ) -> np.ndarray:
-    """Draws a training batch as the network gets it, as one grid.
+    """Draw a training batch as the network gets it, as one grid.
 
     Args:
         images: (B, H, W, 3) float32 RGB 0..255; the first 16 are drawn.
         labels: "boxes" (B, G, 4) xyxy pixels of `images`, "classes" (B, G) with -1 as padding,
-            "ignore" (B, G) bool, drawn in grey.
+            "ignore" (B, G) bool, drawn in gray.
         class_names: all names.
 
     Returns:
-        (rows * h + gaps, columns * w + gaps, 3) uint8 RGB, with the pictures shrunk so that
+        (rows * h + gaps, columns * w + gaps, 3) uint8 RGB, with the images shrunk so that
         they fit into 2048x2048, and white gaps of 4 px between them.
     """
     images = np.asarray(images)[:GRID_PICTURES]
@@ -140,7 +140,7 @@ def batch_picture(
 
 
 def picture_grid(pictures: list[np.ndarray]) -> np.ndarray:
-    """Joins pictures (h, w, 3) uint8 of any sizes into one, row by row, as square as it comes.
+    """Join images (h, w, 3) uint8 of any sizes into one, row by row, as square as it comes.
 
     Each lies at the top left of a cell of the largest height and width; the rest is white.
     """
@@ -154,7 +154,7 @@ def picture_grid(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def _grid_shape(count: int) -> tuple[int, int]:
-    """Returns the columns and rows of a grid of `count` pictures."""
+    """Return the columns and rows of a grid of `count` images."""
     columns = math.ceil(math.sqrt(count))
     return columns, math.ceil(count / columns)
 
@@ -172,5 +172,5 @@ def save_picture(image: np.ndarray, path: str | Path) -> None:
             Image.fromarray(image).save(temporary, comment=MARK, pnginfo=mark)
         except ValueError as error:
             raise UserError(
-                f"Expected a picture's suffix, as .png or .jpg. Received: {path}."
+                f"Expected an image suffix, as .png or .jpg. Received: {path}."
             ) from error

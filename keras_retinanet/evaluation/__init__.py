@@ -1,4 +1,4 @@
-"""A detector over a data set: figures, errors, a report."""
+"""A detector over a dataset: figures, errors, a report."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from keras_retinanet.evaluation.errors.breakdown import aspect_breakdown, size_breakdown
     from keras_retinanet.evaluation.errors.confusion import ConfusionMatrix, confusion_matrix
     from keras_retinanet.evaluation.errors.costs import ErrorAnalysis, analyse_errors, format_errors
-    from keras_retinanet.evaluation.errors.worst import error_instances, worst_pictures
+    from keras_retinanet.evaluation.errors.worst import worst_pictures
     from keras_retinanet.evaluation.metrics.best_thresholds import best_thresholds
     from keras_retinanet.evaluation.metrics.calibration import calibration
     from keras_retinanet.evaluation.metrics.coco_figures import FIGURES, coco_evaluation, figures
@@ -69,7 +69,6 @@ __all__ = [
     "confusion_matrix",
     "dataset_pictures",
     "detections_for",
-    "error_instances",
     "evaluate",
     "evaluation_set",
     "figures",
@@ -105,7 +104,7 @@ __getattr__, __dir__ = lazily(
         "errors.breakdown": "aspect_breakdown size_breakdown",
         "errors.confusion": "ConfusionMatrix confusion_matrix",
         "errors.costs": "ErrorAnalysis analyse_errors format_errors",
-        "errors.worst": "error_instances worst_pictures",
+        "errors.worst": "worst_pictures",
         "metrics.best_thresholds": "best_thresholds",
         "metrics.calibration": "calibration",
         "metrics.coco_figures": "FIGURES coco_evaluation figures",

@@ -1,4 +1,4 @@
-"""From the classes of a model to those of a data set, by name. K: classes of the model."""
+"""From the classes of a model to those of a dataset, by name. K: classes of the model."""
 
 import numpy as np
 
@@ -9,20 +9,20 @@ SHOWN_NAMES = 5
 
 
 def map_classes(model_names: list[str], dataset_names: list[str]) -> np.ndarray:
-    """Finds the data set's class of each of the model's classes, by name.
+    """Find the dataset's class of each of the model's classes, by name.
 
     Case, spaces and underscores do not matter where no name is exactly the same.
 
     Args:
         model_names: the model's classes, in the order of its outputs.
-        dataset_names: the data set's classes.
+        dataset_names: the dataset's classes.
 
     Returns:
-        (K,) int32: index into `dataset_names`, or -1 for a class that the data set lacks.
+        (K,) int32: index into `dataset_names`, or -1 for a class that the dataset lacks.
 
     Raises:
-        UserError: a class of the data set is unknown to the model, so its boxes could never
-            be found, or the data set has no classes.
+        UserError: a class of the dataset is unknown to the model, so its boxes could never
+            be found, or the dataset has no classes.
     """
     exact = {name: index for index, name in enumerate(dataset_names)}
     loose = {_key(name): index for index, name in enumerate(dataset_names)}

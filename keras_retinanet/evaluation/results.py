@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.csv_cells import quoted
-from keras_retinanet.modeling.detections import CSV_COLUMNS, Detections, coco_rows, xyxy_to_xywh
+from keras_retinanet.modeling.detections import CSV_COLUMNS, Detections, coco_rows
+from keras_retinanet.modeling.numpy_boxes import xyxy_to_xywh
 
 CSV_HEADER = ("path", *CSV_COLUMNS)
 
@@ -18,13 +19,13 @@ CSV_HEADER = ("path", *CSV_COLUMNS)
 def coco_results(
     boxes: np.ndarray, scores: np.ndarray, *, category_ids: np.ndarray, image_id: int | str
 ) -> list[dict[str, Any]]:
-    """Writes one picture's detections in COCO's results form.
+    """Write one image's detections in COCO's results form.
 
     Args:
-        boxes: (N, 4) float, xyxy in pixels of the original picture.
+        boxes: (N, 4) float, xyxy in pixels of the original image.
         scores: (N,) float, 0..1.
-        category_ids: (N,) int, the data set's original ids, not the contiguous ones.
-        image_id: the picture's id in the annotation file.
+        category_ids: (N,) int, the dataset's original ids, not the contiguous ones.
+        image_id: the image's id in the annotation file.
 
     Returns:
         N dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`, all plain
@@ -39,7 +40,7 @@ def coco_results(
 
 
 def write_coco_json(detections: list[dict[str, Any]], path: str | Path) -> None:
-    """Writes a COCO results file, the form that `score_files` and COCO's server read.
+    """Write a COCO results file, the form that `score_files` and COCO's server read.
 
     Args:
         detections: as `coco_results` gives; an empty list writes `[]`.
@@ -50,10 +51,10 @@ def write_coco_json(detections: list[dict[str, Any]], path: str | Path) -> None:
 
 
 def write_csv(pictures: Iterable[tuple[str | Path, Detections]], path: str | Path) -> None:
-    """Writes one row a detection: `path,x1,y1,x2,y2,class,score`, under that header.
+    """Write one row a detection: `path,x1,y1,x2,y2,class,score`, under that header.
 
     Args:
-        pictures: the picture's path and its detections. Boxes are written as pixels with two
+        pictures: the image's path and its detections. Boxes are written as pixels with two
             decimals, the class by its name, the score with five decimals. Names that begin as a
             formula stand behind an apostrophe (`csv_cells`).
         path: file to make or replace, in one step.

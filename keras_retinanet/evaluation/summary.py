@@ -1,6 +1,6 @@
-"""All figures of a detector on a data set as one dict, and that as a table, JSON and CSV.
+"""All metrics of a detector on a dataset as one dict, and that as a table, JSON and CSV.
 
-Every figure is 0..1, or -1 where there is nothing to find.
+Every metric is 0..1, or -1 where there is nothing to find.
 """
 
 import csv
@@ -20,7 +20,7 @@ from keras_retinanet.evaluation.metrics.coco_figures import (
     iou_table,
 )
 from keras_retinanet.evaluation.metrics.coco_metric import format_metrics
-from keras_retinanet.evaluation.metrics.matching import MATCH_IOU, match_detections
+from keras_retinanet.evaluation.metrics.matching import MATCH_IOU, Matches, match_detections
 from keras_retinanet.evaluation.metrics.openimages_metric import open_images_evaluation
 from keras_retinanet.evaluation.metrics.voc_metric import voc_evaluation
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
@@ -41,22 +41,23 @@ def summarise(
     engine: Engine = "auto",
     open_images: bool = False,
     coco: CocoFigures | None = None,
+    matches: Matches | None = None,
 ) -> dict[str, Any]:
-    """Computes every figure.
+    """Compute every metric.
 
     Args:
         engine: as `coco_evaluation`.
         open_images: compute the Open Images Challenge's AP too; boxes to ignore are its groups.
-        coco: what `coco_evaluation` gave, if that is known already.
+        coco, matches: Results of `coco_evaluation` and `match_detections`, if known already.
 
     Returns:
         What JSON can hold:
 
         - `pictures`, `boxes` (to find), `ignored`, `detections`: counts; `engine`.
-        - `coco`: the twelve figures. `voc`: `VOC07_AP`, `VOC_AP`. `open_images`: with that option.
+        - `coco`: the twelve metrics. `voc`: `VOC07_AP`, `VOC_AP`. `open_images`: with that option.
         - `ious`: AP and AR at each of COCO's IoUs.
         - `classes`: of each class its name, counts (`boxes`, `pictures`, `detections`), COCO's
-          twelve figures, VOC's and Open Images' AP, and where F1 is best at IoU .5 `threshold`,
+          twelve metrics, VOC's and Open Images' AP, and where F1 is best at IoU .5 `threshold`,
           `precision`, `recall`, `F1`, `right`, `wrong`, `missed`.
         - `best_threshold`: the latter for all classes under one threshold.
         - `calibration`: `error` (D-ECE at IoU .5), `worst` and `bins`.
@@ -66,7 +67,7 @@ def summarise(
     """
     coco = coco or coco_evaluation(pictures, found, engine=engine)
     voc = voc_evaluation(pictures, found)
-    matches = match_detections(pictures, found)
+    matches = matches or match_detections(pictures, found)
     *thresholds, overall = best_thresholds(pictures, found, matches)
     parts = [class_table(coco), voc.rows(), thresholds]
     summary: dict[str, Any] = {
@@ -104,10 +105,10 @@ def _merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """Writes a summary for people: COCO's twelve lines, then what else there is, then classes."""
+    """Write a summary for people: COCO's twelve lines, then what else there is, then classes."""
     one = {name: _cell(value) for name, value in summary["best_threshold"].items()}
     lines = [
-        f"{summary['pictures']:,} pictures, {summary['boxes']:,} boxes to find"
+        f"{summary['pictures']:,} images, {summary['boxes']:,} boxes to find"
         f" (and {summary['ignored']:,} to ignore), {summary['detections']:,} detections",
         format_metrics(summary["coco"]),
         f"Pascal VOC at IoU {MATCH_IOU:.2f}: AP {_cell(summary['voc']['VOC_AP'])} by area, "
@@ -135,7 +136,7 @@ def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def format_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
-    """Writes rows as a table: names to the left, numbers to the right, figures with 3 decimals.
+    """Write rows as a table: names to the left, numbers to the right, figures with 3 decimals.
 
     Args:
         rows: each with all of `columns`; none writes the header alone.
@@ -160,14 +161,14 @@ def _cell(value: Any) -> str:
 
 
 def write_summary_json(summary: dict[str, Any], path: str | Path) -> None:
-    """Writes a summary as JSON, in one step."""
+    """Write a summary as JSON, in one step."""
     with atomic_write(path) as file:
         json.dump(summary, file, indent=1)
         file.write("\n")
 
 
 def write_summary_csv(summary: dict[str, Any], path: str | Path) -> None:
-    """Writes one row a class, and a first one of all classes together, in one step.
+    """Write one row a class, and a first one of all classes together, in one step.
 
     Its `pictures` are all, its figures the means over classes, its threshold is one for all.
     """

@@ -1,7 +1,7 @@
 """Ground truth and detections as columns, the one form that every metric and analysis reads.
 
-Shape letters: P pictures, T true boxes, D detections, K classes. Boxes are xyxy in float64 pixels
-of the original picture, classes contiguous from 0. COCO's own forms are xywh
+Shape letters: P images, T true boxes, D detections, K classes. Boxes are xyxy in float64 pixels
+of the original image, classes contiguous from 0. COCO's own forms are xywh
 (https://cocodataset.org, "Data format").
 """
 
@@ -14,20 +14,16 @@ import numpy as np
 
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
-from keras_retinanet.modeling.detections import coco_rows, xyxy_to_xywh
-
-
-def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
-    """Turns (N, 4) corner and sides into corners, in the precision given."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+from keras_retinanet.modeling.detections import coco_rows
+from keras_retinanet.modeling.numpy_boxes import xywh_to_xyxy, xyxy_to_xywh
 
 
 @dataclass(frozen=True, eq=False)
 class Truths:
-    """The true boxes of all pictures, picture by picture in the order of the annotations.
+    """The true boxes of all images, image by image in the order of the annotations.
 
     Attributes:
-        image: (T,) int32, index of the picture.
+        image: (T,) int32, index of the image.
         classes: (T,) int32.
         boxes: (T, 4) float64 xyxy pixels.
         areas: (T,) float64, the annotation's own area (COCO's is the mask's) in pixels.
@@ -51,10 +47,10 @@ class Truths:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The detections in all pictures; of equal scores in a picture the earlier row ranks first.
+    """The detections in all images; of equal scores in an image the earlier row ranks first.
 
     Attributes:
-        image: (D,) int32, index of the picture.
+        image: (D,) int32, index of the image.
         classes: (D,) int32.
         boxes: (D, 4) float64 xyxy pixels.
         scores: (D,) float64, 0..1.
@@ -75,11 +71,11 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """The pictures and the ground truth that detections are scored against.
+    """The images and the ground truth that detections are scored against.
 
     Attributes:
         image_ids: (P,) the ids of COCO's form, each once.
-        file_names: (P,) what messages and reports call the pictures.
+        file_names: (P,) what messages and reports call the images.
         sizes: (P, 2) int32 height and width in pixels; 0 where a file does not tell.
         class_names, class_ids: (K,) names and the source's original ids.
     """
@@ -98,7 +94,7 @@ class EvaluationSet:
 
 
 def image_ids(dataset: Dataset) -> list[int]:
-    """Gives each record of a data set the integer id that COCO's form asks for.
+    """Return each record of a dataset the integer id that COCO's form asks for.
 
     Returns:
         The records' own ids where all are integers, else 1..N in the records' order.
@@ -110,7 +106,7 @@ def image_ids(dataset: Dataset) -> list[int]:
 
 
 def evaluation_set(dataset: Dataset) -> EvaluationSet:
-    """Reads the ground truth of a data set into columns; pictures in the order of its records."""
+    """Read the ground truth of a dataset into columns; images in the order of its records."""
     records = list(dataset.records)
     counts = [len(record.boxes) for record in records]
     truths = Truths(
@@ -139,10 +135,10 @@ _ANNOTATION_LISTS = ("images", "categories", "annotations")
 
 
 def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
-    """Reads the content of a COCO instances file into columns.
+    """Read the content of a COCO instances file into columns.
 
-    A missing `area` is the box's, a missing `iscrowd` is 0. Annotations of pictures or categories
-    that the file does not list are left out, as by pycocotools; annotation ids are not read.
+    A missing `area` is the box's, a missing `iscrowd` is 0. Annotations of images or categories
+    that the file does not list are skipped, as by pycocotools; annotation ids are not read.
 
     Raises:
         UserError: the content is malformed.
@@ -199,14 +195,14 @@ def _set_from_lists(
 
 
 def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> Found:
-    """Reads the content of a COCO results file into columns, in its order.
+    """Read the content of a COCO results file into columns, in its order.
 
     Args:
         rows: dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`. Not changed.
-        pictures: what they were found in. Rows of categories that it lacks are left out.
+        pictures: what they were found in. Rows of categories that it lacks are skipped.
 
     Raises:
-        UserError: a row is malformed or of a picture that is not there, or no row's category is.
+        UserError: a row is malformed or of an image that is not there, or no row's category is.
     """
     if not isinstance(rows, list):
         raise UserError("Detections must be a JSON list. Give a COCO results file.")
@@ -223,7 +219,7 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
         raise _fault_of(rows)
     if (image < 0).any():
         raise UserError(
-            "Detections must be of pictures in the annotations. Received: image_id="
+            "Detections must be of images in the annotations. Received: image_id="
             f"{rows[int(np.argmax(image < 0))]['image_id']!r}. Give the annotations of the split "
             "that was detected."
         )
@@ -239,7 +235,7 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
 
 
 def _fault_of(rows: list[Any]) -> UserError:
-    """Names the first row that cannot be read."""
+    """Name the first row that cannot be read."""
     for number, row in enumerate(rows, start=1):
         try:
             x, y, width, height = (float(value) for value in row["bbox"])
@@ -258,7 +254,7 @@ def _fault_of(rows: list[Any]) -> UserError:
 
 
 def results_from_found(found: Found, pictures: EvaluationSet) -> list[dict[str, Any]]:
-    """Writes detections in COCO's results form, with original ids: undoes `found_from_results`."""
+    """Write detections in COCO's results form, with original ids: undoes `found_from_results`."""
     return coco_rows(
         [pictures.image_ids[image] for image in found.image.tolist()],
         [pictures.class_ids[index] for index in found.classes.tolist()],

@@ -5,6 +5,8 @@ NumPy alone. Boxes are xyxy in pixels of that image. Shape letters: N, M boxes.
 
 import numpy as np
 
+from keras_retinanet.modeling.numpy_boxes import corner_overlaps
+
 
 def overlaps(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (IoU, share of each other box that lies in `box`), both (M,) float64.
@@ -13,15 +15,8 @@ def overlaps(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarra
         box: (4,) float64.
         others: (M, 4) float64; one without area has 0 of both.
     """
-    corner, end = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    common = np.maximum(end - corner, 0).prod(axis=1)
-    areas = np.maximum(others[:, 2:] - others[:, :2], 0).prod(axis=1)
-    union = np.maximum(box[2:] - box[:2], 0).prod() + areas - common
-    return _ratio(common, union), _ratio(common, areas)
-
-
-def _ratio(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
-    return np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
+    iou, covered = corner_overlaps(box[None], others)
+    return iou[0], covered[0]
 
 
 def fuse(

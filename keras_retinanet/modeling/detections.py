@@ -12,16 +12,12 @@ import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.csv_cells import quoted
+from keras_retinanet.modeling.numpy_boxes import xyxy_to_xywh
 
 # The columns of `Detections.csv_cells`.
 CSV_COLUMNS = ("x1", "y1", "x2", "y2", "class", "score")
 # Where `supervision.Detections.data` keeps the names of classes.
 SUPERVISION_NAMES = "class_name"
-
-
-def xyxy_to_xywh(boxes: np.ndarray) -> np.ndarray:
-    """Return (N, 4) corners as corner and sides, in the precision given."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def coco_rows(

@@ -16,9 +16,10 @@ from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation, turn_image
 from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import overlaps
+from keras_retinanet.evaluation.metrics.pairs import match_in_order
 from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.numpy_boxes import overlaps
 
 # Longest side, in pixels, of an image as the page shows it, and of its button in the strip.
 VIEW_SIDE = 1280
@@ -137,13 +138,11 @@ def same_objects(first: Detections, second: Detections) -> tuple[np.ndarray, np.
         (N,) bool of `first` and (M,) bool of `second`.
     """
     shared, taken = np.zeros(len(first), bool), np.zeros(len(second), bool)
-    ious = overlaps(first.xywh, second.xywh)
-    names = np.array(second.names, object)
-    for row in np.argsort(-first.scores, kind="stable"):
-        same_class = names == first.class_names[first.classes[row]]
-        free = np.where(same_class & ~taken, ious[row], 0.0)
-        if free.size and free.max() >= SAME_IOU:
-            shared[row] = taken[free.argmax()] = True
+    same_class = np.array(first.names, object)[:, None] == np.array(second.names, object)[None, :]
+    order = np.argsort(-first.scores, kind="stable")
+    ious = np.where(same_class, overlaps(first.xywh, second.xywh), 0.0)
+    columns = match_in_order(ious[order], SAME_IOU, last_of_equals=False)
+    shared[order[columns >= 0]] = taken[columns[columns >= 0]] = True
     return shared, taken
 
 

@@ -5,7 +5,15 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.augmentation.mixing import copy_paste, mix, mixup, mosaic
+from keras_retinanet.data.augmentation.mixing import (
+    copy_paste,
+    draw_mix,
+    mix,
+    mixup,
+    mosaic,
+    mosaic_sources,
+)
+from keras_retinanet.data.pipeline.batches import render_wanted
 
 NAMES = ("boxes", "classes", "ignore")
 
@@ -52,10 +60,10 @@ def test_mixup_blends_and_keeps_the_labels_of_both():
     assert abs(np.mean(ratios) - 0.5) < 0.03 and abs(np.std(ratios) - 0.1213) < 0.02
 
 
-def tile(index, canvas, seed):
+def tile(source):
     """Renders picture `index` as value 10 * index: a box that all but fills its canvas."""
-    height, width = tf.unstack(canvas)
-    value = 10.0 * tf.cast(index, tf.float32)
+    height, width = tf.unstack(source.canvas)
+    value = 10.0 * tf.cast(source.index, tf.float32)
     image = tf.fill([height - 4, width - 6, 3], value + 1.0)
     image = tf.pad(image, [[1, 3], [2, 4], [0, 0]], constant_values=5.0)
     box = tf.cast(tf.stack([2, 1, width - 4, height - 3]), tf.float32)
@@ -67,10 +75,13 @@ def tile(index, canvas, seed):
     return image, labels
 
 
+def joined(render, seed):
+    center, sources = mosaic_sources(tf.constant([1, 2, 3, 4]), tf.constant([64, 96]), seed)
+    return mosaic([render(source) for source in sources], center)
+
+
 def test_mosaic_shows_each_picture_whole_in_its_quarter():
-    step = tf.function(
-        lambda seed: mosaic(tile, tf.constant([1, 2, 3, 4]), tf.constant([64, 96]), seed)
-    )
+    step = tf.function(lambda seed: joined(tile, seed))
     centers = []
     for number in range(40):
         image, labels = step(tf.constant([number, 0]))
@@ -87,12 +98,12 @@ def test_mosaic_shows_each_picture_whole_in_its_quarter():
 
 
 def test_boxes_of_a_tile_end_with_it():
-    def blank(index, canvas, seed):
-        image, labels = tile(index, canvas, seed)
+    def blank(source):
+        (image, labels), index = tile(source), source.index
         wide = tf.where(index == 1, [[-4096.0, -4096.0, 4096.0, 4096.0]], labels["boxes"])
         return image, labels | {"boxes": wide, "ignore": index[None] == 1}
 
-    _, labels = mosaic(blank, tf.constant([1, 2, 3, 4]), tf.constant([64, 96]), [3, 4])
+    _, labels = joined(blank, [3, 4])
     # The box of the lower right tile starts 2, 1 pixels after the point where all four meet.
     np.testing.assert_array_equal(labels["boxes"][0], [0, 0, *(labels["boxes"][3, :2] - [2, 1])])
     assert labels["ignore"].numpy().tolist() == [True, False, False, False]
@@ -154,18 +165,18 @@ def test_a_lost_partner_changes_nothing():
 
 
 class Reader:
-    """A `render_example` that notes which pictures it reads, and with which seeds."""
+    """Renders a source and notes which pictures it reads, and with which seeds."""
 
     def __init__(self):
         self.read = []
 
-    def __call__(self, index, canvas, seed):
+    def __call__(self, source):
         def note(index, seed):
             self.read.append((int(index), tuple(seed.tolist())))
             return np.int32(index)
 
-        index = tf.ensure_shape(tf.numpy_function(note, [index, seed], tf.int32), [])
-        return tile(index, canvas, seed)
+        read = tf.numpy_function(note, [source.index, source.seed], tf.int32)
+        return tile(source._replace(index=tf.ensure_shape(read, [])))
 
 
 def rows(count):
@@ -181,7 +192,12 @@ def rows(count):
 
 def mixed(reader, count=40, **options):
     config = AugmentConfig(**options)
-    return list(rows(count).map(lambda row: mix(row, reader, config)).as_numpy_iterator())
+
+    def example(row):
+        recipe = draw_mix(row, config)
+        return mix(recipe, render_wanted(recipe, reader), config)
+
+    return list(rows(count).map(example).as_numpy_iterator())
 
 
 def test_nothing_asked_renders_the_row_alone():

@@ -41,7 +41,7 @@ def test_folders(tmp_path, source, names, why):
     touch(tmp_path, *names)
     keys, sentence = recognise(tmp_path)
     assert keys == {"source": source, "data_dir": str(tmp_path)}
-    assert sentence == f"{tmp_path} is recognised as {source}: {why}."
+    assert sentence == f"{tmp_path} is recognized as {source}: {why}."
 
 
 def test_only_a_few_names_are_shown(tmp_path):
@@ -76,7 +76,7 @@ def test_files(tmp_path, name, keys):
     found, sentence = recognise(str(tmp_path / name))
     expected = {k: str(tmp_path / v) if k != "source" else v for k, v in keys.items()}
     assert expected.items() <= found.items()
-    assert f"recognised as {keys['source']}" in sentence
+    assert f"recognized as {keys['source']}" in sentence
 
 
 def test_prepared_tfds_folder(tmp_path):

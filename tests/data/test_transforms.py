@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.augmentation.geometry import box_areas
-from keras_retinanet.data.augmentation.transforms import augment, choose_view, pad_labels, render
+from keras_retinanet.data.augmentation.transforms import choose_view, pad_labels, render
 from keras_retinanet.modeling.preprocessing import Preprocessing
+from tests.support.augmenting import augment
 
 PREPROCESSING = Preprocessing(short_side=120, long_side=160)
 RED, BACKGROUND = (250, 20, 20), (40, 120, 200)

@@ -64,11 +64,11 @@ def test_what_each_form_says_it_loses(tmp_path):
     data = made_set(rows, names=["zebra", "ant", "cow"], ids=[3, 8, 90])
     lost = {form: write_dataset({"train": data}, tmp_path / form, form) for form in WRITERS}
     assert lost["coco"] == lost["tfrecord"] == []
-    ids = "2 pictures lose their own id."
+    ids = "2 images lose their own id."
     area = "1 boxes lose their own area: the box's counts."
-    assert lost["csv"] == ["1 boxes to ignore (crowds) are left out: CSV has none.", area, ids]
+    assert lost["csv"] == ["1 boxes to ignore (crowds) are skipped: CSV has none.", area, ids]
     assert lost["yolo"] == [
-        "1 boxes to ignore (crowds) are left out: YOLO has none.",
+        "1 boxes to ignore (crowds) are skipped: YOLO has none.",
         area,
         ids,
         "The ids of 3 classes become 0, 1, ...",
@@ -95,7 +95,7 @@ def test_suffix_follows_the_bytes(tmp_path):
     lost = write_dataset({"train": data}, tmp_path / "out", "voc")
     names = sorted(path.name for path in (tmp_path / "out/JPEGImages").iterdir())
     assert names == ["BMP.bmp", "GIF.gif", "JPEG.jpg", "PNG.png", "TIFF.tif", "WEBP.webp"]
-    assert "5 pictures got another name." in lost
+    assert "5 images got another name." in lost
     record_names = PictureNames()
     png = replace(data.records[1], file_name="x.JPEG")
     assert [record_names.of(png, contents[1]) for _ in range(2)] == ["x.png"] * 2

@@ -77,8 +77,8 @@ SIDES = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
 MISREAD = {
     "x, y, width, height read as corners": as_xywh,
     "corners read as x, y, width, height": from_xywh,
-    "the centre read as the top left corner": lambda b: from_xywh(as_centre(b)),
-    "the top left corner read as the centre": lambda b: from_centre(as_xywh(b)),
+    "the center read as the top left corner": lambda b: from_xywh(as_centre(b)),
+    "the top left corner read as the center": lambda b: from_centre(as_xywh(b)),
     "x and y swapped": lambda b: b[:, [1, 0, 3, 2]],
     "fractions read as pixels": lambda b: b / SIDES,
     "pixels read as fractions": lambda b: b * SIDES,

@@ -11,7 +11,8 @@ from pycocotools import mask
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.errors.costs import analyse_errors, format_errors
 from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS, TRUTH_FATES, judge
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
+from keras_retinanet.modeling.numpy_boxes import coverages, overlaps
 
 BOX = [0.0, 0.0, 100.0, 100.0]
 FAR = [200.0, 200.0, 100.0, 100.0]

@@ -6,7 +6,7 @@ from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.evaluation.errors.costs import analyse_errors
 from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS, TRUTH_FATES
-from keras_retinanet.evaluation.errors.worst import error_costs, error_instances, worst_pictures
+from keras_retinanet.evaluation.errors.worst import error_costs, worst_pictures
 
 BOX = [0.0, 0.0, 100.0, 100.0]
 FAR = [200.0, 200.0, 100.0, 100.0]
@@ -74,7 +74,7 @@ def test_an_ignored_detection_costs_only_what_it_would_find():
     errors = analyse_errors(*as_tables(columns(truths, found, pictures=1, classes=1)))
     assert errors.judgement.ignored.tolist() == [True, True]
     assert error_costs(errors).detections.tolist() == [1.0, 0.0]
-    assert len(error_instances(errors)["Loc"]) == 0
+    assert len(errors.judgement.rows("Loc")) == 0
 
 
 def test_nothing_correct_or_uncounted_costs(errors):
@@ -84,27 +84,19 @@ def test_nothing_correct_or_uncounted_costs(errors):
     assert not costs.truths[errors.judgement.fates != TRUTH_FATES.index("Miss")].any()
 
 
-def test_instances_list_every_error_once(errors):
-    lists = error_instances(errors)
-    judged, found, truths = errors.judgement, errors.found, errors.pictures.truths
-    assert list(lists) == ["correct", *ERROR_KINDS]
+def test_rows_list_every_error_once(errors):
+    judged = errors.judgement
     counted = (judged.kinds >= 0) & ~judged.ignored
-    rows = np.concatenate([lists[kind].detection for kind in DETECTION_KINDS])
-    np.testing.assert_array_equal(np.sort(rows), np.flatnonzero(counted))
-    for kind, rows in lists.items():
-        assert len(rows) == (errors.counts | {"correct": len(judged.rows("correct"))})[kind]
-        assert (np.diff(rows.score) <= 0).all()
-        with_box = rows.truth >= 0
-        np.testing.assert_array_equal(truths.image[rows.truth[with_box]], rows.image[with_box])
-        with_detection = rows.detection >= 0
-        np.testing.assert_array_equal(
-            found.scores[rows.detection[with_detection]], rows.score[with_detection]
-        )
-        assert not rows.score[~with_detection].any()
-    assert (lists["correct"].iou >= 0.5).all()
-    assert (lists["Loc"].iou <= 0.5).all()
-    assert (lists["Cls"].iou >= 0.5).all()
-    assert (lists["Bkg"].iou <= 0.1).all()
+    lists = {kind: judged.rows(kind) for kind in DETECTION_KINDS}
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(list(lists.values()))), np.flatnonzero(counted)
+    )
+    for kind in ERROR_KINDS:
+        assert len(judged.rows(kind)) == errors.counts[kind]
+    assert (judged.ious[lists["correct"]] >= 0.5).all()
+    assert (judged.ious[lists["Loc"]] <= 0.5).all()
+    assert (judged.ious[lists["Cls"]] >= 0.5).all()
+    assert (judged.ious[lists["Bkg"]] <= 0.1).all()
 
 
 def test_worst_pictures_come_first(errors):
@@ -144,4 +136,3 @@ def test_a_confident_false_alarm_is_worse_than_a_doubtful_one():
 def test_nothing_at_all(pictures):
     errors = analyse_errors(*as_tables(columns([], [], pictures=pictures, classes=1)))
     assert worst_pictures(errors) == {kind: [] for kind in ERROR_KINDS}
-    assert all(len(rows) == 0 for rows in error_instances(errors).values())

@@ -67,7 +67,7 @@ def test_pictures_dropped_on_the_page(models, tmp_path):
         browser.wait_for("!!document.querySelector('#files input[type=file]')")
         choose(browser, [*files, tmp_path / "notes.txt"])
         wait_for_counts(browser, view_picture(kept[0], 0.5)[0])
-        assert "notes.txt: Expected a whole picture" in browser.read("document.body.innerText")
+        assert "notes.txt: Expected a complete image" in browser.read("document.body.innerText")
 
         browser.click("#strip .gallery-item:nth-child(2) button")
         wait_for_counts(browser, view_picture(kept[1], 0.5)[0])

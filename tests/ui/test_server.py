@@ -176,7 +176,7 @@ def test_a_bad_file_is_one_line_and_the_others_go_on(sides, tmp_path, monkeypatc
     assert told == list(enumerate(("notes.txt", "gone.png", "cut.png", "b.png")))
     assert [note.split(":")[0] for note in notes] == ["notes.txt", "gone.png", "cut.png", "b.png"]
     assert all("\n" not in note for note in notes)
-    assert "Expected a whole picture" in notes[0] and "at most 1 images" in notes[3]
+    assert "Expected a complete image" in notes[0] and "at most 1 images" in notes[3]
 
 
 def test_exif_is_applied_or_told(sides, tmp_path, rng):

@@ -1,1 +1,1 @@
-"""Random changes to training pictures and their boxes."""
+"""Random changes to training images and their boxes."""

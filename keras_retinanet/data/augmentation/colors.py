@@ -1,4 +1,4 @@
-"""Random colours: every change is one affine map of RGB, so all that are drawn cost one pass.
+"""Random colors: every change is one affine map of RGB, so all that are drawn cost one pass.
 
 A map is a (4, 3) float32 matrix: (r, g, b, 1) @ matrix is the new (r, g, b). Maps follow one
 another as matrices multiply; values are clipped to 0..255 once, at the end.
@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
 
-# ITU-R BT.601: how much each of R, G, B adds to the grey that contrast and saturation blend with.
+# ITU-R BT.601: how much each of R, G, B adds to the gray that contrast and saturation blend with.
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
-# (r, g, b) @ RGB_TO_YIQ: grey and two axes of colour (FCC, 1953). Hue turns in their plane.
+# (r, g, b) @ RGB_TO_YIQ: gray and two axes of color (FCC, 1953). Hue turns in their plane.
 RGB_TO_YIQ = np.array(
     [[0.299, 0.5959, 0.2115], [0.587, -0.2746, -0.5227], [0.114, -0.3213, 0.3112]], np.float32
 )
@@ -26,7 +26,7 @@ SSD_HUE = 18.0 / 360.0
 
 
 def jitter_color(image, fraction, seed):
-    """Changes brightness, contrast and saturation of `image` (h, w, 3) float32 0..255.
+    """Change brightness, contrast and saturation of `image` (h, w, 3) float32 0..255.
 
     Each by a factor drawn from 1 - fraction .. 1 + fraction; the result is clipped to 0..255.
     """
@@ -34,16 +34,16 @@ def jitter_color(image, fraction, seed):
 
 
 def turn_hue(image, fraction, seed):
-    """Turns the hue of `image` (h, w, 3) float32 0..255 by up to `fraction` of the circle.
+    """Turn the hue of `image` (h, w, 3) float32 0..255 by up to `fraction` of the circle.
 
-    Around the grey axis, in YIQ: greys stay as they are, and every pixel keeps its grey.
+    Around the gray axis, in YIQ: grays stay as they are, and every pixel keeps its gray.
     """
     turn = tf.random.stateless_uniform([], seed, -fraction, fraction)
     return apply_map(image, _hue(turn))
 
 
 def distort_photometric(image, seed):
-    """Distorts the colours of `image` (h, w, 3) float32 0..255 as SSD does.
+    """Distort the colors of `image` (h, w, 3) float32 0..255 as SSD does.
 
     Brightness, contrast, saturation and hue are each changed half the time. Where SSD clips after
     each of them this clips once, so that its two orders (contrast early or late) are the same.
@@ -52,7 +52,7 @@ def distort_photometric(image, seed):
 
 
 def recolor(image, config: AugmentConfig, *, color_seed, hue_seed, photometric_seed):
-    """Makes all colour changes of `config` to `image` (h, w, 3) float32 0..255, in one pass."""
+    """Make all color changes of `config` to `image` (h, w, 3) float32 0..255, in one pass."""
     color = tf.eye(4, 3)
     if config.color > 0:
         color = _jitter(image, config.color, color_seed)
@@ -69,14 +69,14 @@ def recolor(image, config: AugmentConfig, *, color_seed, hue_seed, photometric_s
 
 
 def apply_map(image, color):
-    """Returns `image` (h, w, 3) float32 after the map `color` (4, 3), clipped to 0..255."""
+    """Return `image` (h, w, 3) float32 after the map `color` (4, 3), clipped to 0..255."""
     # A 1 x 1 convolution with a bias is the fastest of the forms measured.
     mapped = tf.nn.conv2d(image[None], color[None, None, :3], 1, "VALID")
     return tf.clip_by_value(tf.nn.bias_add(mapped, color[3])[0], 0.0, 255.0)
 
 
 def _then(first, second):
-    """Returns the map that is `first`, then `second`."""
+    """Return the map that is `first`, then `second`."""
     return tf.concat([first[:3] @ second[:3], first[3:] @ second[:3] + second[3:]], axis=0)
 
 
@@ -101,7 +101,7 @@ def _jitter(image, fraction, seed):
     # Rows first: three times as fast as both axes at once.
     mean = tf.reduce_mean(tf.reduce_mean(image, axis=0), axis=0)
     grey = brightness * tf.tensordot(mean, tf.constant(GREY_WEIGHTS), 1)
-    # Both blend with a grey: saturation with that of the pixel, contrast with that of the picture.
+    # Both blend with a gray: saturation with that of the pixel, contrast with that of the image.
     shift = tf.fill([1, 3], (1.0 - contrast) * grey)
     return tf.concat([brightness * contrast * _saturation(saturation), shift], axis=0)
 

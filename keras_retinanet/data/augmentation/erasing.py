@@ -1,26 +1,26 @@
-"""What is hidden of boxes, and random erasing: a rectangle of noise over a picture.
+"""What is hidden of boxes, and random erasing: a rectangle of noise over an image.
 
-Shape letters: G ground truths, h w picture.
+Shape letters: G ground truths, h w image.
 """
 
 import math
 
 import tensorflow as tf
 
-# Zhong et al. 2017 (section 4.1): share of the picture that is erased, and its narrowest ratio.
+# Zhong et al. 2017 (section 4.1): share of the image that is erased, and its narrowest ratio.
 ERASED_AREA = (0.02, 0.4)
 ERASED_RATIO = 0.3
 
 
 def coverage(low, high, count):
-    """Returns (G, count): how much of each pixel of an axis lies in low..high, 0..1."""
+    """Return (G, count): how much of each pixel of an axis lies in low..high, 0..1."""
     pixels = tf.range(tf.cast(count, tf.float32))
     ends = tf.minimum(high[:, None], pixels + 1.0) - tf.maximum(low[:, None], pixels)
     return tf.clip_by_value(ends, 0.0, 1.0)
 
 
 def seen_parts(boxes, is_hidden):
-    """Cuts `boxes` (G, 4) xyxy to the bounds of what is seen of them.
+    """Cut `boxes` (G, 4) xyxy to the bounds of what is seen of them.
 
     Args:
         is_hidden: (h, w) bool, the pixels that something else covers.
@@ -41,7 +41,7 @@ def seen_parts(boxes, is_hidden):
 
 
 def erase(image, boxes, seed):
-    """Fills a drawn rectangle of `image` (h, w, 3) float32 with noise 0..255.
+    """Fill a drawn rectangle of `image` (h, w, 3) float32 with noise 0..255.
 
     Returns:
         The image, and of `boxes` (G, 4) xyxy in its pixels what `seen_parts` gives.
@@ -70,7 +70,7 @@ def erase(image, boxes, seed):
 
 
 def _bounds(seen, count):
-    """Returns the first pixel of (G, count) that is above zero, and the end of the last one."""
+    """Return the first pixel of (G, count) that is above zero, and the end of the last one."""
     is_seen = tf.cast(seen > 0.0, tf.int32)
     first = tf.argmax(is_seen, axis=-1, output_type=tf.int32)
     last = count - tf.argmax(is_seen[:, ::-1], axis=-1, output_type=tf.int32)

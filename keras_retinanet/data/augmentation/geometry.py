@@ -1,15 +1,15 @@
 """Where pixels and boxes go: windows, flips and quarter turns, exact to the pixel.
 
-Shape letters: G ground truths, h w picture. Sizes are (2,) (height, width), boxes xyxy.
+Shape letters: G ground truths, h w image. Sizes are (2,) (height, width), boxes xyxy.
 """
 
 import tensorflow as tf
 
 
 def crop_window(source_size, resized_size, canvas, scale, seed):
-    """Chooses what part of a picture is seen when it is scaled by `scale` around its resized size.
+    """Choose what part of an image is seen when it is scaled by `scale` around its resized size.
 
-    On an axis on which the scaled picture passes the canvas, a window that fills it is drawn;
+    On an axis on which the scaled image passes the canvas, a window that fills it is drawn;
     else all of the axis is seen, at a place drawn within the canvas.
 
     Args:
@@ -18,7 +18,7 @@ def crop_window(source_size, resized_size, canvas, scale, seed):
         seed: (2,) int32.
 
     Returns:
-        (start, length, size, offset), each (2,) int32: the window in the stored picture, what it
+        (start, length, size, offset), each (2,) int32: the window in the stored image, what it
         is resized to, and where that lies in the canvas.
     """
     scaled = tf.cast(tf.round(tf.cast(resized_size, tf.float32) * scale), tf.int32)
@@ -35,7 +35,7 @@ def crop_window(source_size, resized_size, canvas, scale, seed):
 
 
 def move_boxes(boxes, start, length, size):
-    """Moves `boxes` (G, 4) xyxy from the stored picture to its window's resized copy.
+    """Move `boxes` (G, 4) xyxy from the stored image to its window's resized copy.
 
     Args:
         start, length, size: as `crop_window` returns them.
@@ -46,21 +46,21 @@ def move_boxes(boxes, start, length, size):
 
 
 def flip_horizontal(image, boxes, size):
-    """Mirrors `image` (h, w, 3) left to right, and `boxes` (G, 4) xyxy within `size` (h, w)."""
+    """Mirror `image` (h, w, 3) left to right, and `boxes` (G, 4) xyxy within `size` (h, w)."""
     width = tf.cast(size[1], boxes.dtype)
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     return tf.reverse(image, [1]), tf.stack([width - x2, y1, width - x1, y2], axis=-1)
 
 
 def flip_vertical(image, boxes, size):
-    """Mirrors `image` (h, w, 3) upside down, and `boxes` (G, 4) xyxy within `size` (h, w)."""
+    """Mirror `image` (h, w, 3) upside down, and `boxes` (G, 4) xyxy within `size` (h, w)."""
     height = tf.cast(size[0], boxes.dtype)
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     return tf.reverse(image, [0]), tf.stack([x1, height - y2, x2, height - y1], axis=-1)
 
 
 def turn(image, boxes, size, turns):
-    """Turns `image` (h, w, 3), and `boxes` (G, 4) xyxy within `size` (h, w), by quarters.
+    """Turn `image` (h, w, 3), and `boxes` (G, 4) xyxy within `size` (h, w), by quarters.
 
     Args:
         size: (2,) int32. It may differ from the image's own, which is resized later.
@@ -85,17 +85,17 @@ def turn(image, boxes, size, turns):
 
 
 def maybe(is_drawn, change, image, boxes, size):
-    """Returns what `change` (a flip) makes of the image and boxes if `is_drawn`, else these."""
+    """Return what `change` (a flip) makes of the image and boxes if `is_drawn`, else these."""
     return tf.cond(is_drawn, lambda: change(image, boxes, size), lambda: (image, boxes))
 
 
 def box_areas(boxes):
-    """Returns the areas (G,) in pixels of `boxes` (G, 4) xyxy."""
+    """Return the areas (G,) in pixels of `boxes` (G, 4) xyxy."""
     return tf.reduce_prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
 
 
 def visible_boxes(boxes, size, min_visible):
-    """Cuts `boxes` (G, 4) xyxy at a picture of `size` (h, w).
+    """Cut `boxes` (G, 4) xyxy at an image of `size` (h, w).
 
     Returns:
         The cut boxes (G, 4), and (G,) bool: whether they keep an area, and at least the fraction

@@ -1,12 +1,13 @@
-"""Examples made of several pictures: Mosaic, pasted boxes and MixUp.
+"""Examples made of several images: Mosaic, pasted boxes and MixUp.
 
-Each picture is rendered by the pipeline's own code, so boxes are as exact as without mixing. An
+`draw_mix` says which images an example needs, the pipeline renders those, `mix` puts them together;
+so boxes are as exact as without mixing. An
 example is (image (h, w, 3) float32 0..255, labels {"boxes" (G, 4) float32 xyxy in its pixels,
 "classes" (G,) int32, "ignore" (G,) bool}), not padded.
 Shape letters: G ground truths, h w canvas.
 """
 
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -17,50 +18,95 @@ from keras_retinanet.data.augmentation.geometry import box_areas
 # Told apart from every seed that `render` draws from.
 MIX_STREAM = 1_000_003
 # MixUp's ratio is of Beta(8, 8): .2 to .8 in 99 of 100. Boxes of both count fully here, so each
-# picture must stay visible (Zhang et al. 2019 weigh them instead, and use 1.5).
+# image must stay visible (Zhang et al. 2019 weigh them instead, and use 1.5).
 MIXUP_BETA = 8.0
-# Where the four pictures of a mosaic meet, as a fraction of each side.
+# Where the four images of a mosaic meet, as a fraction of each side.
 MOSAIC_CENTER = (0.25, 0.75)
-# Each box of the other picture is pasted with this probability (Ghiasi et al. 2021: any subset).
+# Each box of the other image is pasted with this probability (Ghiasi et al. 2021: any subset).
 PASTE_PROBABILITY = 0.5
+# Row and column of each tile of a mosaic.
+_PLACES = tuple(divmod(number, 2) for number in range(4))
+
+
+class Source(NamedTuple):
+    """An image to render for an example.
+
+    Attributes:
+        index: () int32 of its record.
+        canvas: (2,) int32 (height, width).
+        seed: (2,) int32.
+        is_wanted: () bool: False where nothing was drawn that needs it.
+    """
+
+    index: Any
+    canvas: Any
+    seed: Any
+    is_wanted: Any = True
+
+
+class Recipe(NamedTuple):
+    """What was drawn for one example.
+
+    Attributes:
+        sources: The images to render: the row's own, then three tiles, one to paste from and one
+            to blend with, of which only those that the configuration can ask for are listed.
+        is_joined, is_pasted, is_blended: () bool.
+        center: (2,) int32, where the four tiles meet.
+        seeds: Those of pasting and of blending.
+    """
+
+    sources: list[Source]
+    is_joined: Any
+    is_pasted: Any
+    is_blended: Any
+    center: Any
+    seeds: tuple[Any, Any]
 
 
 def mixup(first, second, seed):
-    """Blends two examples of one size by a drawn ratio; the labels are those of both."""
+    """Blend two examples of one size by a drawn ratio; the labels are those of both."""
     draws = tf.random.stateless_gamma([2], seed, alpha=MIXUP_BETA)
     ratio = draws[0] / tf.reduce_sum(draws)
     image = second[0] + ratio * (first[0] - second[0])
     return image, _join([first[1], second[1]])
 
 
-def mosaic(render_tile: Callable, indices, canvas, seed):
-    """Joins four pictures, each in its own quarter around a drawn point.
+def mosaic_sources(indices, canvas, seed):
+    """Draw where four images meet, and with it the canvas of each.
 
     Args:
-        render_tile: (index (), canvas (2,), seed (2,)) -> an example of that canvas.
         indices: (4,) int32, row by row.
         canvas: (2,) int32 (height, width), at least 2 x 2.
         seed: (2,) int32.
 
     Returns:
-        An example of `canvas`. Boxes are cut at the edge of their quarter.
+        The point (2,) int32 where they meet, and four `Source`s.
     """
     center_seed, *seeds = tf.unstack(tf.random.split(seed, 5))
     places = tf.random.stateless_uniform([2], center_seed, *MOSAIC_CENTER)
     center = tf.cast(tf.round(places * tf.cast(canvas, tf.float32)), tf.int32)
     center = tf.clip_by_value(center, 1, canvas - 1)
-    images, labels = [], []
-    for number, (index, tile_seed) in enumerate(zip(tf.unstack(indices), seeds, strict=True)):
-        place = tf.constant(divmod(number, 2))
-        image, found = render_tile(index, tf.where(place > 0, canvas - center, center), tile_seed)
-        images.append(image)
-        labels.append(_shift(found, tf.shape(image)[:2], place * center))
+    quarters = [tf.where(tf.constant(p) > 0, canvas - center, center) for p in _PLACES]
+    sources = map(Source, tf.unstack(indices), quarters, seeds)
+    return center, list(sources)
+
+
+def mosaic(examples, center):
+    """Join four examples, each of the size of its own quarter around `center` (2,) int32.
+
+    Boxes are cut at the edge of their quarter.
+    """
+    images, labels = zip(*examples, strict=True)
+    shifted = [
+        _shift(found, tf.shape(image)[:2], tf.constant(place) * center)
+        for image, found, place in zip(images, labels, _PLACES, strict=True)
+    ]
     rows = [tf.concat(images[:2], axis=1), tf.concat(images[2:], axis=1)]
-    return tf.concat(rows, axis=0), _join(labels)
+    return tf.concat(rows, axis=0), _join(shifted)
 
 
 def copy_paste(base, other, seed, min_visible):
-    """Pastes boxes of `other`, each as a whole rectangle, at their places in `base`.
+    """Paste boxes of `other`, each as a whole rectangle, at their places in `base`.
 
     Boxes of `base` are cut to the bounds of what is still seen of them, and dropped where that is
     less than `min_visible` of their area. Boxes of `other` that were not drawn, but of which as
@@ -89,43 +135,56 @@ def copy_paste(base, other, seed, min_visible):
     return image, _join([_mask(kept, keep), _mask(come, comes)])
 
 
-def mix(row, render_example: Callable, config: AugmentConfig):
-    """Makes the example of one row of the plan, with others mixed in as `config` says.
-
-    Pictures are read only where they are drawn. What is not mixed is `render_example` of the row
-    itself, whatever the probabilities.
+def draw_mix(row, config: AugmentConfig) -> Recipe:
+    """Draw whether and how the example of one row of the plan is mixed with others.
 
     Args:
         row: {"index" () int32, "partners" (3,) int32, "seed" (2,) int32, "canvas" (2,) int32}.
-        render_example: (index, canvas, seed) -> an example of that canvas.
     """
-    canvas = row["canvas"]
+    index, canvas, partners = row["index"], row["canvas"], row["partners"]
     seeds = tf.unstack(tf.random.split(tf.random.fold_in(row["seed"], MIX_STREAM), 6))
     draws = tf.unstack(tf.random.stateless_uniform([3], seeds[0]))
-
-    def single():
-        return render_example(row["index"], canvas, row["seed"])
-
-    def joined():
-        indices = tf.concat([row["index"][None], row["partners"]], axis=0)
-        return mosaic(render_example, indices, canvas, seeds[1])
-
-    example = tf.cond(draws[0] < config.mosaic, joined, single) if config.mosaic > 0 else single()
+    is_joined, is_pasted, is_blended = (
+        draw < probability
+        for draw, probability in zip(
+            draws, (config.mosaic, config.copy_paste, config.mixup), strict=True
+        )
+    )
+    own, others, center = Source(index, canvas, row["seed"]), [], canvas
+    if config.mosaic > 0:
+        indices = tf.concat([index[None], partners], axis=0)
+        center, (first, *tiles) = mosaic_sources(indices, canvas, seeds[1])
+        tile_canvas = tf.where(is_joined, first.canvas, canvas)
+        own = Source(index, tile_canvas, tf.where(is_joined, first.seed, row["seed"]))
+        others += [tile._replace(is_wanted=is_joined) for tile in tiles]
     if config.copy_paste > 0:
-        base = example
-
-        def pasted():
-            other = render_example(row["partners"][0], canvas, seeds[2])
-            return copy_paste(base, other, seeds[3], config.min_visible)
-
-        example = tf.cond(draws[1] < config.copy_paste, pasted, lambda: base)
+        others.append(Source(partners[0], canvas, seeds[2], is_pasted))
     if config.mixup > 0:
-        first = example
+        others.append(Source(partners[1], canvas, seeds[4], is_blended))
+    drawn = (is_joined, is_pasted, is_blended)
+    return Recipe([own, *others], *drawn, center=center, seeds=(seeds[3], seeds[5]))
 
-        def blended():
-            return mixup(first, render_example(row["partners"][1], canvas, seeds[4]), seeds[5])
 
-        example = tf.cond(draws[2] < config.mixup, blended, lambda: first)
+def mix(recipe: Recipe, examples, config: AugmentConfig):
+    """Make one example of those of `recipe.sources`, as was drawn.
+
+    Without mixing it is the first one, whatever the probabilities.
+    """
+    example, *others = examples
+    if config.mosaic > 0:
+        tiles, others = [example, *others[:3]], others[3:]
+        example = tf.cond(recipe.is_joined, lambda: mosaic(tiles, recipe.center), lambda: tiles[0])
+    if config.copy_paste > 0:
+        base, pasted = example, others.pop(0)
+        seed, min_visible = recipe.seeds[0], config.min_visible
+        example = tf.cond(
+            recipe.is_pasted, lambda: copy_paste(base, pasted, seed, min_visible), lambda: base
+        )
+    if config.mixup > 0:
+        first, second = example, others.pop(0)
+        example = tf.cond(
+            recipe.is_blended, lambda: mixup(first, second, recipe.seeds[1]), lambda: first
+        )
     return example
 
 
@@ -138,7 +197,7 @@ def _mask(labels, keep):
 
 
 def _shift(labels, size, offset):
-    """Returns `labels` cut at a tile of `size` (h, w), moved to where the tile lies."""
+    """Return `labels` cut at a tile of `size` (h, w), moved to where the tile lies."""
     # A blank tile's ignored box is wider than the tile, and must not reach the others.
     limits = tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float32)
     boxes = tf.minimum(tf.maximum(labels["boxes"], 0.0), limits)
@@ -150,7 +209,7 @@ def _is_seen(boxes, area, min_visible):
 
 
 def _touched(boxes, size, channels=1):
-    """Returns (h, w * channels) float32: 1 for the pixels that `boxes` (P, 4) touch, else 0."""
+    """Return (h, w * channels) float32: 1 for the pixels that `boxes` (P, 4) touch, else 0."""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     rows = tf.cast(coverage(y1, y2, size[0]) > 0.0, tf.float32)
     columns = tf.cast(coverage(x1, x2, size[1]) > 0.0, tf.float32)

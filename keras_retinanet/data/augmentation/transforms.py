@@ -1,9 +1,9 @@
-"""Random changes to one training picture and its boxes, in the graph, from stateless seeds.
+"""Random changes to one training image and its boxes, in the graph, from stateless seeds.
 
-Order: choose a view (scale, crop, turn) -> turn and flip -> resize -> colour -> erase -> padding.
+Order: choose a view (scale, crop, turn) -> turn and flip -> resize -> color -> erase -> padding.
 The view is chosen before a pixel is read, so that only what will be seen need be decoded. Turns
 and flips go before the resize, with which they commute: there are fewer pixels, of one byte.
-Shape letters: G ground truths, h w picture after the resize, ch cw canvas.
+Shape letters: G ground truths, h w image after the resize, ch cw canvas.
 """
 
 from typing import Any, NamedTuple
@@ -40,10 +40,10 @@ DRAWS = (
 
 
 class View(NamedTuple):
-    """Which part of a stored picture is seen, how large, and where in the canvas.
+    """Which part of a stored image is seen, how large, and where in the canvas.
 
     Attributes:
-        start, length: (2,) int32 (height, width), the window in the stored picture.
+        start, length: (2,) int32 (height, width), the window in the stored image.
         size: (2,) int32, what the window is resized to, before it is turned.
         offset: (2,) int32, where the turned result lies in the canvas.
         turns: () int32, quarter turns counter-clockwise, 0..3.
@@ -57,16 +57,16 @@ class View(NamedTuple):
 
 
 def named_seeds(seed) -> dict:
-    """Returns an independent (2,) int32 seed for each of `DRAWS` from `seed` (2,) int32."""
+    """Return an independent (2,) int32 seed for each of `DRAWS` from `seed` (2,) int32."""
     return dict(zip(DRAWS, tf.unstack(tf.random.split(seed, len(DRAWS))), strict=True))
 
 
 def choose_view(source_size, resized_size, canvas, *, seed, config: AugmentConfig) -> View:
-    """Draws what is seen of a stored picture, before any of it is decoded.
+    """Draw what is seen of a stored image, before any of it is decoded.
 
     Args:
-        source_size: (2,) int32 (height, width) of the stored picture.
-        resized_size: (2,) int32, what the scale jitter starts from; a picture that is turned on
+        source_size: (2,) int32 (height, width) of the stored image.
+        resized_size: (2,) int32, what the scale jitter starts from; an image that is turned on
             its side is first made smaller, aspect kept, where it would not fit the canvas.
         canvas: (2,) int32 (height, width).
         seed: (2,) int32, the one that `render` is given.
@@ -96,14 +96,14 @@ def choose_view(source_size, resized_size, canvas, *, seed, config: AugmentConfi
 def render(
     pixels, labels, view: View, *, source_size, canvas, seed, config: AugmentConfig, preprocessing
 ):
-    """Makes one training example of the window of a picture that `choose_view` chose.
+    """Make one training example of the window of an image that `choose_view` chose.
 
     Args:
         pixels: (., ., 3) uint8, the window `view.start`, `view.length`; a decoder may have made
             it smaller already, since it is only resized.
-        labels: {"boxes": (G, 4) float32 xyxy in pixels of the stored picture, "classes": (G,),
+        labels: {"boxes": (G, 4) float32 xyxy in pixels of the stored image, "classes": (G,),
             "ignore": (G,)}.
-        source_size: (2,) int32 (height, width) of the stored picture.
+        source_size: (2,) int32 (height, width) of the stored image.
         canvas: (2,) int32 (height, width).
         seed: (2,) int32: the same seed gives the same example.
         preprocessing: the model's `Preprocessing`.
@@ -112,7 +112,7 @@ def render(
         (ch, cw, 3) float32 0..255, and the labels of the boxes still seen, in its pixels.
     """
     seeds = named_seeds(seed)
-    # What lies outside the picture was never seen, and is not what a crop takes away.
+    # What lies outside the image was never seen, and is not what a crop takes away.
     boxes, valid = visible_boxes(labels["boxes"], source_size, 0.0)
     boxes, size = move_boxes(boxes, view.start, view.length, view.size), view.size
     if config.rotate90 > 0:
@@ -141,7 +141,7 @@ def render(
 
 
 def _maybe_erase(image, boxes, seed, config):
-    """Returns the image, what is seen of the boxes, and the areas (G,) that are."""
+    """Return the image, what is seen of the boxes, and the areas (G,) that are."""
     draw_seed, erase_seed = tf.unstack(tf.random.split(seed))
     return tf.cond(
         tf.random.stateless_uniform([], draw_seed) < config.erase,
@@ -150,28 +150,8 @@ def _maybe_erase(image, boxes, seed, config):
     )
 
 
-def augment(image, labels, *, resized_size, canvas, seed, config: AugmentConfig, preprocessing):
-    """Makes one training example of a decoded picture (H, W, 3) uint8.
-
-    Args: as `choose_view` and `render` take them. Returns: as `render`.
-    """
-    source_size = tf.shape(image)[:2]
-    view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
-    window = tf.slice(image, [*tf.unstack(view.start), 0], [*tf.unstack(view.length), 3])
-    return render(
-        window,
-        labels,
-        view,
-        source_size=source_size,
-        canvas=canvas,
-        seed=seed,
-        config=config,
-        preprocessing=preprocessing,
-    )
-
-
 def pad_labels(labels, max_boxes):
-    """Pads or cuts the labels of one picture to `max_boxes` boxes; padding has class -1."""
+    """Pad or cut the labels of one image to `max_boxes` boxes; padding has class -1."""
     padding = {"boxes": 0.0, "classes": NO_CLASS, "ignore": False}
     padded = {}
     for name, values in labels.items():

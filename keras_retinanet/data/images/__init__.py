@@ -1,1 +1,1 @@
-"""Picture files: headers, orientation, pixels."""
+"""Image files: headers, orientation, pixels."""

@@ -1,4 +1,4 @@
-"""Encoded pictures -> uint8 RGB arrays, and their sizes from the header alone.
+"""Encoded images -> uint8 RGB arrays, and their sizes from the header alone.
 
 EXIF rotation is not applied: boxes are annotated on the stored pixels, as COCO's are (`exif`).
 """
@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_retinanet.data.images.headers import (
     READERS,
+    Header,
     PictureError,
     read_header,
     require_few_scans,
@@ -22,10 +23,10 @@ from keras_retinanet.data.images.headers import (
 )
 
 HEADER_THREADS = 8
-# TensorFlow's default is a faster transform, a grey level off what Pillow, OpenCV and browsers
+# TensorFlow's default is a faster transform, a gray level off what Pillow, OpenCV and browsers
 # decode: enough to move a score by .06. This one is theirs, to the bit, and here no slower.
 JPEG_DCT = "INTEGER_ACCURATE"
-# TensorFlow's decoders leave other threads running. Not its BMP: it reads palettes as grey values.
+# TensorFlow's decoders leave other threads running. Not its BMP: it reads palettes as gray values.
 _TF_FORMATS = {
     "JPEG": partial(tf.io.decode_jpeg, dct_method=JPEG_DCT),
     "PNG": tf.io.decode_png,
@@ -33,47 +34,41 @@ _TF_FORMATS = {
 
 
 def image_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
-    """Returns (height, width) in pixels, from the header of a picture file or of its bytes.
+    """Return (height, width) in pixels, from the header of an image file or of its bytes.
 
     Raises:
-        PictureError: it is no picture, is empty or has more than `MAX_PIXELS`; not readable.
+        PictureError: it is no image, is empty or has more than `MAX_PIXELS`; not readable.
     """
     header = read_header(source)
     return header.height, header.width
 
 
-def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | None]:
-    """Returns the `image_size` of each file, read in threads; None where it has none."""
+def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | str]:
+    """Return the `image_size` of each file, or the kind of its problem; reads in threads."""
 
-    def size_or_none(path: str) -> tuple[int, int] | None:
+    def size_or_fault(path: str) -> tuple[int, int] | str:
         try:
             return image_size(path)
-        except PictureError:
-            return None
+        except PictureError as error:
+            return error.kind
 
     with ThreadPool(HEADER_THREADS) as pool:
-        return pool.map(size_or_none, paths, chunksize=64)
+        return pool.map(size_or_fault, paths, chunksize=64)
 
 
-def picture_fault(path: str | os.PathLike[str]) -> str:
-    """Returns the kind of problem of a file that `image_sizes` has no size for."""
-    try:
-        image_size(path)
-    except PictureError as error:
-        return error.kind
-    return "unreadable picture"
-
-
-def decode_image(encoded: bytes) -> np.ndarray:
-    """Returns the picture of an encoded file as uint8 RGB (H, W, 3); of several the first.
+def decode_image(encoded: bytes, header: Header | None = None) -> np.ndarray:
+    """Return the image of an encoded file as uint8 RGB (H, W, 3); of several the first.
 
     JPEG and PNG are decoded by TensorFlow, what it refuses and all other formats by Pillow.
     Transparency is dropped, not blended; of 16 bits the upper 8 are kept.
 
+    Args:
+        header: of `encoded`, where it is read already.
+
     Raises:
         PictureError: it cannot be decoded to the end, or has more than `MAX_PIXELS`.
     """
-    header = read_header(encoded)
+    header = header or read_header(encoded)
     require_few_scans(encoded, header)
     kind = header.kind
     if kind in _TF_FORMATS:

@@ -34,12 +34,12 @@ _TURNS = {
 
 
 def orientation(source: str | os.PathLike[str] | bytes) -> int:
-    """Returns the EXIF orientation 1..8 of a picture file or of its bytes; 1 if it states none.
+    """Return the EXIF orientation 1..8 of an image file or of its bytes; 1 if it states none.
 
     Malformed EXIF states none. Neither does a TIFF, which is always turned when it is decoded.
 
     Raises:
-        PictureError: it is no picture.
+        PictureError: it is no image.
     """
     return _parse(read_header(source).exif)
 
@@ -60,7 +60,7 @@ def _parse(exif: bytes) -> int:
 
 
 def turn_image(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Returns a picture (H, W, C) as it is meant to be seen; (W, H, C) for orientations 5 to 8."""
+    """Return an image (H, W, C) as it is meant to be seen; (W, H, C) for orientations 5 to 8."""
     swap, upside_down, mirrored = _TURNS[orientation]
     if swap:
         image = image.swapaxes(0, 1)
@@ -72,10 +72,10 @@ def turn_image(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turn_boxes(boxes: np.ndarray, orientation: int, height: int, width: int) -> np.ndarray:
-    """Returns boxes (N, 4) xyxy of the stored picture as boxes of the turned one.
+    """Return boxes (N, 4) xyxy of the stored image as boxes of the turned one.
 
     Args:
-        height, width: of the stored picture, in pixels.
+        height, width: of the stored image, in pixels.
     """
     swap, upside_down, mirrored = _TURNS[orientation]
     if swap:
@@ -89,10 +89,10 @@ def turn_boxes(boxes: np.ndarray, orientation: int, height: int, width: int) -> 
 
 
 def apply_exif(dataset: Dataset) -> Dataset:
-    """Returns `dataset` with its records turned as their pictures' EXIF says.
+    """Return `dataset` with its records turned as their images' EXIF says.
 
     Boxes and sizes are turned here; whoever decodes turns the pixels by `Record.orientation`.
-    Reads the header of every picture, in threads. One that cannot be read stays as it is: the
+    Reads the header of every image, in threads. One that cannot be read stays as it is: the
     reading of its pixels counts it.
     """
     found = _orientations(dataset)

@@ -1,7 +1,7 @@
-"""What a picture file says of itself before its pixels: format, size, EXIF. Nothing is decoded.
+"""What an image file says of itself before its pixels: format, size, EXIF. Nothing is decoded.
 
 The format is told by the first bytes, never by the name. JPEG and PNG are read here, because most
-data sets are made of them; of the others Pillow's own readers are used, one format each, so that
+datasets are made of them; of the others Pillow's own readers are used, one format each, so that
 no other parser of Pillow can be reached by a file.
 """
 
@@ -53,7 +53,7 @@ _MAX_EXIF = 1 << 16
 
 
 class PictureError(UserError):
-    """A picture that cannot be used.
+    """An image that cannot be used.
 
     Attributes:
         kind: of `problems.KINDS`: "unreadable picture" or "huge picture".
@@ -74,10 +74,10 @@ class Header(NamedTuple):
 
 
 def read_header(source: str | os.PathLike[str] | bytes) -> Header:
-    """Returns the header of a picture file, or of its bytes.
+    """Return the header of an image file, or of its bytes.
 
     Raises:
-        PictureError: not readable, no picture, or more than `MAX_PIXELS`.
+        PictureError: not readable, no image, or more than `MAX_PIXELS`.
     """
     shown = f"{len(source)} bytes" if isinstance(source, bytes) else f"file {source}"
     try:
@@ -108,16 +108,16 @@ def require_few_scans(encoded: bytes, header: Header) -> None:
 
 
 def unreadable(shown: str, why: object) -> PictureError:
-    """Returns the error of a picture, called `shown`, that cannot be decoded to its end."""
+    """Return the error of an image, called `shown`, that cannot be decoded to its end."""
     return PictureError(
-        "Expected a whole picture (JPEG, PNG, BMP, GIF, WebP, TIFF). "
+        "Expected a complete image (JPEG, PNG, BMP, GIF, WebP, TIFF). "
         f"Received: {shown} ({why}). Replace or remove the file."
     )
 
 
 def _huge(shown: str, why: object) -> PictureError:
     return PictureError(
-        f"Expected a picture of at most {MAX_PIXELS} pixels. Received: {shown} ({why}). "
+        f"Expected an image of at most {MAX_PIXELS} pixels. Received: {shown} ({why}). "
         "Make it smaller or remove the file.",
         "huge picture",
     )

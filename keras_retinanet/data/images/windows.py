@@ -1,4 +1,4 @@
-"""The part of an encoded picture that will be seen, and no more of it than must be decoded.
+"""The part of an encoded image that will be seen, and no more of it than must be decoded.
 
 A JPEG is cropped before it is decoded, and scaled down by 2, 4 or 8 in its DCT where what is wanted
 is that much smaller: fewer pixels are made, and none of them is seen twice.
@@ -17,12 +17,12 @@ RATIOS = (8, 4, 2)
 
 
 class Window(NamedTuple):
-    """A decoded part of a picture.
+    """A decoded part of an image.
 
     Attributes:
         pixels: (h, w, 3) uint8 RGB; fewer than `length` where they were scaled down.
-        start, length: (2,) int32 (height, width): the part of the stored picture that they show.
-            It may pass the picture's end by a few pixels, up to a whole block of the scaling.
+        start, length: (2,) int32 (height, width): the part of the stored image that they show.
+            It may pass the image's end by a few pixels, up to a whole block of the scaling.
     """
 
     pixels: np.ndarray
@@ -33,11 +33,11 @@ class Window(NamedTuple):
 def decode_window(
     encoded: bytes, header: Header, *, start: np.ndarray, length: np.ndarray, size: np.ndarray
 ) -> Window:
-    """Decodes at least the window `start`, `length` of a picture, at no less than `size` pixels.
+    """Decode at least the window `start`, `length` of an image, at no less than `size` pixels.
 
     Args:
         header: of `encoded`.
-        start, length: (2,) int32 (height, width) in pixels of the stored picture.
+        start, length: (2,) int32 (height, width) in pixels of the stored image.
         size: (2,) int32 (height, width), what the window will be resized to.
 
     Raises:
@@ -51,7 +51,7 @@ def decode_window(
         window = _decode_jpeg(encoded, whole, start=start, length=length, ratio=ratio)
         if window is not None:
             return window
-    pixels = decode_image(encoded)
+    pixels = decode_image(encoded, header)
     (top, left), (bottom, right) = start, start + length
     return Window(pixels[top:bottom, left:right], start, length)
 
@@ -59,7 +59,7 @@ def decode_window(
 def _decode_jpeg(
     encoded: bytes, whole: np.ndarray, *, start: np.ndarray, length: np.ndarray, ratio: int
 ) -> Window | None:
-    """Returns the window on the grid of `ratio`; None where TensorFlow refuses the picture."""
+    """Return the window on the grid of `ratio`; None where TensorFlow refuses the image."""
     first = start // ratio
     count = -(-(start + length) // ratio) - first
     options = {"channels": 3, "ratio": ratio, "dct_method": JPEG_DCT}

@@ -1,17 +1,18 @@
 """Records -> batches of network inputs: the only file that batches.
 
-plan (whole numbers) -> view -> read and decode, in parallel -> render -> mix -> batch -> prefetch.
-Shape letters: B images, G ground truths, h w picture after the resize, ch cw canvas.
+plan (integers) -> view -> read and decode, in parallel -> render -> mix -> batch -> prefetch.
+Shape letters: B images, G ground truths, h w image after the resize, ch cw canvas.
 """
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.augmentation.mixing import mix
+from keras_retinanet.data.augmentation.mixing import Recipe, draw_mix, mix
 from keras_retinanet.data.augmentation.transforms import View, choose_view, pad_labels, render
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.fetching import fetcher
@@ -33,9 +34,9 @@ def training_batches(
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Gives training batches without end; the same for the same arguments.
+    """Yield training batches without end; the same for the same arguments.
 
-    A picture that cannot be read gives a blank one whose every anchor is ignored, and is noted in
+    An image that cannot be read gives a blank one whose every anchor is ignored, and is noted in
     `dataset.problems`: it adds nothing, and the order of the others stays.
 
     Args:
@@ -71,7 +72,8 @@ def training_batches(
     source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
 
     def example(row):
-        def render_example(index, canvas, seed):
+        def render_example(source):
+            index, canvas, seed = source.index, source.canvas, source.seed
             is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
             source_size = source_sizes[index]
             resized_size = tf.where(is_planned, row["size"], _fit(source_size, canvas))
@@ -84,7 +86,8 @@ def training_batches(
                 preprocessing=preprocessing,
             )
 
-        image, labels = mix(row, render_example, config)
+        recipe = draw_mix(row, config)
+        image, labels = mix(recipe, render_wanted(recipe, render_example), config)
         return image, pad_labels(labels, max_boxes)
 
     loaded = _examples(batches).map(
@@ -94,8 +97,25 @@ def training_batches(
     return _tuned(loaded.batch(mine.stop - mine.start, drop_remainder=True))
 
 
+def render_wanted(recipe: Recipe, render: Callable) -> list:
+    """Return an example per source of `recipe`; empty, and not read, where none is wanted."""
+    own, *others = recipe.sources
+    return [render(own)] + [
+        tf.cond(source.is_wanted, partial(render, source), _no_example) for source in others
+    ]
+
+
+def _no_example():
+    labels = {
+        "boxes": tf.zeros([0, 4]),
+        "classes": tf.zeros([0], tf.int32),
+        "ignore": tf.zeros([0], tf.bool),
+    }
+    return tf.zeros([0, 0, 3]), labels
+
+
 def _part(batch: plan.Batch, rows: slice) -> plan.Batch:
-    """Returns some of the pictures of a batch."""
+    """Return some of the images of a batch."""
     return batch._replace(
         indices=batch.indices[rows],
         seeds=batch.seeds[rows],
@@ -105,7 +125,7 @@ def _part(batch: plan.Batch, rows: slice) -> plan.Batch:
 
 
 def _rendered(fetched, *, canvas, seed, config, preprocessing):
-    """Returns the example of a fetched picture: one that teaches nothing if it cannot be read."""
+    """Return the example of a fetched image: one that teaches nothing if it cannot be read."""
     is_readable = fetched.source_size[0] > 0
     no_window = View(tf.zeros(2, tf.int32), tf.ones(2, tf.int32), canvas, *fetched.view[3:])
     view = tf.nest.map_structure(
@@ -125,7 +145,7 @@ def _rendered(fetched, *, canvas, seed, config, preprocessing):
 
 
 def _fit(size, canvas):
-    """Returns the largest (height, width) of the aspect of `size` within `canvas`."""
+    """Return the largest (height, width) of the aspect of `size` within `canvas`."""
     scale = tf.reduce_min(canvas / size)
     fitted = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
     return tf.clip_by_value(fitted, 1, canvas)
@@ -134,12 +154,12 @@ def _fit(size, canvas):
 def evaluation_dataset(
     dataset: Dataset, preprocessing: Preprocessing, *, batch_size: int
 ) -> tf.data.Dataset:
-    """Gives each picture once, as prediction sees it; batches of one canvas, the last smaller.
+    """Return each image once, as prediction sees it; batches of one canvas, the last smaller.
 
     Returns:
         Of (indices (B,) int32 of the records, images (B, ch, cw, 3) float32 RGB 0..255, sizes
-        (B, 2) int32 (height, width) of the resized pictures in them, source_sizes (B, 2) int32 of
-        the stored ones). A picture that cannot be read has the sizes 0, 0, is blank and is noted
+        (B, 2) int32 (height, width) of the resized images in them, source_sizes (B, 2) int32 of
+        the stored ones). An image that cannot be read has the sizes 0, 0, is blank and is noted
         in `dataset.problems`.
     """
     batches = list(plan.evaluation_batches(dataset, preprocessing, batch_size=batch_size))
@@ -167,7 +187,7 @@ def evaluation_dataset(
 
 
 def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Dataset:
-    """Gives one row of the plan per picture, in order: its batch's number, index, seed, ..."""
+    """Yield one row of the plan per image, in order: its batch's number, index, seed, ..."""
 
     def rows():
         for number, batch in enumerate(make_batches()):
@@ -193,7 +213,7 @@ def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Datas
 
 
 def _ignore_all(canvas):
-    """Returns the labels of a picture that teaches nothing: one ignored box, over every anchor."""
+    """Return the labels of an image that teaches nothing: one ignored box, over every anchor."""
     height, width = tf.unstack(tf.cast(canvas, tf.float32))
     corner = tf.stack([-BLANK_MARGIN, -BLANK_MARGIN, width + BLANK_MARGIN, height + BLANK_MARGIN])
     return {
@@ -206,7 +226,7 @@ def _ignore_all(canvas):
 def _tuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
-    # Each op on one thread, and no more threads than cores: pictures are what runs in parallel.
+    # Each op on one thread, and no more threads than cores: images are what runs in parallel.
     options.threading.max_intra_op_parallelism = 1
     options.threading.private_threadpool_size = os.cpu_count() or 1
     # A strategy splits each global batch over its replicas; files are not what it may split.

@@ -1,6 +1,6 @@
-"""Pictures made as small as training needs them, once, and kept in memory or in a TFRecord file.
+"""Images made as small as training needs them, once, and kept in memory or in a TFRecord file.
 
-It pays where pictures are much larger than the network's input, or come from a slow disk.
+It pays where images are much larger than the network's input, or come from a slow disk.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ MEMORY = "memory"
 # Of the copies: at 95 and without chroma subsampling their loss is below the sensor's noise.
 JPEG_QUALITY = 95
 THREADS = os.cpu_count() or 1
-# Pictures that wait between the threads and the file: bounds the memory.
+# Images that wait between the threads and the file: bounds the memory.
 CHUNK = 64
 
 
@@ -59,17 +59,17 @@ class _File:
 def cached(
     dataset: Dataset, preprocessing: Preprocessing, augment: AugmentConfig, where: str
 ) -> Dataset:
-    """Returns `dataset` with its pictures and boxes as small as training with `augment` needs.
+    """Return `dataset` with its images and boxes as small as training with `augment` needs.
 
-    A picture that is not larger than that is kept as it is stored. One that cannot be read, or has
+    An image that is not larger than that is kept as it is stored. One that cannot be read, or has
     another size than annotated, stays where it is: it is counted when it is drawn, as it is without
-    a cache. A file that was made for the same pictures and sizes is used again.
+    a cache. A file that was made for the same images and sizes is used again.
 
     Args:
         where: "memory", or a folder for a TFRecord file.
 
     Raises:
-        UserError: no picture can be read (see `require_readable`).
+        UserError: no image can be read (see `require_readable`).
     """
     sizes = [_needed_size(record, preprocessing, augment) for record in dataset.records]
     if where == MEMORY:
@@ -90,7 +90,7 @@ def cached(
 def _needed_size(
     record: Record, preprocessing: Preprocessing, augment: AugmentConfig
 ) -> tuple[int, int]:
-    """Returns the (height, width) of the largest that training will show of a picture."""
+    """Return the (height, width) of the largest that training will show of an image."""
     short_side = max(augment.short_sides, default=None)
     needed = preprocessing.resized_size(record.height, record.width, short_side)
     scale = max(1.0, augment.scale[1])
@@ -102,7 +102,7 @@ def _needed_size(
 
 
 def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
-    """Gives the encoded copy of each picture, in order; empty for one that must not be copied."""
+    """Yield the encoded copy of each image, in order; empty for one that must not be copied."""
 
     def copy(index: int) -> bytes:
         record, (height, width) = dataset.records[index], sizes[index]
@@ -130,7 +130,7 @@ def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
 
 
 def _fingerprint(dataset: Dataset, sizes: list[tuple[int, int]]) -> str:
-    """Returns a word that changes with the pictures, their files' dates or the sizes."""
+    """Return a word that changes with the images, their files' dates or the sizes."""
     digest = hashlib.sha256()
     for record, size in zip(dataset.records, sizes, strict=True):
         place = record.image

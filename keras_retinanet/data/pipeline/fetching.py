@@ -26,10 +26,10 @@ class Fetched(NamedTuple):
 
     Attributes:
         pixels: (h, w, 3) uint8 RGB: the view's window, which may be scaled down already.
-        labels: {"boxes" (G, 4) float32 xyxy in pixels of the stored picture, "classes" (G,) int32,
+        labels: {"boxes" (G, 4) float32 xyxy in pixels of the stored image, "classes" (G,) int32,
             "ignore" (G,) bool}.
         view: as asked for, but for the exact window that `pixels` show.
-        source_size: (2,) int32 (height, width) of the stored picture; 0, 0: it cannot be read.
+        source_size: (2,) int32 (height, width) of the stored image; 0, 0: it cannot be read.
     """
 
     pixels: Any
@@ -40,7 +40,7 @@ class Fetched(NamedTuple):
 
 @contextlib.contextmanager
 def strict_errors(problems: Problems) -> Iterator[None]:
-    """Raises the `UserError` that problems keep where it stopped the tf.data graph it came from."""
+    """Raise the `UserError` that problems keep where it stopped the tf.data graph it came from."""
     try:
         yield
     except tf.errors.OpError:
@@ -50,14 +50,14 @@ def strict_errors(problems: Problems) -> Iterator[None]:
 
 
 def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fetched]:
-    """Returns the graph function (index (), view, canvas (2,)) -> `Fetched`.
+    """Return the graph function (index (), view, canvas (2,)) -> `Fetched`.
 
-    A picture that cannot be read is blank and has no boxes; one of another size than annotated is
-    seen whole. Both are counted in `dataset.problems`, once a picture.
+    An image that cannot be read is blank and has no boxes; one of another size than annotated is
+    seen whole. Both are counted in `dataset.problems`, once an image.
 
     Args:
-        reduced: decode no more than the view needs, and stop where no picture can be read any
-            more (training). Else the whole picture is decoded, then cut, to the very pixels that
+        reduced: decode no more than the view needs, and stop where no image can be read any
+            more (training). Else the whole image is decoded, then cut, to the very pixels that
             `detect` sees, and whoever scores them looks whether any could be read.
     """
     types = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)
@@ -109,13 +109,13 @@ def _require_readable(dataset: Dataset, index: int) -> None:
 
 
 def _decode(record: Record, encoded: bytes, window: np.ndarray, canvas: np.ndarray, reduced: bool):
-    """Returns pixels, the window (start, length, size) that they show, and the stored size."""
+    """Return pixels, the window (start, length, size) that they show, and the stored size."""
     start, length, size = window
     header = read_header(encoded)
     source = np.array([header.height, header.width], np.int32)
     image = None
     if record.orientation != 1 or not reduced:
-        image = turn_image(decode_image(encoded), record.orientation)
+        image = turn_image(decode_image(encoded, header), record.orientation)
         source = np.array(image.shape[:2], np.int32)
     if tuple(source) != (record.height, record.width):
         start, length, size = np.zeros(2, np.int32), source, _fit(source, canvas)
@@ -133,6 +133,6 @@ def _blank(record: Record):
 
 
 def _fit(size: np.ndarray, canvas: np.ndarray) -> np.ndarray:
-    """Returns the largest (height, width) of the aspect of `size` within `canvas`."""
+    """Return the largest (height, width) of the aspect of `size` within `canvas`."""
     scale = (canvas / size).min()
     return np.clip(np.round(size * scale), 1, canvas).astype(np.int32)

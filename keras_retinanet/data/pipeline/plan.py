@@ -1,7 +1,7 @@
-"""Which pictures make up which batch: whole numbers alone, no picture is read.
+"""Which images make up which batch: integers alone, no image is read.
 
 The plan is a pure function of the sizes, the seed and the position, so a training that resumes at
-step s sees what it would have seen. The pictures of a batch share one canvas; B is their number.
+step s sees what it would have seen. The images of a batch share one canvas; B is their number.
 """
 
 import itertools
@@ -17,17 +17,17 @@ from keras_retinanet.modeling.preprocessing import Preprocessing
 Canvas = tuple[int, int]
 # Seeds are non-negative int32.
 MAX_SEED = 2**31 - 1
-# A mosaic is of four pictures.
+# A mosaic is of four images.
 PARTNERS = 3
 
 
 class Batch(NamedTuple):
-    """B pictures of one canvas.
+    """B images of one canvas.
 
     Attributes:
-        indices: (B,) int32 into the data set's records.
-        seeds: (B, 2) int32, for each picture's augmentation; zeros in evaluation.
-        partners: (B, PARTNERS) int32, other records to mix each picture with; zeros in evaluation.
+        indices: (B,) int32 into the dataset's records.
+        seeds: (B, 2) int32, for each image's augmentation; zeros in evaluation.
+        partners: (B, PARTNERS) int32, other records to mix each image with; zeros in evaluation.
         canvas: (height, width) in pixels of the network's input.
         sizes: (B, 2) int32 (height, width) after the resize, before the padding.
     """
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class _Shapes:
-    """Resized size and canvas of a record, worked out once for each size of picture."""
+    """Resized size and canvas of a record, worked out once for each size of image."""
 
     def __init__(self, dataset: Dataset, preprocessing: Preprocessing):
         self._sizes = [(record.height, record.width) for record in dataset.records]
@@ -65,20 +65,20 @@ def batches(
     short_sides: Sequence[int] = (),
     start_step: int = 0,
 ) -> Iterator[Batch]:
-    """Gives training batches without end, from batch number `start_step` on.
+    """Return training batches without end, from batch number `start_step` on.
 
     Each epoch draws all records once in a new order. A record waits until `batch_size` of its
     canvas have come: one that is left over goes into a batch of a later epoch, never lost.
 
     Args:
-        short_sides: multi-scale: the short side is drawn from these for each picture and epoch.
+        short_sides: multi-scale: the short side is drawn from these for each image and epoch.
 
     Raises:
-        ValueError: the data set has no records.
+        ValueError: the dataset has no records.
     """
     if not len(dataset.records):
         raise ValueError(
-            f"Expected pictures to train on. Received: none in {dataset.name}, "
+            f"Expected images to train on. Received: none in {dataset.name}, "
             f"split={dataset.split}. Look at what was skipped while loading."
         )
     return itertools.islice(
@@ -108,7 +108,7 @@ def _all_batches(shapes, dataset, batch_size, seed, short_sides) -> Iterator[Bat
 def evaluation_batches(
     dataset: Dataset, preprocessing: Preprocessing, *, batch_size: int
 ) -> Iterator[Batch]:
-    """Gives each record once, in order within its canvas; the last batch of a canvas is smaller."""
+    """Yield each record once, in order within its canvas; the last batch of a canvas is smaller."""
     shapes = _Shapes(dataset, preprocessing)
     waiting: dict[Canvas, list[tuple]] = defaultdict(list)
     not_drawn = np.zeros(2, np.int32), np.zeros(PARTNERS, np.int32)
@@ -124,7 +124,7 @@ def evaluation_batches(
 def canvas_counts(
     dataset: Dataset, preprocessing: Preprocessing, short_sides: Sequence[int] = ()
 ) -> Counter[Canvas]:
-    """Returns how often each canvas comes in one epoch, every short side counted once."""
+    """Return how often each canvas comes in one epoch, every short side counted once."""
     shapes = _Shapes(dataset, preprocessing)
     sides: Sequence[int | None] = short_sides or (None,)
     return Counter(

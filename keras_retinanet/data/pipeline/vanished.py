@@ -1,4 +1,4 @@
-"""A data set that can no longer be read at all: told apart from one with some damaged images."""
+"""A dataset that can no longer be read at all: told apart from one with some damaged images."""
 
 from math import gcd
 
@@ -10,7 +10,7 @@ from keras_retinanet.errors import UserError
 # Images tried after one that cannot be read. Where four of five are damaged, all of these are by
 # chance in one of a million tries; where a folder is gone, all of them are at once.
 TRIED = 63
-# The next image to try lies this share of the data set further on: golden steps spread best, and
+# The next image to try lies this share of the dataset further on: golden steps spread best, and
 # damage lies often side by side.
 _STEP = 0.618
 
@@ -26,7 +26,7 @@ def require_readable(dataset: Dataset, index: int) -> None:
         index: of the image that cannot be read.
 
     Raises:
-        UserError: that image and up to `TRIED` others, spread over the data set, cannot be read.
+        UserError: that image and up to `TRIED` others, spread over the dataset, cannot be read.
     """
     others = _others(index, len(dataset.records))
     if any(_is_readable(dataset, other) for other in others):

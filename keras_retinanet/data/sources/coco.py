@@ -1,14 +1,14 @@
-"""COCO JSON: COCO's own layout, Roboflow's export, or one annotation file with its pictures.
+"""COCO JSON: COCO's own layout, Roboflow's export, or one annotation file with its images.
 
 Layouts under `data_dir`: `annotations/instances_<split>.json` with `<split>/` (or `images/`), as
-https://cocodataset.org packs them, or `<split>/_annotations.coco.json` beside the pictures.
+https://cocodataset.org packs them, or `<split>/_annotations.coco.json` beside the images.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import matching
@@ -21,7 +21,7 @@ from keras_retinanet.errors import UserError
 
 DEFAULT_DIR = "data/coco"
 ROBOFLOW_FILE = "_annotations.coco.json"
-# COCO's file for the splits whose boxes are not public; their pictures lie in test<year>/.
+# COCO's file for the splits whose boxes are not public; their images lie in test<year>/.
 INFO_PREFIX = "image_info_"
 LAYOUT = (
     "annotations/instances_train2017.json, annotations/instances_val2017.json, train2017/*.jpg "
@@ -36,7 +36,7 @@ class _Files:
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the names of the splits there; none for a single annotation file.
+    """Return the names of the splits there; none for a single annotation file.
 
     Raises:
         UserError: nothing of the kind lies in the folder.
@@ -58,7 +58,7 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Reads one split: its annotations, not its pictures, of which only the presence is checked.
+    """Read one split: its annotations, not its images, of which only the presence is checked.
 
     Crowd regions become boxes to ignore. Classes are contiguous in the order of their ids.
 
@@ -92,12 +92,12 @@ def _as_tfds(config: DataConfig) -> DataConfig:
 
 
 def _find_files(folder: Path) -> dict[str, _Files]:
-    """Returns split -> files, for the two layouts that have splits."""
+    """Return split -> files, for the two layouts that have splits."""
     found: dict[str, _Files] = {}
     for prefix in ("instances_", INFO_PREFIX):
         for path in matching(folder / "annotations", f"{prefix}*.json"):
             name = path.stem.removeprefix(prefix)
-            # test-dev2017 is a part of the pictures of test2017.
+            # test-dev2017 is a part of the images of test2017.
             pictures = name.replace("-dev", "") if prefix == INFO_PREFIX else name
             choices = [folder / pictures, folder / "images" / pictures, folder / "images"]
             images = next((choice for choice in choices if choice.is_dir()), choices[0])
@@ -127,7 +127,7 @@ def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
     rows = reader.pictures(images, folder)
     if images and not rows:
         raise UserError(
-            f"Expected the pictures that {files.annotations} names in {files.images}. Received: "
+            f"Expected the images that {files.annotations} names in {files.images}. Received: "
             f"none of {len(images)} there. Point --images at their folder."
         )
     return Dataset(
@@ -147,8 +147,8 @@ def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Recor
     records = []
     for image_id, file_name, path, size in rows:
         size = size or read_sizes[path]
-        if size is None:
-            problems.note(picture_fault(path), file_name)
+        if isinstance(size, str):
+            problems.note(size, file_name)
             continue
         image, found = ImageRef(path), objects.get(image_id, [])
         records.append(

@@ -26,7 +26,7 @@ class TextNumberError(ValueError):
 
 
 def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the content of a COCO file: an object with the lists that `LISTS` names.
+    """Return the content of a COCO file: an object with the lists that `LISTS` names.
 
     "annotations" may be missing. The file is UTF-8, with or without a byte order mark, or UTF-16.
 
@@ -58,14 +58,14 @@ def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def as_id(value: object) -> int | str | None:
-    """Returns an id: a whole number or a text as it is; None for anything else."""
+    """Return an id: an integer or a text as it is; None for anything else."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def as_number(value: object) -> tuple[float, bool]:
-    """Returns (a number, whether it was a text); a whole number too long for a float is infinite.
+    """Return (a number, whether it was a text); an integer too long for a float is infinite.
 
     Raises:
         TextNumberError: it is neither.
@@ -98,7 +98,7 @@ def _parse(text: str, path: str | os.PathLike[str], **options: Any) -> Any:
         raise _not_whole(path, error.lineno, f"column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise _not_whole(path, _deep_line(text), "nested too deep") from error
-    except ValueError:  # Python reads no whole number of more than 4300 digits.
+    except ValueError:  # Python reads no integer of more than 4300 digits.
         return _parse(text, path, parse_int=_any_int)
 
 
@@ -110,7 +110,7 @@ def _any_int(digits: str) -> int | float:
 
 
 def _deep_line(text: str) -> int:
-    """Returns the line in which `text` is nested deeper than any file should be."""
+    """Return the line in which `text` is nested deeper than any file should be."""
     depth = 0
     for match in _BRACKETS.finditer(text):
         depth += bool(match[1]) - bool(match[2])
@@ -122,5 +122,5 @@ def _deep_line(text: str) -> int:
 def _not_whole(path: str | os.PathLike[str], line: int, why: str) -> UserError:
     return UserError(
         f"Expected a whole JSON file in UTF-8. Received: {path}, line {line} ({why}). "
-        "Write or download it anew."
+        "Write or download it again."
     )

@@ -1,4 +1,4 @@
-"""The rows of a COCO file -> classes, pictures and boxes; what is wrong with a row is counted."""
+"""The rows of a COCO file -> classes, images and boxes; what is wrong with a row is counted."""
 
 import math
 from collections import defaultdict
@@ -15,7 +15,7 @@ from keras_retinanet.errors import UserError, shown
 
 
 def read_classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[int | str, int]]:
-    """Returns names, original ids and id -> contiguous index, in the order of the ids.
+    """Return names, original ids and id -> contiguous index, in the order of the ids.
 
     Two ids of one name are one class: Roboflow adds a parent, which may be called as its child.
     """
@@ -24,7 +24,7 @@ def read_classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[
         class_id, name = _class_of(row)
         if class_id is None or not name or names.setdefault(class_id, name) != name:
             raise UserError(
-                "Expected categories with a whole number as id, each once, and a name. "
+                "Expected categories with an integer as id, each once, and a name. "
                 f"Received: {path}, category {shown(row)}."
             )
     class_names = list(dict.fromkeys(names[key] for key in sorted(names)))
@@ -39,7 +39,7 @@ def read_classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[
 
 
 def _class_of(row: Any) -> tuple[int | None, str]:
-    """Returns (id, name) of a category; None or "" for what is not sound."""
+    """Return (id, name) of a category; None or "" for what is not sound."""
     if not isinstance(row, dict):
         return None, ""
     class_id, name = as_id(row.get("id")), row.get("name")
@@ -63,11 +63,11 @@ class RowReader:
         self._problems = problems
 
     def objects(self, rows: list, known: set[int | str]) -> dict[int | str, list[tuple]]:
-        """Returns image id -> [(box xyxy, class, ignore, area or None), ...].
+        """Return image id -> [(box xyxy, class, ignore, area or None), ...].
 
         Args:
             rows: the file's "annotations".
-            known: the ids of its pictures.
+            known: the ids of its images.
         """
         objects: dict[int | str, list[tuple]] = defaultdict(list)
         seen: set[int | str] = set()
@@ -101,7 +101,7 @@ class RowReader:
         return objects
 
     def _box(self, row: dict, where: str) -> list[float]:
-        """Returns x, y, width, height of an object: its bbox, else the bounds of its outlines."""
+        """Return x, y, width, height of an object: its bbox, else the bounds of its outlines."""
         outlines = row.get("segmentation")
         if row.get("bbox", []) != [] or not isinstance(outlines, list) or not outlines:
             return self._numbers(row["bbox"], where)
@@ -112,7 +112,7 @@ class RowReader:
         return [left, top, max(x) - left, max(y) - top]
 
     def pictures(self, rows: list, folder: PictureFolder) -> list[tuple]:
-        """Returns (id, file name, path, (h, w) or None) of each picture that is there, once."""
+        """Return (id, file name, path, (h, w) or None) of each image that is there, once."""
         seen, present = set(), []
         for number, row in enumerate(rows):
             where = f"{self._name}, images[{number}]"
@@ -131,7 +131,7 @@ class RowReader:
         return present
 
     def _known_id(self, value: object, known: Container, where: str) -> int | str:
-        """Returns the id; one that is known as the number that it is the text of is that."""
+        """Return the id; one that is known as the number that it is the text of is that."""
         found = as_id(value)
         if found is None:
             raise TypeError("no id")
@@ -163,7 +163,7 @@ class RowReader:
         return bool(number)
 
     def _area(self, value: object, where: str) -> float | None:
-        """Returns the annotation's own area; None where it has none, or 0."""
+        """Return the annotation's own area; None where it has none, or 0."""
         try:
             number, is_text = as_number(0 if value is None else value)
         except TextNumberError:
@@ -176,12 +176,12 @@ class RowReader:
         return number or None
 
     def _size(self, height: object, width: object, where: str) -> tuple[int, int] | None:
-        """Returns the size in whole pixels, or None: the picture's header tells it then."""
+        """Return the size in whole pixels, or None: the image's header tells it then."""
         try:
             (rows, rows_text), (columns, columns_text) = as_number(height), as_number(width)
         except TextNumberError:
             return None
-        # Also false for NaN. What claims to be larger than any picture may be is a mistake.
+        # Also false for NaN. What claims to be larger than any image may be is a mistake.
         if not (rows >= 1 and columns >= 1 and rows * columns <= MAX_PIXELS):
             return None
         if rows % 1 or columns % 1:

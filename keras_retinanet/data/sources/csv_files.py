@@ -1,7 +1,7 @@
 """CSV as the older keras-retinanet had it: `path,x1,y1,x2,y2,class`, a box a row.
 
 Layouts under `data_dir`: `train.csv`, `val.csv`, `test.csv` (splits), or `annotations.csv` (one
-set), or `<split>/_annotations.csv` beside the pictures (Roboflow). Boxes are pixels, from 0.
+set), or `<split>/_annotations.csv` beside the images (Roboflow). Boxes are pixels, from 0.
 """
 
 import os
@@ -47,7 +47,7 @@ COLUMNS = {
 
 
 class _Row(NamedTuple):
-    """One row; a negative picture has no box and no class."""
+    """One row; a negative image has no box and no class."""
 
     where: str
     file_name: str
@@ -56,7 +56,7 @@ class _Row(NamedTuple):
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the names of the splits there; none for a single file.
+    """Return the names of the splits there; none for a single file.
 
     Raises:
         UserError: nothing of the kind lies in the folder.
@@ -65,13 +65,13 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Reads one split: its rows, and the size of each picture from its header.
+    """Read one split: its rows, and the size of each image from its header.
 
-    Rows of one picture may lie apart. A row with a path alone makes a picture without boxes; so it
-    does not where the picture has boxes in other rows.
+    Rows of one image may lie apart. A row with a path alone makes an image without boxes; so it
+    does not where the image has boxes in other rows.
 
     Args:
-        config: `data_dir`, or `annotations` and `images`; and `class_file` are used. Pictures are
+        config: `data_dir`, or `annotations` and `images`; and `class_file` are used. Images are
             relative to `images`, else to the file that names them.
         split: a split's name; None: all of a set without splits.
 
@@ -101,7 +101,7 @@ def _folder(config: DataConfig) -> str:
 
 
 def _find_files(config: DataConfig) -> dict[str, Path]:
-    """Returns split -> file; `ONE_SET` -> file where there are no splits."""
+    """Return split -> file; `ONE_SET` -> file where there are no splits."""
     if config.annotations is not None:
         return {ONE_SET: Path(config.annotations)}
     folder = Path(_folder(config))
@@ -121,9 +121,9 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
 def _read(
     path: Path, folder: PictureFolder, class_names: list[str], problems: Problems
 ) -> tuple[list[Picture], list[list[Object]]]:
-    """Returns the pictures that are there, in the order they are named first, and their objects."""
+    """Return the images that are there, in the order they are named first, and their objects."""
     class_index = {name: index for index, name in enumerate(class_names)}
-    # A picture may be named in several spellings, such as ./a.jpg and A.JPG.
+    # An image may be named in several spellings, such as ./a.jpg and A.JPG.
     known: dict[str, str | None] = {}
     pictures: dict[str, Picture] = {}
     objects: dict[str, list[Object]] = {}
@@ -144,7 +144,7 @@ def _read(
 
 
 def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
-    """Gives the rows that can be read; the others are counted."""
+    """Yield the rows that can be read; the others are counted."""
     columns, width = tuple(range(len(COLUMNS))), len(COLUMNS)
     for index, (line, cells) in enumerate(csv_rows(path)):
         where = f"{path.name}, line {line}"
@@ -174,7 +174,7 @@ def _row(cells: list[str], where: str) -> _Row | None:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Returns whether every cell is a word: no number, nothing empty and no picture."""
+    """Return whether every cell is a word: no number, nothing empty and no image."""
     return len(cells) >= len(COLUMNS) and all(_is_word(cell.strip()) for cell in cells)
 
 
@@ -214,7 +214,7 @@ def _classes(config: DataConfig, files: list[Path]) -> tuple[list[str], list[int
 
 
 def _read_class_file(path: Path) -> tuple[list[str], list[int]]:
-    """Returns the names in the order of their ids, and the ids: from 1 where the file has none."""
+    """Return the names in the order of their ids, and the ids: from 1 where the file has none."""
     ids: dict[str, int] = {}
     used: set[int] = set()
     for line, cells in csv_rows(path):
@@ -226,7 +226,7 @@ def _read_class_file(path: Path) -> tuple[list[str], list[int]]:
         if not name or len(cells) > 2 or class_id < 0 or name in ids or class_id in used:
             raise UserError(
                 "Expected a class a line, as name,id or name alone, each once, ids from 0 or 1. "
-                f"Received: {path}, line {line}: {excerpt(','.join(cells))}. Mend that line."
+                f"Received: {path}, line {line}: {excerpt(','.join(cells))}. Fix that line."
             )
         ids[name] = class_id
         used.add(class_id)

@@ -1,4 +1,4 @@
-"""Where the pictures that annotations name really lie."""
+"""Where the images that annotations name really lie."""
 
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -8,7 +8,7 @@ from keras_retinanet.data.regular_files import is_regular
 
 
 class PictureFolder:
-    """Finds, inside one folder, the pictures that annotations name.
+    """Finds, inside one folder, the images that annotations name.
 
     An annotation may come from anywhere: absolute names, drive letters and ".." are refused, for
     POSIX and for Windows, unless `allow_outside`. A name that differs from the file's only by
@@ -27,7 +27,7 @@ class PictureFolder:
         self._listings: dict[str, tuple[set[str], dict[str, str]]] = {}
 
     def find(self, file_name: str, *, where: str = "") -> str | None:
-        """Returns the path of the picture called `file_name`, or None, which is then counted.
+        """Return the path of the image called `file_name`, or None, which is then counted.
 
         Args:
             file_name: as the annotation has it, relative to the folder.

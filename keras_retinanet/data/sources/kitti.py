@@ -28,7 +28,7 @@ from keras_retinanet.errors import UserError
 DEFAULT_DIR = "data/kitti"
 PICTURES, LABELS = "image_2", "label_2"
 LAYOUT = f"training/{PICTURES}/*.png, training/{LABELS}/*.txt (and ImageSets/train.txt, val.txt)"
-# Ids of "test" are pictures of testing/, which has no labels.
+# Ids of "test" are images of testing/, which has no labels.
 SPLITS = ("train", "val", "trainval")
 # The devkit's order.
 KITTI_CLASSES = (
@@ -47,7 +47,7 @@ class _Label(NamedTuple):
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the splits that `ImageSets` lists; none where it lists none.
+    """Return the splits that `ImageSets` lists; none where it lists none.
 
     Raises:
         UserError: the folder is not laid out as KITTI's.
@@ -56,7 +56,7 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Reads one split: the txt of each picture, and the picture's size from its header.
+    """Read one split: the txt of each image, and the image's size from its header.
 
     Boxes are taken as written: pixels, from 0. `DontCare` regions hold objects of any class, so
     each becomes one box to ignore for every class, after the objects. `Misc` is a class as others.
@@ -64,7 +64,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
     Args:
         config: `data_dir` is used.
-        split: a split's name; None: every picture.
+        split: a split's name; None: every image.
 
     Returns:
         Classes in use in the folder, KITTI's own in the devkit's order and first; ids from 1.
@@ -102,19 +102,19 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 
 def _root(config: DataConfig) -> Path:
-    """Returns the folder that holds image_2 and label_2."""
+    """Return the folder that holds image_2 and label_2."""
     folder = Path(config.data_dir or DEFAULT_DIR)
     for root in (folder / "training", folder):
         if (root / PICTURES).is_dir() and (root / LABELS).is_dir():
             return root
     raise UserError(
         f"Expected a KITTI folder: {LAYOUT}. Received: data_dir={folder}, without them. Unpack "
-        "the left colour images and the labels there, or point --data_dir at them."
+        "the left color images and the labels there, or point --data_dir at them."
     )
 
 
 def _lists(root: Path) -> dict[str, Path]:
-    """Returns split -> file of ids; beside training/ or in it."""
+    """Return split -> file of ids; beside training/ or in it."""
     for folder in (root / "ImageSets", root.parent / "ImageSets"):
         found = {name: folder / f"{name}.txt" for name in SPLITS}
         found = {name: path for name, path in found.items() if is_regular(path)}
@@ -127,12 +127,12 @@ def _read_list(path: Path) -> list[str]:
     try:
         ids = [text.strip() for _, text in numbered_lines(path)]
     except (OSError, ValueError) as error:
-        raise UserError(f"Expected an id a line. Received: {path}, {error}. Mend it.") from error
+        raise UserError(f"Expected an id a line. Received: {path}, {error}. Fix it.") from error
     return [image_id for image_id in dict.fromkeys(ids) if image_id]
 
 
 def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
-    """Returns the rows of one picture's file that can be read; None if it cannot."""
+    """Return the rows of one image's file that can be read; None if it cannot."""
     lines = label_lines(str(path), problems)
     if lines is None:
         return None

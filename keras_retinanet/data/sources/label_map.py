@@ -35,7 +35,7 @@ class LabelMap(NamedTuple):
 
 
 def read_label_map(path: Path) -> LabelMap:
-    """Reads the classes of a .pbtxt, or of a text file with a name a line, the first with id 1.
+    """Read the classes of a .pbtxt, or of a text file with a name a line, the first with id 1.
 
     Raises:
         UserError: the file cannot be parsed, has no class, or a name or id twice.
@@ -50,13 +50,13 @@ def read_label_map(path: Path) -> LabelMap:
             lines = [line.strip() for line in text.splitlines()]
             items = [(number, line, line) for number, line in enumerate(lines, 1) if line]
     except (OSError, text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"Expected a label map. Received: {path} ({error}). Mend it.") from error
+        raise UserError(f"Expected a label map. Received: {path} ({error}). Fix it.") from error
     ids = [class_id for class_id, *_ in items]
     names = [shown for _, shown, _ in items]
     if not items or len(set(ids)) < len(ids) or len(set(names)) < len(names) or "" in names:
         raise UserError(
             f"Expected classes with different ids and names. Received: {path}, with {len(items)} "
-            f"items, {len(set(ids))} ids and {len(set(names))} names. Mend it."
+            f"items, {len(set(ids))} ids and {len(set(names))} names. Fix it."
         )
     by_text = {name: index for index, (*_, name) in enumerate(items) if name}
     by_text |= {shown: index for index, shown in enumerate(names)}
@@ -64,7 +64,7 @@ def read_label_map(path: Path) -> LabelMap:
 
 
 def label_map_text(names: Sequence[str], ids: Sequence[int]) -> str:
-    """Returns the content of the .pbtxt that `read_label_map` reads back."""
+    """Return the content of the .pbtxt that `read_label_map` reads back."""
     message = _message()
     for name, class_id in zip(names, ids, strict=True):
         message.item.add(name=name, id=class_id)

@@ -1,7 +1,7 @@
-"""Open Images: its CSV files as they are downloaded, and the pictures of it that are there.
+"""Open Images: its CSV files as they are downloaded, and the images of it that are there.
 
 Layout: `train-annotations-bbox.csv` (any prefix, such as `oidv6-`; also `validation-`, `test-`),
-`class-descriptions-boxable.csv`, pictures `train/<ImageID>.jpg`, and for `hierarchy`
+`class-descriptions-boxable.csv`, images `train/<ImageID>.jpg`, and for `hierarchy`
 `bbox_labels_600_hierarchy.json` (https://storage.googleapis.com/openimages/web/download_v7.html).
 """
 
@@ -36,18 +36,18 @@ HIERARCHY = "*hierarchy*.json"
 LAYOUT = "train-annotations-bbox.csv, class-descriptions-boxable.csv and train/*.jpg"
 COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 GROUP = "IsGroupOf"
-# Folders below data_dir where the CSV files, or the folders of pictures, may lie too.
+# Folders below data_dir where the CSV files, or the folders of images, may lie too.
 CSV_FOLDERS = ("", "annotations", "labels", "metadata")
 PICTURE_FOLDERS = ("", "images", "data")
 
 
 class _Boxes:
-    """Boxes of many pictures in compact columns: 25 bytes a box, of which there are 15 million."""
+    """Boxes of many images in compact columns: 25 bytes a box, of which there are 15 million."""
 
     def __init__(self) -> None:
         self.picture, self.class_index = array("i"), array("i")
         self.box, self.group = array("f"), array("b")
-        # Pictures with a row that could be read, be its class declared or not.
+        # Images with a row that could be read, be its class declared or not.
         self.annotated: set[int] = set()
 
     def add(self, picture: int, class_index: int, box: Sequence[float], *, group: bool) -> None:
@@ -57,9 +57,9 @@ class _Boxes:
         self.group.append(group)
 
     def by_picture(self, count: int) -> Callable[[int], list[Object]]:
-        """Returns the function from a picture's index below `count` to its objects."""
+        """Return the function from an image's index below `count` to its objects."""
         pictures = np.array(self.picture, np.int32)
-        # Stable: a picture's boxes stay in the order of the file, and classes behind their own.
+        # Stable: an image's boxes stay in the order of the file, and classes behind their own.
         order = np.argsort(pictures, kind="stable")
         starts = np.searchsorted(pictures[order], np.arange(count + 1))
         boxes = np.array(self.box, np.float32).reshape(-1, 4)
@@ -75,7 +75,7 @@ class _Boxes:
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the names of the splits there; none for a single annotation file.
+    """Return the names of the splits there; none for a single annotation file.
 
     Raises:
         UserError: nothing of the kind lies in the folder.
@@ -84,9 +84,9 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Reads one split: the rows of the pictures that are there, and the pictures' headers.
+    """Read one split: the rows of the images that are there, and the images' headers.
 
-    Few have all of it, so rows of absent pictures are passed over and not counted. A picture
+    Few have all of it, so rows of absent images are passed over and not counted. An image
     without rows was never searched for boxes: it is counted and skipped. Boxes around a group
     (`IsGroupOf`) become boxes to ignore; occluded, truncated, inside and depictions are objects.
 
@@ -101,7 +101,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
     Raises:
         UserError: a file is missing, cut off or of another form; no such split; none of its
-            pictures there.
+            images there.
     """
     path, images = _split_files(config, split)
     class_file = Path(config.class_file) if config.class_file else _beside(config, path, CLASSES)
@@ -111,7 +111,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     files = pictures_by_stem(images)
     if not files:
         raise UserError(
-            f"Expected the pictures that {path} names in {images}. Received: none there. Download "
+            f"Expected the images that {path} names in {images}. Received: none there. Download "
             "some, as <ImageID>.jpg."
         )
     # Of a label, its own class and those above that the class file has.
@@ -143,7 +143,7 @@ def _folder(config: DataConfig) -> Path:
 
 
 def _first(folder: Path, pattern: str) -> Path | None:
-    """Returns the first file of `pattern` in `folder` or its folders for CSV files."""
+    """Return the first file of `pattern` in `folder` or its folders for CSV files."""
     for below in CSV_FOLDERS:
         found = sorted(path for path in matching(folder / below, pattern) if is_regular(path))
         if found:
@@ -164,7 +164,7 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
 
 
 def _split_files(config: DataConfig, split: str | None) -> tuple[Path, Path]:
-    """Returns the file of the boxes and the folder of the pictures."""
+    """Return the file of the boxes and the folder of the images."""
     if config.annotations is not None:
         path = Path(config.annotations)
         return path, Path(config.images or path.parent)
@@ -177,7 +177,7 @@ def _split_files(config: DataConfig, split: str | None) -> tuple[Path, Path]:
 
 
 def _beside(config: DataConfig, path: Path, pattern: str) -> Path:
-    """Returns the file of `pattern` in `data_dir`, or beside the boxes. Raises: it is not there."""
+    """Return the file of `pattern` in `data_dir`, or beside the boxes. Raises: it is not there."""
     folders = [path.parent] if config.annotations is not None else []
     if config.annotations is None or config.data_dir is not None:
         folders.append(_folder(config))
@@ -193,13 +193,13 @@ def _beside(config: DataConfig, path: Path, pattern: str) -> Path:
 def _read_boxes(
     path: Path, pictures: dict[str, int], classes: dict[str, list[int]], problems: Problems
 ) -> _Boxes:
-    """Returns the boxes of `pictures` (id -> index); `classes`: label -> what it counts for."""
+    """Return the boxes of `pictures` (id -> index); `classes`: label -> what it counts for."""
     rows = csv_rows(path)
     header = next(rows, (1, []))[1]
     if not set(COLUMNS) <= set(header):
         raise UserError(
             f"Expected a header with {','.join(COLUMNS)}. Received: {path}, line 1: "
-            f"{excerpt(','.join(header))}. Download it anew."
+            f"{excerpt(','.join(header))}. Download it again."
         )
     id_at, label_at, *sides_at = (header.index(name) for name in COLUMNS)
     group_at = header.index(GROUP) if GROUP in header else None

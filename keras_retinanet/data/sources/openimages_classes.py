@@ -13,7 +13,7 @@ MAX_HIERARCHY_BYTES = 16 << 20
 
 
 def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
-    """Returns the class names, and label (MID) -> index. Two labels of one name are one class.
+    """Return the class names, and label (MID) -> index. Two labels of one name are one class.
 
     Raises:
         UserError: it is cut off, not UTF-8, or has other columns.
@@ -23,7 +23,7 @@ def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
         if len(cells) != 2 or not all(cells):
             raise UserError(
                 f"Expected rows label,name, as /m/0k4j,Car. Received: {file}, line {line}: "
-                f"{excerpt(','.join(cells))}. Mend that line."
+                f"{excerpt(','.join(cells))}. Fix that line."
             )
         names[cells[0]] = cells[1]
     # Version 7 has a header, the older ones have none.
@@ -34,7 +34,7 @@ def read_classes(file: Path) -> tuple[list[str], dict[str, int]]:
 
 
 def read_hierarchy(file: Path) -> dict[str, list[str]]:
-    """Returns label -> the labels above it, without the root, which stands for any object.
+    """Return label -> the labels above it, without the root, which stands for any object.
 
     Raises:
         UserError: it is cut off, nested too deep or of another form.
@@ -51,7 +51,7 @@ def read_hierarchy(file: Path) -> dict[str, list[str]]:
         if not isinstance(children, list) or not isinstance(node.get("LabelName"), str):
             raise UserError(
                 f"Expected nodes of LabelName and Subcategory. Received: {file}, with "
-                f"{shown(node)}. Download it anew."
+                f"{shown(node)}. Download it again."
             )
         label = node["LabelName"]
         if node is not root:

@@ -58,7 +58,7 @@ Recognised = tuple[dict[str, str], str]
 
 
 def recognise(place: str | Path) -> Recognised:
-    """Returns the keys of `DataConfig` that read `place`, and a sentence that says what it is.
+    """Return the keys of `DataConfig` that read `place`, and a sentence that says what it is.
 
     Args:
         place: a folder, or one annotation file.
@@ -100,7 +100,7 @@ def recognise(place: str | Path) -> Recognised:
 
 
 def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """Returns what the first pattern that finds something finds, sorted."""
+    """Return what the first pattern that finds something finds, sorted."""
     for pattern in patterns:
         found = matching(folder, pattern)
         if found:
@@ -115,7 +115,7 @@ def _matches(folder: Path, patterns: tuple[str, ...]) -> list[str]:
 
 
 def _sentence(place: Path, source: str, names: list[str]) -> str:
-    return f"{place} is recognised as {source}: {', '.join(names)}."
+    return f"{place} is recognized as {source}: {', '.join(names)}."
 
 
 def _recognise_lone_json(folder: Path) -> Recognised:
@@ -130,7 +130,7 @@ def _recognise_lone_json(folder: Path) -> Recognised:
 
 
 def _recognise_file(file: Path) -> Recognised:
-    """Returns the keys for one file: what it lies beside are its pictures or other shards."""
+    """Return the keys for one file: what it lies beside are its images or other shards."""
     folder = file.parent
     if file.name == TFDS_INFO:
         keys = _tfds_keys(file)
@@ -148,14 +148,14 @@ def _recognise_file(file: Path) -> Recognised:
             f"Received: {file}. Name the folder of the data set."
         )
     keys = {"source": source, "annotations": str(file)}
-    # COCO's files are often packed with their pictures in a folder of this name.
+    # COCO's files are often packed with their images in a folder of this name.
     if source == "coco" and (folder / "images").is_dir():
         keys["images"] = str(folder / "images")
     return keys, _sentence(file, source, [why])
 
 
 def _tfds_keys(info: Path) -> dict[str, str]:
-    """Returns `name` and `data_dir` for a file <data_dir>/<name>[/<config>]/<version>/<info>."""
+    """Return `name` and `data_dir` for a file <data_dir>/<name>[/<config>]/<version>/<info>."""
     parts = info.resolve().parent.parts
     try:
         name = json.loads(read_regular(info, max_bytes=MAX_INFO_BYTES))["name"]
@@ -163,11 +163,11 @@ def _tfds_keys(info: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise UserError(
             f"Expected <data set>/<version>/{TFDS_INFO}, as TFDS writes it. "
-            f"Received: {info} ({error!r}). Prepare the data set anew, or move it back."
+            f"Received: {info} ({error!r}). Prepare the data set again, or move it back."
         ) from error
     words = parts[start:]
     if len(words) < 2:
         raise UserError(
-            f"Expected a version below {name}/. Received: {info}. Prepare the data set anew."
+            f"Expected a version below {name}/. Received: {info}. Prepare the data set again."
         )
     return {"name": f"{'/'.join(words[:-1])}:{words[-1]}", "data_dir": str(Path(*parts[:start]))}

@@ -1,6 +1,6 @@
-"""The data set that needs no file: scenes of four shapes, drawn from a seed.
+"""The dataset that needs no file: scenes of four shapes, drawn from a seed.
 
-Each class keeps to a part of the hues, as real objects often do, but colour alone finds nothing:
+Each class keeps to a part of the hues, as real objects often do, but color alone finds nothing:
 distractors of no class have any hue, and the background is textured. Shapes hide each other by up
 to 40%, so that a scene must be seen, not thresholded.
 """
@@ -63,12 +63,12 @@ class Layer(NamedTuple):
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the names of the splits: train, val and test."""
+    """Return the names of the splits: train, val and test."""
     return list(STREAMS)
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Lays out the scenes of one split; each is drawn when its picture is read.
+    """Lay out the scenes of one split; each is drawn when its image is read.
 
     Args:
         config: `shapes_train`, `shapes_val` (also the number of test scenes) and `shapes_size`.
@@ -107,7 +107,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 
 def read_scene(image: ImageRef) -> bytes:
-    """Returns the BMP file of the scene that `image` names: "shapes:<split>:<index>:<side>"."""
+    """Return the BMP file of the scene that `image` names: "shapes:<split>:<index>:<side>"."""
     _, split, index, side = image.path.split(":")
     return _encoded(split, int(index), int(side))
 
@@ -121,7 +121,7 @@ def _encoded(split: str, index: int, side: int) -> bytes:
 
 
 def lay_out(split: str, index: int, side: int) -> tuple[list[Layer], np.random.Generator]:
-    """Returns the layers of a scene, back to front, and the random state to colour it with."""
+    """Return the layers of a scene, back to front, and the random state to color it with."""
     random = np.random.default_rng([SEED, STREAMS[split], index])
     shapes = [int(i) for i in random.integers(len(CLASS_NAMES), size=_object_count(random, side))]
     order = shapes + [DISTRACTOR] * int(random.integers(2, 6))
@@ -146,7 +146,7 @@ def lay_out(split: str, index: int, side: int) -> tuple[list[Layer], np.random.G
 
 
 def visible_masks(layers: list[Layer], side: int) -> list[np.ndarray]:
-    """Returns of each layer the (side, side) bool pixels that no layer in front covers."""
+    """Return for each layer the (side, side) bool pixels that no layer in front covers."""
     hidden = np.zeros((side, side), bool)
     masks = []
     for layer in reversed(layers):
@@ -157,7 +157,7 @@ def visible_masks(layers: list[Layer], side: int) -> list[np.ndarray]:
 
 
 def draw(split: str, index: int, side: int) -> np.ndarray:
-    """Returns the picture of a scene: (side, side, 3) uint8 RGB."""
+    """Return the image of a scene: (side, side, 3) uint8 RGB."""
     layers, random = lay_out(split, index, side)
     scene = _texture(random, side, spread=random.uniform(20, 40), cells=(3, 12, 40))
     scene += random.uniform(70, 185, 3).astype(np.float32)
@@ -192,7 +192,7 @@ def _random_layer(random: np.random.Generator, class_index: int, side: int) -> L
 
 
 def _shape_mask(random: np.random.Generator, class_index: int, length: int) -> np.ndarray:
-    """Returns a shape of any rotation whose longer side is `length` pixels."""
+    """Return a shape of any rotation whose longer side is `length` pixels."""
     corners = {"circle": 40, "square": 4, "triangle": 3, "star": 10}[CLASS_NAMES[class_index]]
     angles = 2 * np.pi * (np.arange(corners) / corners + random.random())
     radii = np.ones(corners)
@@ -203,7 +203,7 @@ def _shape_mask(random: np.random.Generator, class_index: int, length: int) -> n
 
 
 def _distractor_mask(random: np.random.Generator, length: int) -> np.ndarray:
-    """Returns a line, a ragged blob, a cross or a letter."""
+    """Return a line, a ragged blob, a cross or a letter."""
     kind = random.integers(4)
     turn = random.uniform(0, 2 * np.pi)
     if kind == 0:
@@ -221,7 +221,7 @@ def _distractor_mask(random: np.random.Generator, length: int) -> np.ndarray:
 
 
 def _polygon_mask(points: np.ndarray, length: int) -> np.ndarray:
-    """Returns the mask of `points` (P, 2) xy, scaled so that the longer side is `length` pixels."""
+    """Return the mask of `points` (P, 2) xy, scaled so that the longer side is `length` pixels."""
     points = points - points.min(axis=0)
     points = points * (length / points.max())
     width, height = (max(1, int(np.ceil(extent))) for extent in points.max(axis=0))
@@ -245,7 +245,7 @@ def _bitmap_font():
 
 
 def _texture(random: np.random.Generator, side: int, *, spread: float, cells: tuple) -> np.ndarray:
-    """Returns (side, side, 3) float32 noise around 0: blotches of several sizes."""
+    """Return (side, side, 3) float32 noise around 0: blotches of several sizes."""
     texture = np.zeros((side, side, 3), np.float32)
     for cell_count in cells:
         noise = random.normal(0, spread, (cell_count, cell_count)).astype(np.float32)
@@ -258,7 +258,7 @@ def _texture(random: np.random.Generator, side: int, *, spread: float, cells: tu
 def _contrasting_color(
     random: np.random.Generator, class_index: int, surrounding: np.ndarray
 ) -> np.ndarray:
-    """Draws a colour of the class's hues that stands out of `surrounding` (3,)."""
+    """Draw a color of the class's hues that stands out of `surrounding` (3,)."""
     center, width = class_index / len(CLASS_NAMES), HUE_RANGE
     if class_index == DISTRACTOR:
         center, width = 0.0, 1.0
@@ -280,14 +280,14 @@ def _on_scene(layer: Layer, side: int) -> np.ndarray:
 def _still_seen(
     layer: Layer, before: np.ndarray, after: np.ndarray, area: int, *, least: float
 ) -> bool:
-    """Returns whether a layer of `area` pixels, if hidden further, shows `least` of them."""
+    """Return whether a layer of `area` pixels, if hidden further, shows `least` of them."""
     if layer.class_index == DISTRACTOR or after.sum() == before.sum():
         return True
     return after.sum() >= least * area and min(_extent(after)) >= MIN_SIDE
 
 
 def _bounds(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Returns the xyxy of the pixels that are set."""
+    """Return the xyxy of the pixels that are set."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 

@@ -1,7 +1,7 @@
 """TFRecord shards: where each record lies, what is damaged, and writing them.
 
 Format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details. A shard
-is read once from end to end for the index, by TensorFlow, which checks every checksum; a picture
+is read once from end to end for the index, by TensorFlow, which checks every checksum; an image
 is later read by its place alone (`records.read_slice`).
 """
 
@@ -37,7 +37,7 @@ def index_shards(
     read: Callable[[ImageRef, bytes, Problems], T | None],
     problems: Problems,
 ) -> list[T]:
-    """Returns what `read` makes of every record, in the order of the shards and of their records.
+    """Return what `read` makes of every record, in the order of the shards and of their records.
 
     The shards are read in parallel threads; neither the result nor the order of the problems
     depends on that.
@@ -70,10 +70,10 @@ def index_shards(
 
 
 def picture_of(image: ImageRef, key: str) -> bytes:
-    """Returns the encoded picture of the example that `image` points at.
+    """Return the encoded image of the example that `image` points at.
 
     Raises:
-        PictureError: no example with a picture lies there: the shard has changed since.
+        PictureError: no example with an image lies there: the shard has changed since.
         OSError: the shard cannot be read.
     """
     try:
@@ -84,7 +84,7 @@ def picture_of(image: ImageRef, key: str) -> bytes:
 
 
 def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """Gives (offset, bytes) of each record of a shard; a damaged record is left out and counted.
+    """Yield (offset, bytes) of each record of a shard; a damaged record is skipped and counted.
 
     Raises:
         UserError: the shard is cut off, or damaged where it says how long the next record is.
@@ -105,7 +105,7 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
 
 
 def _sound_records(path: str) -> tuple[int, int]:
-    """Returns how many records there are whose lengths the file can hold, and the file's size.
+    """Return how many records there are whose lengths the file can hold, and the file's size.
 
     TensorFlow reserves what a length says before it reads, and ends the process if it cannot.
     """
@@ -149,7 +149,7 @@ def _broken(path: str, what: str) -> UserError:
 
 
 def masked_crc32c(content: bytes) -> int:
-    """Returns the checksum of TFRecord: CRC-32C, turned by 15 bits, plus a constant."""
+    """Return the checksum of TFRecord: CRC-32C, turned by 15 bits, plus a constant."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -167,7 +167,7 @@ _CRC_TABLE = [_crc_row(value) for value in range(256)]
 
 
 def write_shard(path: str | Path, examples: Iterable[bytes]) -> int:
-    """Writes the serialised `examples` as one shard, whole or not at all; returns how many."""
+    """Write the serialised `examples` as one shard, whole or not at all; returns how many."""
     count = 0
     with atomic_path(path) as temporary, tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
         for example in examples:

@@ -1,4 +1,4 @@
-"""What several sources share: lines and CSV rows with their numbers, pictures of a folder, records.
+"""What several sources share: lines and CSV rows with their numbers, images of a folder, records.
 
 Text is UTF-8, with or without a byte order mark, with any line ends but a bare CR.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
@@ -31,7 +31,7 @@ SHOWN_CHARACTERS = 80
 
 
 class Picture(NamedTuple):
-    """A picture file that is there: what messages call it, and its id."""
+    """An image file that is there: what messages call it, and its id."""
 
     image_id: str
     path: str
@@ -39,12 +39,12 @@ class Picture(NamedTuple):
 
 
 def excerpt(text: str) -> str:
-    """Returns the beginning of `text` on one line, for a message."""
+    """Return the beginning of `text` on one line, for a message."""
     return " ".join(text[:SHOWN_CHARACTERS].split())
 
 
 def number(text: str) -> float:
-    """Returns the number that `text` writes. Raises ValueError if it is none.
+    """Return the number that `text` writes. Raises ValueError if it is none.
 
     Python also takes 1_000 for one, which no annotation tool writes.
     """
@@ -54,7 +54,7 @@ def number(text: str) -> float:
 
 
 def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Gives (line number from 1, the line with its end), reading no more than a line at a time.
+    """Yield (line number from 1, the line with its end), reading no more than a line at a time.
 
     Raises:
         ValueError: a line is not UTF-8 or is endless; names the line.
@@ -74,7 +74,7 @@ def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
 
 def label_lines(path: str, problems: Problems) -> list[tuple[int, list[str]]] | None:
-    """Returns (line number, words) of the annotation file of one picture, without empty lines.
+    """Return (line number, words) of the annotation file of one image, without empty lines.
 
     None if it cannot be read, which is then counted.
     """
@@ -89,7 +89,7 @@ def label_lines(path: str, problems: Problems) -> list[tuple[int, list[str]]] | 
 
 
 def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
-    """Gives (number of its first line, cells) of each row that is not empty.
+    """Yield (number of its first line, cells) of each row that is not empty.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8 or has a quote that never closes.
@@ -110,13 +110,13 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
 
 def _no_csv(path: str | os.PathLike[str], why: object) -> UserError:
     return UserError(
-        f"Expected a whole CSV file in UTF-8. Received: {path}, {why}. Mend that line, or save the "
-        "file anew as UTF-8."
+        f"Expected a whole CSV file in UTF-8. Received: {path}, {why}. Fix that line, or save the "
+        "file again as UTF-8."
     )
 
 
 def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Returns name without suffix -> path of the pictures right in `folder`; none if it is absent.
+    """Return name without suffix -> path of the images right in `folder`; none if it is absent.
 
     Of two that differ by their suffix, the first in the alphabet counts.
     """
@@ -132,7 +132,7 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def is_picture(entry: os.DirEntry[str] | Path) -> bool:
-    """Returns whether `entry` is a file named as a picture; a folder so named is none."""
+    """Return whether `entry` is a file named as an image; a folder so named is none."""
     return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and is_regular(entry)
 
 
@@ -143,18 +143,18 @@ def read_records(
     *,
     relative: bool = False,
 ) -> list[Record]:
-    """Reads the pictures' sizes from their headers and builds the records.
+    """Read the images' sizes from their headers and build the records.
 
     Args:
-        objects_of: from the index of a picture to its objects.
-        problems: gets the pictures whose header cannot be read, which are skipped.
-        relative: boxes are fractions of the picture's sides; else pixels.
+        objects_of: from the index of an image to its objects.
+        problems: gets the images whose header cannot be read, which are skipped.
+        relative: boxes are fractions of the image's sides; else pixels.
     """
     sizes = image_sizes([picture.path for picture in pictures])
     records = []
     for index, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
-        if size is None:
-            problems.note(picture_fault(picture.path), picture.file_name)
+        if isinstance(size, str):
+            problems.note(size, picture.file_name)
             continue
         objects = objects_of(index)
         if relative:

@@ -1,6 +1,6 @@
-"""Any detection data set of TensorFlow Datasets that is prepared on this machine.
+"""Any detection dataset of TensorFlow Datasets that is prepared on this machine.
 
-Its TFRecord shards are indexed once, picture by picture, and then read at random by offset, so
+Its TFRecord shards are indexed once, image by image, and then read at random by offset, so
 that the same order, seeds and resuming hold as for files.
 """
 
@@ -33,7 +33,7 @@ PICTURE_KEY = "image"
 
 
 def is_prepared(name: str, data_dir: str | None = None) -> bool:
-    """Returns whether data set `name` lies prepared in `data_dir` (None: TFDS's own folder)."""
+    """Return whether dataset `name` lies prepared in `data_dir` (None: TFDS's own folder)."""
     import tensorflow_datasets as tfds  # Slow, and needed by few: not at the top.
 
     try:
@@ -43,12 +43,12 @@ def is_prepared(name: str, data_dir: str | None = None) -> bool:
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the names of the splits. Raises: as `load`."""
+    """Return the names of the splits. Raises: as `load`."""
     return sorted(_builder(config).info.splits)
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Indexes one split: each record's place in its shard, its picture's size and its boxes.
+    """Index one split: each record's place in its shard, its image's size and its boxes.
 
     Reads the shards once from end to end, in parallel. Crowd and difficult objects become boxes
     to ignore.
@@ -58,7 +58,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         split: a split's name (None: "train").
 
     Raises:
-        UserError: the data set is unknown, not prepared, not in TFRecords, has no boxes or no
+        UserError: the dataset is unknown, not prepared, not in TFRecords, has no boxes or no
             such split; a shard is cut off.
     """
     builder = _builder(config)
@@ -86,7 +86,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 
 def read_picture(image: ImageRef) -> bytes:
-    """Returns the encoded picture of the example that `image` points at."""
+    """Return the encoded image of the example that `image` points at."""
     return picture_of(image, PICTURE_KEY)
 
 
@@ -116,7 +116,7 @@ def _builder(config: DataConfig) -> Any:
 
 
 def _box_features(builder: Any) -> tuple[str, str | None, list[str]]:
-    """Returns the key of the objects, that of their labels (None: one class), the class names."""
+    """Return the key of the objects, that of their labels (None: one class), the class names."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features

@@ -47,7 +47,7 @@ _LABEL_FILES = (f"*label_map*{LABEL_MAP_SUFFIX}", f"*{LABEL_MAP_SUFFIX}", "*labe
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the splits that the files' names tell; none for one group of no known split.
+    """Return the splits that the files' names tell; none for one group of no known split.
 
     Raises:
         UserError: there are no such files.
@@ -57,7 +57,7 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Indexes one split: each record's place in its shard, its picture's size and its boxes.
+    """Index one split: each record's place in its shard, its image's size and its boxes.
 
     Reads the shards once from end to end, in parallel. Crowd, difficult and group-of objects
     become boxes to ignore. An object's class is `class/text`, else `class/label` in the label
@@ -100,12 +100,12 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 
 def read_picture(image: ImageRef) -> bytes:
-    """Returns the encoded picture of the example that `image` points at."""
+    """Return the encoded image of the example that `image` points at."""
     return picture_of(image, PICTURE_KEY)
 
 
 def _files(config: DataConfig) -> dict[str, list[Path]]:
-    """Returns split -> its shards in order."""
+    """Return split -> its shards in order."""
     folder = Path(config.data_dir or ".")
     groups: dict[str, list[Path]] = {}
     for path in matching(folder, "*record*"):
@@ -129,7 +129,7 @@ def _known_split(stem: str) -> str | None:
 
 
 def _missing_shards(paths: Sequence[Path]) -> list[str]:
-    """Returns the names of the shards that "-of-N" promises and that are not there."""
+    """Return the names of the shards that "-of-N" promises and that are not there."""
     there = {path.name for path in paths}
     parts = re.fullmatch(r"(.*-)(\d+)(-of-)(\d{1,6})(\D.*|)", paths[0].name)
     if not parts:
@@ -209,7 +209,7 @@ def _record(
 def _objects(
     features: Any, size: tuple[int, int], classes: _Classes, problems: Problems, *, where: str
 ) -> list | None:
-    """Returns [(box xyxy in pixels, class, ignore, area), ...]; None if the columns differ."""
+    """Return [(box xyxy in pixels, class, ignore, area), ...]; None if the columns differ."""
     key = "image/object/"
     columns = [features[f"{key}bbox/{side}"].float_list.value for side in SIDES]
     count = len(columns[0])
@@ -241,7 +241,7 @@ def _text(features: Any, key: str) -> str | None:
 
 
 def _with_ids(records: list[Record]) -> list[Record]:
-    """Returns `records`, with their places as ids where some have none or two have the same."""
+    """Return `records`, with their places as ids where some have none or two have the same."""
     ids = {record.image_id for record in records}
     if len(ids) == len(records) and "" not in ids:
         return records

@@ -1,4 +1,4 @@
-"""Pascal VOC: a devkit with its years, one folder of the same kind, or XML beside the pictures.
+"""Pascal VOC: a devkit with its years, one folder of the same kind, or XML beside the images.
 
 The layouts are in `voc_files`.
 """
@@ -6,7 +6,7 @@ The layouts are in `voc_files`.
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_sizes, picture_fault
+from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import walk
@@ -33,7 +33,7 @@ _DIFFICULT = {"": False, "0": False, "1": True, "false": False, "true": True}
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the splits that `ImageSets/Main` lists in any year, or the folders that are splits.
+    """Return the splits that `ImageSets/Main` lists in any year, or the folders that are splits.
 
     None where there are none.
 
@@ -46,15 +46,15 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Reads one split: its XML files, and the size of each picture from its header.
+    """Read one split: its XML files, and the size of each image from its header.
 
-    A picture is found by its id; what an XML file says of file names and sizes is not used.
+    An image is found by its id; what an XML file says of file names and sizes is not used.
     Difficult objects become boxes to ignore. Classes are VOC's 20 for a devkit that has no
     others, else all names in the folder; both sorted.
 
     Args:
         config: `data_dir`, `name` (a year of a devkit), `one_based` and `strict` are used.
-        split: a split's name; None: every annotated picture.
+        split: a split's name; None: every annotated image.
 
     Raises:
         UserError: the folder is not laid out as VOC, or there is no such split.
@@ -85,7 +85,7 @@ def _is_one_based(config: DataConfig, roots: list[Root]) -> bool:
 
 
 def _parse(path: Path, problems: Problems) -> list[tuple[str, list[float], bool]] | None:
-    """Returns [(class name, [xmin, ymin, xmax, ymax], difficult), ...], or None if unreadable."""
+    """Return [(class name, [xmin, ymin, xmax, ymax], difficult), ...], or None if unreadable."""
     try:
         found = read_objects(path)
     except VocFileError as error:
@@ -130,8 +130,8 @@ def _records(
     records = []
     sizes = image_sizes([str(entry.picture) for entry in entries])
     for entry, size in zip(entries, sizes, strict=True):
-        if size is None:
-            problems.note(picture_fault(entry.picture), entry.name)
+        if isinstance(size, str):
+            problems.note(size, entry.name)
             continue
         rows = [
             ((x1 - shift, y1 - shift, x2, y2), class_index[name], difficult, None)

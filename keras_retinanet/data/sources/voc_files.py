@@ -1,4 +1,4 @@
-"""Where a VOC data set has its annotation files, its pictures and the lists of its splits.
+"""Where a VOC dataset has its annotation files, its images and the lists of its splits.
 
 Layouts: `Annotations/<id>.xml`, `JPEGImages/<id>.jpg`, `ImageSets/Main/<split>.txt`; in a devkit
 below `VOC2007/`, `VOC2012/`, ... (http://host.robots.ox.ac.uk/pascal/VOC/). Or `<split>/<id>.xml`
@@ -20,7 +20,7 @@ from keras_retinanet.files import read_regular
 
 DEFAULT_DIR = "data/VOCdevkit"
 LAYOUT = "Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt"
-# What the second word of a line in a list says: whether the list's class is in the picture.
+# What the second word of a line in a list says: whether the list's class is in the image.
 # A million names have 20 MB.
 MAX_LIST_BYTES = 64 << 20
 LINE_END = re.compile("\r\n|\r|\n")
@@ -28,7 +28,7 @@ PRESENCE = ("-1", "0", "1")
 
 
 class Root(NamedTuple):
-    """A folder of annotations with its folder of pictures.
+    """A folder of annotations with its folder of images.
 
     `lists` holds the splits' files, where there are any; `split` is the one split that it is.
     """
@@ -40,7 +40,7 @@ class Root(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A picture with its annotation file; `name` is what messages call it, below its folder."""
+    """An image with its annotation file; `name` is what messages call it, below its folder."""
 
     image_id: str
     annotation: Path
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 def find_roots(config: DataConfig) -> list[Root]:
-    """Returns the chosen years, the plain folder, or the folders of XML beside pictures.
+    """Return the chosen years, the plain folder, or the folders of XML beside images.
 
     Args:
         config: `data_dir` and `name` (a year of a devkit) are used.
@@ -75,7 +75,7 @@ def find_roots(config: DataConfig) -> list[Root]:
     if not roots:
         raise UserError(
             f"Expected a VOC folder: {LAYOUT}, or a VOCdevkit with such folders VOC2007, ..., or "
-            f"<split>/*.xml beside the pictures. Received: data_dir={folder}, without them. "
+            f"<split>/*.xml beside the images. Received: data_dir={folder}, without them. "
             "Point --data_dir at one."
         )
     return roots
@@ -93,20 +93,20 @@ def _beside_pictures(folder: Path) -> list[Root]:
 
 
 def is_devkit_year(root: Root) -> bool:
-    """Returns whether the folder is called as a year of VOC's devkit: its boxes start at 1."""
+    """Return whether the folder is called as a year of VOC's devkit: its boxes start at 1."""
     name = root.annotations.resolve().parent.name
     return root.lists is not None and re.fullmatch(r"VOC\d{4}", name) is not None
 
 
 def split_lists(root: Root) -> list[Path]:
-    """Returns the files of `ImageSets/Main` that list the pictures of a split."""
-    # Files such as aeroplane_train.txt say in which pictures of a split a class is.
+    """Return the files of `ImageSets/Main` that list the images of a split."""
+    # Files such as aeroplane_train.txt say in which images of a split a class is.
     found = matching(root.lists, "*.txt") if root.lists is not None else []
     return [path for path in found if "_" not in path.stem]
 
 
 def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entry]:
-    """Returns the pictures of `split` that have both files, each once; others are counted.
+    """Return the images of `split` that have both files, each once; others are counted.
 
     Raises:
         UserError: the list of the split is not UTF-8.
@@ -144,7 +144,7 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
 
 
 def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
-    """Returns id -> files: an id is the path below `folder`, without the suffix."""
+    """Return id -> files: an id is the path below `folder`, without the suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(walk(folder)):
         if path.suffix.lower() in suffixes:
@@ -153,7 +153,7 @@ def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
 
 
 class _Finder:
-    """Finds the id among the pictures that a list means, and counts how it differs."""
+    """Finds the id among the images that a list means, and counts how it differs."""
 
     def __init__(self, pictures: dict[str, list[Path]], folder: PictureFolder, problems: Problems):
         self._pictures = pictures
@@ -162,7 +162,7 @@ class _Finder:
         self._problems = problems
 
     def find(self, image_id: str, where: str) -> str | None:
-        """Returns the id of a picture that is there, or None, which is then counted."""
+        """Return the id of an image that is there, or None, which is then counted."""
         shown = f"{image_id} ({where})" if where else image_id
         if image_id in self._pictures:
             return image_id
@@ -177,7 +177,7 @@ class _Finder:
 
 
 def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
-    """Returns (id, file and line) of each line of a split's list; none where there is no list."""
+    """Return (id, file and line) of each line of a split's list; none where there is no list."""
     if not path.is_file():  # a year of a devkit need not have every split
         return []
     try:
@@ -185,7 +185,7 @@ def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
     except UnicodeDecodeError as error:
         at = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"Expected a list of picture names in UTF-8. Received: {path}, line {at} ({error}). "
+            f"Expected a list of image names in UTF-8. Received: {path}, line {at} ({error}). "
             "Save it as UTF-8."
         ) from error
     ids = []

@@ -14,7 +14,7 @@ from keras_retinanet.files import read_regular
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 # annotation/object/part/bndbox/xmin is the deepest that VOC writes; tools add a few.
 MAX_DEPTH = 32
-# Those of the largest pictures, with thousands of objects, have a megabyte.
+# Those of the largest images, with thousands of objects, have a megabyte.
 MAX_BYTES = 16 << 20
 # Of an <object>: the paths to its fields. Its <part>s have names and boxes of their own.
 _FIELDS: dict[tuple[str, ...], str] = {("name",): "name", ("difficult",): "difficult"}
@@ -42,7 +42,7 @@ class VocObject(NamedTuple):
 
 
 def read_objects(path: str | os.PathLike[str]) -> list[VocObject]:
-    """Returns the objects of an annotation file, in its order.
+    """Return the objects of an annotation file, in its order.
 
     Raises:
         VocFileError: it cannot be read, is cut off, or has what VOC's files do not have.
@@ -54,7 +54,7 @@ def read_objects(path: str | os.PathLike[str]) -> list[VocObject]:
 
 
 def parse_objects(content: bytes) -> list[VocObject]:
-    """Returns the objects of the bytes of an annotation file; raises as `read_objects`."""
+    """Return the objects of the bytes of an annotation file; raises as `read_objects`."""
     declared = _DECLARED.match(content[:200])
     encoding = declared[1].decode().lower() if declared else ""
     handlers = _Handlers()

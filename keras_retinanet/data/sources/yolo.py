@@ -1,4 +1,4 @@
-"""YOLO's text files, as Ultralytics reads them: a data.yaml, pictures, and a txt beside each.
+"""YOLO's text files, as Ultralytics reads them: a data.yaml, images, and a txt beside each.
 
 Layout: `data.yaml` (path, train, val, test, names), `images/<split>/x.jpg` and
 `labels/<split>/x.txt` with rows `class cx cy w h` in fractions of the sides; or, without a YAML,
@@ -41,9 +41,9 @@ MIN_OUTLINE_WORDS = 7
 
 
 def splits(config: DataConfig) -> list[str]:
-    """Returns the names of the splits; none where pictures lie in one folder without a YAML.
+    """Return the names of the splits; none where images lie in one folder without a YAML.
 
-    A `test` whose place is not there is left out: exports name it always.
+    A `test` whose place is not there is skipped: exports name it always.
 
     Raises:
         UserError: no data.yaml or classes.txt lies in the folder, or it cannot be read.
@@ -52,10 +52,10 @@ def splits(config: DataConfig) -> list[str]:
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
-    """Reads one split: the txt of each picture, and the picture's size from its header.
+    """Read one split: the txt of each image, and the image's size from its header.
 
-    A picture without a txt, or with an empty one, is background. The sixth column of a row is a
-    confidence, which is left out; a row of three points or more is an outline, whose bounds count,
+    An image without a txt, or with an empty one, is background. The sixth column of a row is a
+    confidence, which is skipped; a row of three points or more is an outline, whose bounds count,
     or with `kpt_shape` in the YAML a box with key points.
 
     Args:
@@ -67,7 +67,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
     Raises:
         UserError: the YAML is not there, cut off or of another form; no such split, or none of its
-            pictures' folder there.
+            images' folder there.
     """
     layout = find_layout(config)
     places = [PICTURES if (layout.folder / PICTURES).is_dir() else "."]
@@ -98,13 +98,13 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         class_ids,
         records,
         problems,
-        # A test part often comes without labels: its pictures are not all background.
+        # A test part often comes without labels: its images are not all background.
         has_annotations=labelled,
     )
 
 
 def _classes(names: dict[int, str]) -> tuple[list[str], list[int], dict[int, int]]:
-    """Returns names, original numbers, and number -> index. Two numbers of a name are one class."""
+    """Return names, original numbers, and number -> index. Two numbers of a name are one class."""
     first: dict[str, int] = {}
     for key, name in names.items():
         first.setdefault(name, key)
@@ -113,7 +113,7 @@ def _classes(names: dict[int, str]) -> tuple[list[str], list[int], dict[int, int
 
 
 def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Picture]:
-    """Gives the pictures of a folder and all below it, or those that a txt file lists."""
+    """Yield the images of a folder and all below it, or those that a txt file lists."""
     if place.is_dir():
         paths = [path for path in walk(place) if path.suffix.lower() in IMAGE_SUFFIXES]
         for path in paths:
@@ -125,11 +125,11 @@ def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Pictu
 
 
 def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]:
-    """Gives the pictures that a txt file lists, relative to it or by their full names."""
+    """Yield the images that a txt file lists, relative to it or by their full names."""
     try:
         lines = [(line, text.strip()) for line, text in numbered_lines(file)]
     except (OSError, ValueError) as error:
-        raise UserError(f"Expected a list of pictures. Received: {file}, {error}.") from error
+        raise UserError(f"Expected a list of images. Received: {file}, {error}.") from error
     folder = PictureFolder(layout.folder, problems, allow_outside=layout.allow_outside)
     for line, text in lines:
         path = os.path.abspath(os.path.join(file.parent, text))
@@ -142,9 +142,9 @@ def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]
 
 
 def _label_name(path: str | Path, folder: Path) -> str:
-    """Returns the txt of a picture: the last part `images` of its path replaced by `labels`."""
+    """Return the txt of an image: the last part `images` of its path replaced by `labels`."""
     base, path = os.path.abspath(folder), os.path.abspath(path)
-    # Only below the data set's folder is it a part of the layout.
+    # Only below the dataset's folder is it a part of the layout.
     start = len(Path(base).parts) if is_inside(base, path) else 1
     parts = list(Path(path).parts)
     places = [i for i in range(start, len(parts)) if parts[i] == PICTURES]
@@ -159,10 +159,10 @@ def _find_label(path: str, folder: Path) -> str | None:
 
 
 def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Problems) -> None:
-    """Counts the label files whose picture is not there."""
+    """Count the label files whose image is not there."""
     labels = _label_name(place / "x", folder).removesuffix("x.txt")
     if os.path.abspath(labels) == os.path.abspath(place):
-        return  # Beside the pictures, where other txt files may lie too.
+        return  # Beside the images, where other txt files may lie too.
     expected = {_label_name(path, folder) for path in pictures}
     for path in walk(Path(labels)):
         is_label = path.suffix == ".txt" and path.name != CLASS_FILE
@@ -173,7 +173,7 @@ def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Pr
 def _read_label(
     path: str, class_index: dict[int, int], layout: Layout, problems: Problems
 ) -> list[Object] | None:
-    """Returns the objects of one txt, boxes in fractions of the sides; None if unreadable."""
+    """Return the objects of one txt, boxes in fractions of the sides; None if unreadable."""
     lines = label_lines(path, problems)
     if lines is None:
         return None
@@ -195,7 +195,7 @@ def _read_label(
 
 
 def _read_row(words: list[str], *, has_keypoints: bool) -> tuple[int, tuple[float, ...]]:
-    """Returns (class number, box xyxy). Raises ValueError if the row is of no known form."""
+    """Return (class number, box xyxy). Raises ValueError if the row is of no known form."""
     class_number, *values = [number(word) for word in words]
     if not class_number.is_integer():
         raise ValueError(f"{words[0]} is no class")

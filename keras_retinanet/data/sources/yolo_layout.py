@@ -1,4 +1,4 @@
-"""Where the parts of a YOLO data set lie: its data.yaml read safely, its places found."""
+"""Where the parts of a YOLO dataset lie: its data.yaml read safely, its places found."""
 
 import os
 import re
@@ -24,12 +24,12 @@ LAYOUT = f"data.yaml with train, val and names; or {CLASS_FILE}, images/*.jpg an
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set's parts.
+    """A dataset's parts.
 
     Attributes:
         folder: nothing outside is read, unless `allow_outside`; `root`: what places are below.
         names: class number -> name.
-        places: split -> folders, or txt files that list pictures; empty without splits.
+        places: split -> folders, or txt files that list images; empty without splits.
         has_keypoints: rows are boxes with key points, not outlines.
     """
 
@@ -42,7 +42,7 @@ class Layout:
 
 
 def find_layout(config: DataConfig) -> Layout:
-    """Returns the layout that `config.annotations` (a YAML) or `config.data_dir` has.
+    """Return the layout that `config.annotations` (a YAML) or `config.data_dir` has.
 
     Raises:
         UserError: there is none, or its YAML is cut off or of another form.
@@ -64,26 +64,26 @@ def find_layout(config: DataConfig) -> Layout:
 
 
 def resolve(layout: Layout, text: str) -> Path:
-    """Returns the folder or list that `text` of the YAML means.
+    """Return the folder or list that `text` of the YAML means.
 
     Below `path`, as written; else without a leading "../", as Ultralytics does for Roboflow's
-    exports; else below the YAML's folder, where a data set ends up that has been moved.
+    exports; else below the YAML's folder, where a dataset ends up that has been moved.
 
     Raises:
-        UserError: none of these is there and inside the data set's folder.
+        UserError: none of these is there and inside the dataset's folder.
     """
     found = _look_up(layout, text)
     if found is None:
         raise UserError(
-            f"Expected a folder of pictures, or a list of them, inside {layout.folder}. "
-            f"Received: {excerpt(text)}, which is not there. Mend path, train, val or test of the "
+            f"Expected a folder of images, or a list of them, inside {layout.folder}. "
+            f"Received: {excerpt(text)}, which is not there. Fix path, train, val or test of the "
             "YAML, or read outside of that folder with --set data.allow_outside=true."
         )
     return found
 
 
 def is_inside(folder: str | Path, path: str | Path) -> bool:
-    """Returns whether `path` is `folder` or below it, by its name: links are the user's own."""
+    """Return whether `path` is `folder` or below it, by its name: links are the user's own."""
     outer, inner = os.path.abspath(folder), os.path.abspath(path)
     return os.path.commonpath([outer, inner]) == outer
 
@@ -101,7 +101,7 @@ def _look_up(layout: Layout, text: str) -> Path | None:
 
 
 def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
-    """Returns the layout without a YAML: a split for each folder below images/, if there are."""
+    """Return the layout without a YAML: a split for each folder below images/, if there are."""
     try:
         names = [text.strip() for _, text in numbered_lines(file)]
     except (OSError, ValueError) as error:
@@ -145,11 +145,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(read_yaml_text(file), str(file), loader=TextLoader)
     except UserError as error:
-        raise UserError(f"{error} Mend it.") from error
+        raise UserError(f"{error} Fix it.") from error
     if not isinstance(content, dict):
         raise UserError(
             "Expected YAML with train, val and names. "
-            f"Received: {file}, line 1: no mapping. Mend it."
+            f"Received: {file}, line 1: no mapping. Fix it."
         )
     return content
 
@@ -186,6 +186,6 @@ def _is_name(name: Any) -> bool:
 
 def _wrong(file: Path, key: str, value: Any) -> UserError:
     return UserError(
-        "Expected train, val, test: a folder, a list of pictures, or several; names: the class "
-        f"names, by number; nc: how many. Received: {file}, {key}: {shown(value)}. Mend it."
+        "Expected train, val, test: a folder, a list of images, or several; names: the class "
+        f"names, by number; nc: how many. Received: {file}, {key}: {shown(value)}. Fix it."
     )

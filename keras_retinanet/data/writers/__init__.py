@@ -1,4 +1,4 @@
-"""Data sets written as files: `WRITERS` by name, and one call that leaves nothing half-written."""
+"""Datasets written as files: `WRITERS` by name, and one call that leaves nothing half-written."""
 
 import contextlib
 import os
@@ -30,9 +30,9 @@ def write_dataset(
     form: str,
     options: WriteOptions | None = None,
 ) -> list[str]:
-    """Writes a data set in another form, with its pictures, whole or not at all.
+    """Write a dataset in another form, with its images, whole or not at all.
 
-    Pictures are copied byte for byte. One that cannot be read is left out, and noted in the
+    Images are copied byte for byte. One that cannot be read is skipped, and noted in the
     `problems` of its split.
 
     Args:
@@ -44,7 +44,7 @@ def write_dataset(
         What the form cannot hold and what was changed for it, one sentence each.
 
     Raises:
-        UserError: `folder` is not empty, or the form cannot hold the data set at all.
+        UserError: `folder` is not empty, or the form cannot hold the dataset at all.
     """
     if form not in WRITERS:
         raise UserError(f"Expected one of the forms {', '.join(WRITERS)}. Received: {form}.")
@@ -63,7 +63,7 @@ def write_dataset(
 
 @contextlib.contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `folder`, which becomes it if the block succeeds."""
+    """Yield a temporary folder beside `folder`, which becomes it if the block succeeds."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
@@ -78,7 +78,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _with_common_classes(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """Returns the splits with the classes of all, in the first one's order, then of the others."""
+    """Return the splits with the classes of all, in the first one's order, then of the others."""
     class_ids: dict[str, int] = {}
     for dataset in splits.values():
         for name, class_id in zip(dataset.class_names, dataset.class_ids, strict=True):

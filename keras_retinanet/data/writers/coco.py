@@ -19,9 +19,9 @@ Row = tuple[Record, str]
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Writes boxes, classes with their ids, areas, and boxes to ignore as crowd regions.
+    """Write boxes, classes with their ids, areas, and boxes to ignore as crowd regions.
 
-    Image ids stay where all of a split are different whole numbers; else they count from 1.
+    Image ids stay where all of a split are different integers; else they count from 1.
 
     Args:
         splits: of the same classes.
@@ -50,7 +50,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
 
 
 def _write_json(stream: IO[str], dataset: Dataset, rows: list[Row], ids: list[Any]) -> None:
-    """Writes row by row: a large set is never in memory as text."""
+    """Write row by row: a large set is never in memory as text."""
     categories = zip(dataset.class_ids, dataset.class_names, strict=True)
     stream.write('{"info": ' + json.dumps({"description": dataset.name}, ensure_ascii=False))
     _write_list(

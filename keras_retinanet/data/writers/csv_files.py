@@ -31,10 +31,10 @@ SINGLE_FILE = "annotations"
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Writes rows `path,x1,y1,x2,y2,class` and `name,id`; a path alone is a picture without boxes.
+    """Write rows `path,x1,y1,x2,y2,class` and `name,id`; a path alone is an image without boxes.
 
     Args:
-        splits: of the same classes; a picture that several have is copied once.
+        splits: of the same classes; an image that several have is copied once.
         folder: an empty one.
 
     Returns:

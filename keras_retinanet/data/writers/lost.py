@@ -12,24 +12,24 @@ PictureKey = tuple[ImageRef, int | str]
 
 
 def ignored_count(splits: Mapping[str, Dataset]) -> int:
-    """Returns how many boxes are to be ignored."""
+    """Return how many boxes are to be ignored."""
     return sum(int(record.ignore.sum()) for data in splits.values() for record in data.records)
 
 
 def ignored_left_out(splits: Mapping[str, Dataset], form: str) -> list[str]:
-    """Returns the sentence on boxes to ignore, which `form` could only hold as objects."""
+    """Return the sentence on boxes to ignore, which `form` could only hold as objects."""
     count = ignored_count(splits)
-    return [f"{count} boxes to ignore (crowds) are left out: {form} has none."] if count else []
+    return [f"{count} boxes to ignore (crowds) are skipped: {form} has none."] if count else []
 
 
 def renamed_lost(names: Sequence[PictureNames]) -> list[str]:
-    """Returns the sentence on pictures that carry another name than before, if any do."""
+    """Return the sentence on images that carry another name than before, if any do."""
     count = sum(each.renamed for each in names)
-    return [f"{count} pictures got another name."] if count else []
+    return [f"{count} images got another name."] if count else []
 
 
 def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
-    """Returns the sentence on areas that are not their boxes' (COCO's are of masks), if any."""
+    """Return the sentence on areas that are not their boxes' (COCO's are of masks), if any."""
     count = 0
     for dataset in splits.values():
         for record in dataset.records:
@@ -39,16 +39,16 @@ def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
 
 
 def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int | str]) -> list[str]:
-    """Returns the sentence on pictures whose id is not what `ids` now gives them, if any."""
+    """Return the sentence on images whose id is not what `ids` now gives them, if any."""
     records = [record for dataset in splits.values() for record in dataset.records]
     count = sum(
         ids.get((each.image, each.image_id), each.image_id) != each.image_id for each in records
     )
-    return [f"{count} pictures lose their own id."] if count else []
+    return [f"{count} images lose their own id."] if count else []
 
 
 def class_ids_lost(dataset: Dataset, start: int) -> list[str]:
-    """Returns the sentence on class ids that do not count up from `start`, if any."""
+    """Return the sentence on class ids that do not count up from `start`, if any."""
     if dataset.class_ids == list(range(start, start + len(dataset.class_ids))):
         return []
     return [f"The ids of {len(dataset.class_ids)} classes become {start}, {start + 1}, ..."]

@@ -1,4 +1,4 @@
-"""What all writers share: pictures and their names, numbers as text, sentences on what is lost."""
+"""What all writers share: images and their names, numbers as text, sentences on what is lost."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ USUAL_SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How to write a data set.
+    """How to write a dataset.
 
     Attributes:
-        name: what the data set is called: its folder's name.
-        shards: `tfrecord`: files per split; None: one for each thousand pictures.
+        name: what the dataset is called: its folder's name.
+        shards: `tfrecord`: files per split; None: one for each thousand images.
         workers: `tfrecord`: processes; None: one for each core, a single one for a small set.
-        tick: called with the number of pictures that are done.
+        tick: called with the number of images that are done.
     """
 
     name: str = "dataset"
@@ -37,10 +37,10 @@ class WriteOptions:
 
 
 class PictureNames:
-    """Gives each picture a relative name that no other has, with the suffix of its format.
+    """Gives each image a relative name that no other has, with the suffix of its format.
 
     Two names that differ only by case are the same: they would be on many systems. The same
-    picture with the same boxes, in two splits, keeps one name; with other boxes it is another one,
+    image with the same boxes, in two splits, keeps one name; with other boxes it is another one,
     since its annotation file could hold only one of them.
 
     Args:
@@ -58,7 +58,7 @@ class PictureNames:
         return _content(record) not in self._names
 
     def of(self, record: Record, encoded: bytes) -> str:
-        """Returns the name of a picture, always the same."""
+        """Return the name of an image, always the same."""
         key = _content(record)
         if key not in self._names:
             name = self._free(_safe_path(record.file_name, flat=self._flat), encoded)
@@ -87,7 +87,7 @@ def _content(record: Record) -> tuple:
 
 
 def _safe_path(file_name: str, *, flat: bool) -> str:
-    """Returns a relative name: nothing leads out of the folder, every system can hold it."""
+    """Return a relative name: nothing leads out of the folder, every system can hold it."""
     parts = []
     for part in re.split(r"[/\\]", file_name):
         kept = [c if c.isprintable() and c not in _RESERVED else "_" for c in part]
@@ -101,10 +101,10 @@ def _safe_path(file_name: str, *, flat: bool) -> str:
 def copied_pictures(
     dataset: Dataset, folder: Path, names: PictureNames, options: WriteOptions
 ) -> Iterator[tuple[Record, str]]:
-    """Copies the pictures of a split into `folder`; gives each record with its picture's name.
+    """Copy the images of a split into `folder`; yield each record with its image's name.
 
     Bytes are copied, not linked: a change to one set must not change the other. Sizes come from
-    the pictures themselves; what cannot be read is left out and noted.
+    the images themselves; what cannot be read is skipped and noted.
     """
     for index, record in enumerate(dataset.records):
         read = readable_picture(record, lambda: dataset.read_bytes(index), dataset.problems)  # noqa: B023
@@ -124,14 +124,14 @@ def copied_pictures(
 def readable_picture(
     record: Record, read: Callable[[], bytes], problems: Problems
 ) -> tuple[Record, bytes] | None:
-    """Returns `record` with its picture's true size, and the picture; None, noted, if unreadable.
+    """Return `record` with its image's true size, and the image; None, noted, if unreadable.
 
     Raises:
-        UserError: its boxes are on the turned picture, which no form can say.
+        UserError: its boxes are on the turned image, which no form can say.
     """
     if record.orientation != 1:
         raise UserError(
-            "Expected boxes on the pixels as stored. Received: boxes on turned pictures. Write "
+            "Expected boxes on the pixels as stored. Received: boxes on turned images. Write "
             "the data set as read with exif=stored."
         )
     try:
@@ -147,12 +147,12 @@ def readable_picture(
 
 
 def decimal(value: float | np.floating) -> str:
-    """Returns the shortest decimal that is read back as the same float32."""
+    """Return the shortest decimal that is read back as the same float32."""
     return np.format_float_positional(np.float32(value), trim="-")
 
 
 def split_words(splits: Iterable[str], allowed: str, substitute: str) -> dict[str, str]:
-    """Returns split -> its name in file names.
+    """Return split -> its name in file names.
 
     Args:
         allowed: a regular expression's class of characters; each other one becomes `substitute`.
@@ -169,7 +169,7 @@ def split_words(splits: Iterable[str], allowed: str, substitute: str) -> dict[st
 
 
 def usual_splits(splits: Mapping[str, Dataset], single: str) -> dict[str, str]:
-    """Returns split -> "train", "val" or "test" where it is one of these by another name.
+    """Return split -> "train", "val" or "test" where it is one of these by another name.
 
     Args:
         single: what the only part of a set without such parts is called.
@@ -187,7 +187,7 @@ def usual_splits(splits: Mapping[str, Dataset], single: str) -> dict[str, str]:
 
 
 def check_class_names(names: Sequence[str], form: str) -> None:
-    """Raises UserError for a class name that a text form would not give back."""
+    """Raise UserError for a class name that a text form would not give back."""
     for name in names:
         if not name or name != name.strip() or not name.isprintable():
             raise UserError(

@@ -19,7 +19,7 @@ DESCRIPTION = "Written by keras_retinanet with the TF Object Detection API's key
 
 
 class Written(NamedTuple):
-    """What became of a shard: how many pictures, their bytes and formats, and what was wrong."""
+    """What became of a shard: how many images, their bytes and formats, and what was wrong."""
 
     pictures: int
     byte_count: int
@@ -28,10 +28,10 @@ class Written(NamedTuple):
 
 
 def write_tfds_info(folder: Path, name: str, sizes: Mapping[str, Sequence[Written]]) -> None:
-    """Writes both files.
+    """Write both files.
 
     Args:
-        name: of the data set, which its shards' names begin with.
+        name: of the dataset, which its shards' names begin with.
         sizes: split -> what was written, in the order of its shards.
     """
     import tensorflow_datasets as tfds  # Slow: not at the top, which every process imports.

@@ -58,7 +58,7 @@ class Shard(NamedTuple):
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Writes shards in several processes; they hold the same bytes whatever their number.
+    """Write shards in several processes; they hold the same bytes whatever their number.
 
     Boxes are fractions of the sides as float32, not clipped. Boxes to ignore are crowds.
 
@@ -115,7 +115,7 @@ def _shards(
 
 @contextlib.contextmanager
 def _writing(shards: Sequence[Shard], options: WriteOptions) -> Iterator[Iterable[Written]]:
-    """Gives what became of each shard, in their order; after the block nobody writes any more."""
+    """Yield what became of each shard, in their order; after the block nobody writes any more."""
     pictures = sum(len(shard.records) for shard in shards)
     useful = min(os.cpu_count() or 1, 1 + pictures // PICTURES_PER_WORKER)
     workers = min(options.workers or useful, len(shards))
@@ -144,7 +144,7 @@ def _writing(shards: Sequence[Shard], options: WriteOptions) -> Iterator[Iterabl
 
 @contextlib.contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Ignores Ctrl-C, which processes started meanwhile inherit: their imports take seconds."""
+    """Ignore Ctrl-C, which processes started meanwhile inherit: their imports take seconds."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -156,7 +156,7 @@ def _ctrl_c_ignored() -> Iterator[None]:
 
 
 def write_one(shard: Shard) -> Written:
-    """Writes one shard. Raises UserError at the first problem, if it is to be strict."""
+    """Write one shard. Raises UserError at the first problem, if it is to be strict."""
     problems = Problems(strict=shard.strict)
     sizes: list[int] = []
     formats: set[str | None] = set()
@@ -180,10 +180,10 @@ def write_one(shard: Shard) -> Written:
 def encode_example(
     record: Record, encoded: bytes, *, class_names: Sequence[str], class_ids: Sequence[int]
 ) -> bytes:
-    """Returns the serialised `tf.train.Example` of a picture; the same bytes for the same input.
+    """Return the serialised `tf.train.Example` of an image; the same bytes for the same input.
 
     Args:
-        encoded: the picture file of `record`.
+        encoded: the image file of `record`.
         class_ids: what `image/object/class/label` has for each of `class_names`.
     """
     sides = np.array([record.width, record.height] * 2, np.float64)

@@ -26,10 +26,10 @@ from keras_retinanet.errors import UserError
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Writes boxes from 0 with their fractions, and boxes to ignore as difficult objects.
+    """Write boxes from 0 with their fractions, and boxes to ignore as difficult objects.
 
     Args:
-        splits: of the same classes; a picture that several have is written once.
+        splits: of the same classes; an image that several have is written once.
         folder: an empty one.
 
     Returns:

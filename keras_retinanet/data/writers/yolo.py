@@ -22,12 +22,12 @@ from keras_retinanet.data.writers.shared import (
     usual_splits,
 )
 
-# Of the long side of any picture in use far less than a thousandth of a pixel.
+# Of the long side of any image in use far less than a thousandth of a pixel.
 DIGITS = 10
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Writes rows `class cx cy w h` in fractions of the sides, and the class names in order.
+    """Write rows `class cx cy w h` in fractions of the sides, and the class names in order.
 
     Args:
         splits: of the same classes.
@@ -71,14 +71,14 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
 
 
 def _rows(record: Record) -> tuple[list[str], int]:
-    """Returns the rows of a picture, and how many boxes had to be cut."""
+    """Return the rows of an image, and how many boxes had to be cut."""
     sides = np.array([record.width, record.height] * 2, np.float64)
     rows, cut = [], 0
     for box, class_index in zip(
         record.boxes[~record.ignore], record.classes[~record.ignore], strict=True
     ):
         numbers = _center_and_size(box / sides)
-        # Readers of YOLO refuse the whole picture if one number is outside 0..1.
+        # Readers of YOLO refuse the whole image if one number is outside 0..1.
         if numbers.min() < 0 or numbers.max() > 1:
             numbers = _center_and_size(np.clip(box / sides, 0, 1))
             cut += 1
@@ -88,5 +88,5 @@ def _rows(record: Record) -> tuple[list[str], int]:
 
 
 def _center_and_size(corners: np.ndarray) -> np.ndarray:
-    """Returns (4,) cx, cy, w, h of (4,) xyxy."""
+    """Return (4,) cx, cy, w, h of (4,) xyxy."""
     return np.concatenate([(corners[:2] + corners[2:]) / 2, corners[2:] - corners[:2]])

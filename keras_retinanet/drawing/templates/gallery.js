@@ -136,7 +136,7 @@
       if (kind !== 'all') chip.lastChild.textContent = counts.get(kind).toLocaleString('en');
     }
     byId('threshold-text').textContent = state.threshold.toFixed(2);
-    byId('count').replaceChildren(make('b', ranked.length), ` of ${shots.length} pictures`);
+    byId('count').replaceChildren(make('b', ranked.length), ` of ${shots.length} images`);
     byId('operating').textContent = operating();
   }
 

@@ -17,7 +17,7 @@ from keras_retinanet.evaluation.metrics.average_precision import (
     COCO_RECALLS,
     class_average_precision,
 )
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs
 
 # COCO's bounds, 32 and 96 px, cut finer: a box belongs to the sides (square roots of its area)
 # from one edge up to the next.
@@ -59,13 +59,13 @@ class BinFigures:
         return self.found / self.truths if self.truths else -1.0
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns the figures as JSON has them; no upper bound is None."""
+        """Return the figures as JSON has them; no upper bound is None."""
         high = None if math.isinf(self.high) else self.high
         return {**asdict(self), "high": high, "recall": self.recall}
 
 
 def size_breakdown(errors: ErrorAnalysis) -> list[BinFigures]:
-    """Returns the figures of each size, smallest first.
+    """Return the figures of each size, smallest first.
 
     The size is the root of the annotation's own area, which in COCO is that of the mask.
     """
@@ -78,7 +78,7 @@ def size_breakdown(errors: ErrorAnalysis) -> list[BinFigures]:
 
 
 def aspect_breakdown(errors: ErrorAnalysis) -> list[BinFigures]:
-    """Returns the figures of each shape (width over height), tallest first."""
+    """Return the figures of each shape (width over height), tallest first."""
     edges = (0.0, *ASPECTS.values())
     truth_bins = _bins(_aspects(errors.pictures.truths.xywh), edges)
     found_bins = _bins(_aspects(errors.found.xywh), edges)
@@ -126,17 +126,15 @@ NO_MATTER, WRONG, RIGHT = range(3)
 
 
 def _verdicts(errors: ErrorAnalysis, truth_bins: np.ndarray, count: int) -> list[np.ndarray]:
-    """Returns per bin the verdict (D,) on each detection, by COCO's matching."""
-    pictures, found, truths = errors.pictures, errors.found, errors.pictures.truths
+    """Return per bin the verdict (D,) on each detection, by COCO's matching."""
+    truths, image_pairs = errors.pictures.truths, ImagePairs(errors.pictures, errors.found)
     scored = errors.judgement.kinds >= 0
     verdicts = [np.where(scored, WRONG, NO_MATTER).astype(np.int8) for _ in range(count)]
-    found_xywh, truth_xywh, size = found.xywh, truths.xywh, len(pictures.image_ids)
-    found_rows = rows_of_each(found.image, size, found.scores)
-    for ranked, there in zip(found_rows, rows_of_each(truths.image, size), strict=True):
+    for ranked, there in image_pairs:
         rows, crowd = ranked[scored[ranked]], truths.ignore[there]
-        ious = overlaps(found_xywh[rows], truth_xywh[there])
-        ious[:, crowd] = coverages(found_xywh[rows], truth_xywh[there[crowd]])
-        ious[found.classes[rows][:, None] != truths.classes[there][None, :]] = 0.0
+        ious = image_pairs.ious(rows, there)
+        ious[:, crowd] = image_pairs.coverages(rows, there[crowd])
+        ious[~image_pairs.same_class(rows, there)] = 0.0
         pairs = _pairs(ious, min(errors.foreground, 1 - COCO_EPSILON))
         for index, verdict in enumerate(verdicts):
             ignored = crowd | (truth_bins[there] != index)
@@ -146,7 +144,7 @@ def _verdicts(errors: ErrorAnalysis, truth_bins: np.ndarray, count: int) -> list
 
 
 def _pairs(ious: np.ndarray, threshold: float) -> dict[int, list[tuple[int, float]]]:
-    """Returns of each row of ious (d, t) that reaches `threshold` the columns and IoUs that do."""
+    """Return for each row of ious (d, t) that reaches `threshold` the columns and IoUs that do."""
     pairs: dict[int, list[tuple[int, float]]] = {}
     rows, columns = np.nonzero(ious >= threshold)
     values = ious[rows, columns].tolist()
@@ -158,7 +156,7 @@ def _pairs(ious: np.ndarray, threshold: float) -> dict[int, list[tuple[int, floa
 def _matched(
     pairs: dict[int, list[tuple[int, float]]], ignored: list[bool], *, crowd: list[bool]
 ) -> Iterator[tuple[int, int]]:
-    """Matches one picture's detections as COCO does: boxes to find before those to ignore.
+    """Match one image's detections as COCO does: boxes to find before those to ignore.
 
     Lists and a loop: with one or two pairs a row that is faster than arrays.
 
@@ -184,7 +182,7 @@ def _matched(
 def _mean_ap(
     errors: ErrorAnalysis, correct: np.ndarray, *, counts: np.ndarray, is_here: np.ndarray
 ) -> float:
-    """Returns the mean AP of the classes of true boxes `is_here` (T,); -1 without any.
+    """Return the mean AP of the classes of true boxes `is_here` (T,); -1 without any.
 
     Args:
         correct, counts: (D,) bool, of each detection.

@@ -1,6 +1,6 @@
 """Which class is taken for which: the confusion matrix of a detector, with background.
 
-Shape letters: P pictures, D detections, T true boxes, K classes; K as an index is the background.
+Shape letters: P images, D detections, T true boxes, K classes; K as an index is the background.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.errors.kinds import FOREGROUND, match_in_order
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.errors.kinds import FOREGROUND
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 
@@ -31,7 +31,7 @@ class ConfusionMatrix:
         counts: (K + 1, K + 1) int64. Row: the true class, last the background (false alarms).
             Column: the class detected, last the background (not found). The diagonal is what was
             found as what it is. A row of a class sums to its true boxes, a column to its
-            detections. Boxes to ignore and detections in them are left out.
+            detections. Boxes to ignore and detections in them are skipped.
         class_names: (K,).
         truths: (D,) int32, row of the true box that each detection stands for, whatever its class;
             -1: a false alarm; NOT_COUNTED: below the threshold or to ignore.
@@ -42,12 +42,12 @@ class ConfusionMatrix:
     truths: np.ndarray
 
     def shares(self) -> np.ndarray:
-        """Returns the matrix with each row divided by its sum; an empty row stays 0."""
+        """Return the matrix with each row divided by its sum; an empty row stays 0."""
         sums = self.counts.sum(axis=1, keepdims=True)
         return self.counts / np.maximum(sums, 1)
 
     def most_confused(self, limit: int = 10) -> list[Confusion]:
-        """Returns the pairs of classes that were confused most often, without background."""
+        """Return the pairs of classes that were confused most often, without background."""
         between = self.counts[:-1, :-1].copy()
         np.fill_diagonal(between, 0)
         order = np.argsort(-between, axis=None, kind="stable")[:limit]
@@ -75,14 +75,14 @@ def confusion_matrix(
     score_threshold: float | np.ndarray,
     foreground: float = FOREGROUND,
 ) -> ConfusionMatrix:
-    """Pairs detections with true boxes, one to one, and counts the pairs by class.
+    """Pair detections with true boxes, one to one, and count the pairs by class.
 
     First each detection, best score first, takes a free box of its own class, as for the AP. What
     is left over is paired across classes, the highest IoU first. So a wrong class never takes a
     box from the right one.
 
     Args:
-        score_threshold: detections below it are left out; one number, or (K,) one a class.
+        score_threshold: detections below it are skipped; one number, or (K,) one a class.
         foreground: the least IoU of a pair.
 
     Raises:
@@ -95,27 +95,22 @@ def confusion_matrix(
             f"Expected one score threshold or {size}, and 0 < foreground <= 1. Received: "
             f"{thresholds.shape} thresholds, foreground={foreground}. Give one a class."
         )
-    truths, found_xywh, truth_xywh = pictures.truths, found.xywh, pictures.truths.xywh
+    truths, pairs = pictures.truths, ImagePairs(pictures, found)
     kept = found.scores >= np.broadcast_to(thresholds, (size,))[found.classes]
     partners = np.where(kept, -1, NOT_COUNTED).astype(np.int32)
-    count = len(pictures.image_ids)
-    found_rows = rows_of_each(found.image, count, found.scores)
-    for ranked, there in zip(found_rows, rows_of_each(truths.image, count), strict=True):
+    for ranked, there in pairs:
         rows, crowds = ranked[kept[ranked]], there[truths.ignore[there]]
         there = there[~truths.ignore[there]]
-        ious = overlaps(found_xywh[rows], truth_xywh[there])
-        same = found.classes[rows][:, None] == truths.classes[there][None, :]
-        taken = _pairs(ious, same, foreground)
+        taken = _partners(pairs.ious(rows, there), pairs.same_class(rows, there), foreground)
         partners[rows[taken >= 0]] = there[taken[taken >= 0]]
-        covered = coverages(found_xywh[rows], truth_xywh[crowds]) > foreground
-        own = found.classes[rows][:, None] == truths.classes[crowds][None, :]
-        partners[rows[(taken < 0) & (covered & own).any(axis=1)]] = NOT_COUNTED
+        inside = pairs.best_coverage(rows, crowds) > foreground
+        partners[rows[(taken < 0) & inside]] = NOT_COUNTED
     return ConfusionMatrix(_counts(pictures, found, partners), pictures.class_names, partners)
 
 
-def _pairs(ious: np.ndarray, same: np.ndarray, foreground: float) -> np.ndarray:
-    """Returns the column (d,) that each row of ious (d, t) takes; -1: none."""
-    taken = match_in_order(np.where(same, ious, 0.0), foreground)
+def _partners(ious: np.ndarray, same: np.ndarray, foreground: float) -> np.ndarray:
+    """Return the column (d,) that each row of ious (d, t) takes; -1: none."""
+    taken = match_in_order(np.where(same, ious, 0.0), foreground, last_of_equals=False)
     rows, columns = np.nonzero(~same & (ious >= foreground))
     left = set(range(ious.shape[1])) - set(taken.tolist())
     for place in np.argsort(-ious[rows, columns], kind="stable"):

@@ -1,9 +1,9 @@
 """What each kind of error costs in AP: TIDE's analysis.
 
-Each kind is mended alone, as if by an oracle, and the AP is taken again; what it gains is the cost
+Each kind is fixed alone, as if by an oracle, and the AP is taken again; what it gains is the cost
 of that kind. Costs do not add up to what lacks to 1, because errors hide each other.
 
-Shape letters: P pictures, D detections, T true boxes, K classes. Source: Bolya et al. 2020, "TIDE:
+Shape letters: P images, D detections, T true boxes, K classes. Source: Bolya et al. 2020, "TIDE:
 A General Toolbox for Identifying Object Detection Errors", sections 2.2 and 2.3. The numbers are
 those of the authors' package tidecv 1.0.1, at 1/100 of its scale.
 """
@@ -41,7 +41,7 @@ class ErrorAnalysis:
             detections.
         ap: mean of those that are not NaN. A class that was detected and is nowhere counts 0,
             which COCO's AP50 leaves out.
-        costs: error kind -> what `ap` gains if it is mended, not below 0.
+        costs: error kind -> what `ap` gains if it is fixed, not below 0.
         class_costs: error kind -> (K,) gain of each class; may be below 0 or NaN.
         false_positive_cost: gain if every wrong detection came after the correct ones.
         false_negative_cost: gain if every true box were found or not there.
@@ -64,7 +64,7 @@ class ErrorAnalysis:
     class_counts: dict[str, np.ndarray]
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns costs and counts as JSON has them, with None for what is not defined."""
+        """Return costs and counts as JSON has them, with None for what is not defined."""
         return {
             "iou": self.foreground,
             "ap": self.ap,
@@ -96,12 +96,12 @@ def _number(value: float) -> float | None:
 class _Ranking:
     """All detections that may count, best first, and how many boxes of each class to find.
 
-    tidecv puts its mended list together anew, errors before correct detections. Among equal
+    tidecv puts its fixed list together again, errors before correct detections. Among equal
     scores that decides, so rows are kept in both orders.
     """
 
-    order: np.ndarray  # (D',) rows by score, then in the order of the pictures
-    mended_order: np.ndarray  # (D',) by score, errors first, then in the order of the pictures
+    order: np.ndarray  # (D',) rows by score, then in the order of the images
+    mended_order: np.ndarray  # (D',) by score, errors first, then in the order of the images
     positives: np.ndarray  # (K,)
 
     @classmethod
@@ -126,7 +126,7 @@ def analyse_errors(
     background: float = BACKGROUND,
     max_detections: int = MAX_DETECTIONS,
 ) -> ErrorAnalysis:
-    """Sorts the errors of a detector into TIDE's kinds and says what each costs.
+    """Sort the errors of a detector into TIDE's kinds and report what each costs.
 
     Args:
         pictures: the ground truth; boxes to ignore are neither found nor missed, and detections
@@ -163,14 +163,14 @@ def analyse_errors(
 
 
 def _ap_right_first(found: Found, judged: Judgement, ranking: _Ranking) -> np.ndarray:
-    """Returns the AP (K,) with every wrong detection after the correct ones."""
+    """Return the AP (K,) with every wrong detection after the correct ones."""
     rows = ranking.order[~judged.ignored[ranking.order]]
     rows = rows[np.argsort(judged.kinds[rows] != CORRECT, kind="stable")]
     return _class_ap(found.classes[rows], judged.kinds[rows] == CORRECT, ranking.positives)
 
 
 def _ap_all_found(found: Found, judged: Judgement, ranking: _Ranking) -> np.ndarray:
-    """Returns the AP (K,) with the true boxes alone that were found."""
+    """Return the AP (K,) with the true boxes alone that were found."""
     rows = ranking.mended_order[~judged.ignored[ranking.mended_order]]
     correct = judged.kinds[rows] == CORRECT
     reached = np.bincount(found.classes[rows[correct]], minlength=len(ranking.positives))
@@ -196,7 +196,7 @@ def _class_counts(
 def _mended_ap(
     pictures: EvaluationSet, found: Found, judged: Judgement, ranking: _Ranking, kind: str
 ) -> np.ndarray:
-    """Returns the AP (K,) with all errors of `kind` mended.
+    """Return the AP (K,) with all errors of `kind` fixed.
 
     The best Cls or Loc error about a box not found becomes correct, all other errors of the kind
     go. A detection to ignore counts once it is correct. A missed box is no longer there.
@@ -218,7 +218,7 @@ def _mended_ap(
 
 
 def format_errors(errors: ErrorAnalysis) -> str:
-    """Writes a table of the kinds: cost in points of AP (of 100), count and meaning."""
+    """Write a table of the kinds: cost in points of AP (of 100), count and meaning."""
     lines = [f"{'AP':5s} {100 * errors.ap:6.2f}", f"{'':5s} {'cost':>6s} {'count':>7s}"]
     lines += [
         f"{kind:5s} {100 * errors.costs[kind]:6.2f} {errors.counts[kind]:7d}  {text}"

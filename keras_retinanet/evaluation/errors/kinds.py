@@ -1,6 +1,6 @@
 """What is wrong with each detection, and which true boxes were missed: TIDE's six kinds of error.
 
-Shape letters: P pictures, D detections, T true boxes. Source: Bolya et al. 2020, "TIDE: A General
+Shape letters: P images, D detections, T true boxes. Source: Bolya et al. 2020, "TIDE: A General
 Toolbox for Identifying Object Detection Errors", section 2.2; in what the paper leaves open, the
 authors' package tidecv 1.0.1, with which every number agrees.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The paper's two IoUs: from FOREGROUND on a box is well placed, up to BACKGROUND it is on nothing.
 FOREGROUND = 0.5
 BACKGROUND = 0.1
-# COCO's limit, here over all classes of a picture.
+# COCO's limit, here over all classes of an image.
 MAX_DETECTIONS = 100
 
 # Error kind -> what it says, in the paper's order.
@@ -43,7 +43,7 @@ class Judgement:
     """What each detection is worth and what became of each true box.
 
     Attributes:
-        kinds: (D,) int8, index into `DETECTION_KINDS`; UNSCORED past the limit of a picture.
+        kinds: (D,) int8, index into `DETECTION_KINDS`; UNSCORED past the limit of an image.
         ignored: (D,) bool: lies in a region to ignore of its class, so it does not count. Its
             kind is what it would be otherwise.
         truths: (D,) int32, row of the true box that it found (correct), doubles (Dupe), should
@@ -51,7 +51,7 @@ class Judgement:
         ious: (D,) float64, IoU with that box.
         found_by: (T,) int32, row of the detection that found the box; -1: none.
         mended_by: (T,) int32, of a box not found: row of the best Cls or Loc error about it,
-            which would find it if mended; -1: none.
+            which would find it if fixed; -1: none.
         fates: (T,) int8, index into `TRUTH_FATES`: Cls and Loc by `mended_by`.
         nearest: (T,) int32, row of the detection, of any class, that overlaps most; -1: none.
         nearest_ious: (T,) float64.
@@ -68,7 +68,7 @@ class Judgement:
     nearest_ious: np.ndarray
 
     def rows(self, kind: str) -> np.ndarray:
-        """Returns the rows of detections of `kind` (of true boxes for "Miss") that count."""
+        """Return the rows of detections of `kind` (of true boxes for "Miss") that count."""
         if kind == "Miss":
             return np.flatnonzero(self.fates == MISSED)
         if kind not in DETECTION_KINDS:
@@ -87,7 +87,7 @@ def judge(
     background: float = BACKGROUND,
     max_detections: int = MAX_DETECTIONS,
 ) -> Judgement:
-    """Says of each detection whether it is correct and, if not, why.
+    """Judge each detection: whether it is correct and, if not, why.
 
     Detections choose in the order of their scores, each the true box of its class that overlaps
     most and is not yet taken; one with an IoU of `foreground` or more is found. Of the others the
@@ -100,7 +100,7 @@ def judge(
     - Both: the rest.
 
     Args:
-        max_detections: a picture's best, of all classes together; the others are left out.
+        max_detections: an image's best, of all classes together; the others are skipped.
 
     Raises:
         UserError: not 0 < background < foreground <= 1, or no detection is allowed.
@@ -112,19 +112,13 @@ def judge(
             "The paper's are 0.1, 0.5 and 100."
         )
     judged, truths = _unjudged(pictures, found), pictures.truths
-    size = len(pictures.image_ids)
-    found_xywh, truth_xywh = found.xywh, truths.xywh
-    found_rows = rows_of_each(found.image, size, found.scores)
-    truth_rows = rows_of_each(truths.image, size)
-    for ranked, there in zip(found_rows, truth_rows, strict=True):
+    pairs = ImagePairs(pictures, found)
+    for ranked, there in pairs:
         rows, crowds = ranked[:max_detections], there[truths.ignore[there]]
         there = there[~truths.ignore[there]]
-        ious = overlaps(found_xywh[rows], truth_xywh[there])
-        same = found.classes[rows][:, None] == truths.classes[there][None, :]
+        ious, same = pairs.ious(rows, there), pairs.same_class(rows, there)
         _judge_picture(judged, rows, there, ious=ious, same=same, limits=(background, foreground))
-        covered = coverages(found_xywh[rows], truth_xywh[crowds]) > foreground
-        own = found.classes[rows][:, None] == truths.classes[crowds][None, :]
-        inside = (covered & own).any(axis=1)
+        inside = pairs.best_coverage(rows, crowds) > foreground
         judged.ignored[rows] = inside & (judged.kinds[rows] != CORRECT)
     return judged
 
@@ -154,7 +148,7 @@ def _judge_picture(
     same: np.ndarray,
     limits: tuple[float, float],
 ) -> None:
-    """Fills in `judged` for detections `rows` (d,), best first, and true boxes `there` (t,).
+    """Fill in `judged` for detections `rows` (d,), best first, and true boxes `there` (t,).
 
     Args:
         ious, same: (d, t) IoU, and whether the classes are the same.
@@ -164,7 +158,7 @@ def _judge_picture(
     if not rows.size or not there.size:
         return
     same_ious = np.where(same, ious, 0.0)
-    taken = match_in_order(same_ious, limits[1])  # (d,) index into `there`
+    taken = match_in_order(same_ious, limits[1], last_of_equals=False)  # (d,) index into `there`
     hits = taken >= 0
     kinds, nearest = _kinds_of_misses(ious, same, taken=taken, limits=limits)
     kinds[hits], nearest[hits] = CORRECT, taken[hits]
@@ -185,31 +179,10 @@ def _judge_picture(
     judged.nearest[there] = np.where(judged.nearest_ious[there] > 0, rows[best], -1)
 
 
-def match_in_order(ious: np.ndarray, threshold: float) -> np.ndarray:
-    """Lets each detection take the free true box that overlaps most, the first row first.
-
-    Args:
-        ious: (D, T) float, detections best first; 0 where the classes forbid a match.
-
-    Returns:
-        (D,) int: the column taken, or -1 where no free one has an IoU of `threshold` or more.
-    """
-    taken = np.full(len(ious), -1)
-    if not ious.size:
-        return taken
-    free = ious.copy()
-    for row in np.flatnonzero(ious.max(axis=1) >= threshold):
-        best = free[row].argmax()
-        if free[row, best] >= threshold:
-            taken[row] = best
-            free[:, best] = 0.0
-    return taken
-
-
 def _kinds_of_misses(
     ious: np.ndarray, same: np.ndarray, *, taken: np.ndarray, limits: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the error kind (d,) and the true box it is about (d,), as if none were correct."""
+    """Return the error kind (d,) and the true box it is about (d,), as if none were correct."""
     background, foreground = limits
     is_taken = np.isin(np.arange(ious.shape[1]), taken)
     # Each pairs the boxes that a kind is about with the IoU that decides.

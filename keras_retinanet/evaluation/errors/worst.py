@@ -1,58 +1,32 @@
-"""The errors that matter most, one by one, and the pictures that have them.
+"""The errors that matter most, one by one, and the images that have them.
 
-An error costs what the AP gains if it alone is mended. That AP is the plain one, the mean precision
+An error costs what the AP gains if it alone is fixed. That AP is the plain one, the mean precision
 at each true box, which can be taken apart into sums over what is ranked below the error: exact, and
 one pass for all. (COCO's AP, at 101 recalls, would not move for most single errors.)
 
 Shape letters: D detections, T true boxes, K classes.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
 from keras_retinanet.evaluation.errors.kinds import CLS, CORRECT, ERROR_KINDS, LOC
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 
 class ErrorCosts(NamedTuple):
-    """AP, 0..1, that mending each error alone would give back."""
+    """AP, 0..1, that fixing each error alone would give back."""
 
     detections: np.ndarray  # (D,) float64; 0 for those that are correct or do not count
     truths: np.ndarray  # (T,) float64; 0 for those that are not missed
 
 
-@dataclass(frozen=True, eq=False)
-class Instances:
-    """All detections or true boxes of one kind, the highest score first; N of them.
-
-    Attributes:
-        image: (N,) index of the picture.
-        detection: (N,) row of the detection; of a missed box, the one that overlaps it most; -1:
-            none.
-        truth: (N,) row of the true box that it is about (see `Judgement.truths`); -1: none.
-        score: (N,) of `detection`, 0 without.
-        iou: (N,) of `detection` with `truth`, 0 without.
-        cost: (N,) AP that mending it alone gives back, 0 for a correct one.
-    """
-
-    image: np.ndarray
-    detection: np.ndarray
-    truth: np.ndarray
-    score: np.ndarray
-    iou: np.ndarray
-    cost: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-
 class WorstPicture(NamedTuple):
-    """A picture with its errors of one kind."""
+    """An image with its errors of one kind."""
 
-    image: int  # index of the picture
+    image: int  # index of the image
     cost: float  # sum of the costs of `rows`
     rows: np.ndarray  # of detections, or of true boxes for "Miss"; the most costly first
 
@@ -73,30 +47,30 @@ class _Sums:
         self._inserted = _from_here_on(correct * (ranks - right) / (ranks * (ranks + 1)))
 
     def removal(self, places: np.ndarray) -> np.ndarray:
-        """Returns the gain of taking out each wrong detection alone."""
+        """Return the gain of taking out each wrong detection alone."""
         return self._removed[places + 1] / max(self.positives, 1)
 
     def righting(self, places: np.ndarray) -> np.ndarray:
-        """Returns the gain of each wrong detection becoming correct."""
+        """Return the gain of each wrong detection becoming correct."""
         own = (self.right[places] + 1) / (places + 1)
         return (own + self._righted[places + 1]) / self.positives
 
     def insertion(self, scores: np.ndarray) -> np.ndarray:
-        """Returns the gain of a new correct detection with each score, before its equals."""
+        """Return the gain of a new correct detection with each score, before its equals."""
         places = np.searchsorted(-self.scores, -scores)
         own = (self.right[places] + 1) / (places + 1)
         return (own + self._inserted[places]) / self.positives
 
 
 def _from_here_on(terms: np.ndarray) -> np.ndarray:
-    """Returns the sums (N + 1,) of terms (N,) from each place to the end."""
+    """Return the sums (N + 1,) of terms (N,) from each place to the end."""
     # The first detection has nothing above it: its term is never asked for, and may be NaN.
     terms = np.nan_to_num(terms, posinf=0.0)
     return np.append(np.cumsum(terms[::-1])[::-1], 0.0)
 
 
 def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
-    """Says of each error what it costs.
+    """Return what each error costs.
 
     The best Cls or Loc error about a box that nothing found becomes correct, as in `tide`; any
     other wrong detection goes. A missed box is found with the best of scores.
@@ -113,7 +87,7 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
     becomes_right = np.zeros(len(correct), bool)
     becomes_right[mends] = True
     missed = judged.rows("Miss")
-    # The class in which each mended detection would be correct.
+    # The class in which each fixed detection would be correct.
     target = truths.classes[judged.truths[mends]]
     for index, places in enumerate(rows_of_each(found.classes[counted], count)):
         rows = counted[places]
@@ -134,38 +108,14 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
     return ErrorCosts(costs.detections / classes, costs.truths / classes)
 
 
-def error_instances(errors: ErrorAnalysis) -> dict[str, Instances]:
-    """Lists the errors one by one, for a gallery: "correct", then each of `ERROR_KINDS`.
-
-    Detections to ignore, or past the limit of a picture, are in no list.
-    """
-    costs = error_costs(errors)
-    return {kind: _instances(errors, costs, kind) for kind in ("correct", *ERROR_KINDS)}
-
-
-def _instances(errors: ErrorAnalysis, costs: ErrorCosts, kind: str) -> Instances:
-    judged, rows = errors.judgement, errors.judgement.rows(kind)
-    if kind == "Miss":
-        detection, truth, iou = judged.nearest[rows], rows, judged.nearest_ious[rows]
-        image, cost = errors.pictures.truths.image[rows], costs.truths[rows]
-    else:
-        detection, truth, iou = rows, judged.truths[rows], judged.ious[rows]
-        image, cost = errors.found.image[rows], costs.detections[rows]
-    score = np.zeros(len(rows))
-    score[detection >= 0] = errors.found.scores[detection[detection >= 0]]
-    order = np.argsort(-score, kind="stable")
-    columns = (image, detection, truth, score, iou, cost)
-    return Instances(*(column[order] for column in columns))
-
-
 def worst_pictures(errors: ErrorAnalysis, *, limit: int = 12) -> dict[str, list[WorstPicture]]:
-    """Returns the pictures whose errors cost most.
+    """Return the images whose errors cost most.
 
     Args:
-        limit: so many pictures of each kind of error.
+        limit: so many images of each kind of error.
 
     Returns:
-        Error kind -> pictures, the most costly first; of equal cost the one with more errors.
+        Error kind -> images, the most costly first; of equal cost the one with more errors.
     """
     costs = error_costs(errors)
     return {kind: _worst(errors, costs, kind)[:limit] for kind in ERROR_KINDS}

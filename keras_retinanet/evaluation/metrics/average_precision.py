@@ -5,7 +5,7 @@ Shape letters: D detections, K classes.
 
 import numpy as np
 
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 # COCO reads the precision at 101 recalls. They are those of pycocotools, to the last bit.
 COCO_RECALLS = np.linspace(0.0, 1.0, 101)
@@ -16,7 +16,7 @@ TIDE_RECALLS = np.arange(101) / 100
 def class_average_precision(
     classes: np.ndarray, correct: np.ndarray, positives: np.ndarray, *, recalls: np.ndarray
 ) -> np.ndarray:
-    """Returns the mean, over `recalls`, of the precision at that recall or more.
+    """Return the mean, over `recalls`, of the precision at that recall or more.
 
     Args:
         classes: (D,) int, of the detections that count, best score first.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.evaluation.metrics.matching import Matches
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The row of all classes under one threshold, where no class has this name.
@@ -18,7 +18,7 @@ ALL_CLASSES = "all classes"
 def best_thresholds(
     pictures: EvaluationSet, found: Found, matches: Matches
 ) -> list[dict[str, Any]]:
-    """Finds the score from which on detections are best kept, for each class and for all together.
+    """Find the score from which on detections are best kept, for each class and for all together.
 
     Args:
         matches: of `found` with `pictures`.
@@ -44,7 +44,7 @@ def best_thresholds(
 
 
 def _best(scores: np.ndarray, is_right: np.ndarray, boxes: int) -> dict[str, float]:
-    """Returns the figures at the best F1 of detections (N,), best score first.
+    """Return the figures at the best F1 of detections (N,), best score first.
 
     Of thresholds with the same F1 the highest is taken.
     """

@@ -46,7 +46,7 @@ class Calibration:
         return float(np.nanmax(np.abs(self.precision - self.score), initial=-1.0))
 
     def rows(self) -> list[dict[str, float | None]]:
-        """Gives of each bin `from`, `to`, `detections`, `score` and `precision` (None: empty)."""
+        """Return for each bin `from`, `to`, `detections`, `score` and `precision` (None: empty)."""
         return [
             {
                 "from": float(self.edges[index]),
@@ -62,12 +62,12 @@ class Calibration:
 def calibration(
     found: Found, matches: Matches, *, bins: int = BINS, min_score: float = 0.0
 ) -> Calibration:
-    """Compares scores with the share of detections that are right, in bins of equal width.
+    """Compare scores with the share of detections that are right, in bins of equal width.
 
     Args:
         found: scores must lie in 0..1.
-        matches: of `found`; detections that do not count are left out.
-        min_score: lower scores are left out. Detectors give many near 0, which hide the others.
+        matches: of `found`; detections that do not count are skipped.
+        min_score: lower scores are skipped. Detectors give many near 0, which hide the others.
 
     Raises:
         UserError: there is no bin, or a score is no probability.

@@ -1,4 +1,4 @@
-"""COCO's matching by whichever engine there is, and every figure that is read from it.
+"""COCO's matching by whichever engine there is, and every metric that is read from it.
 
 pycocotools is the reference; where hotcoco is installed it computes the same tables sooner.
 """
@@ -16,7 +16,7 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 Engine = Literal["auto", "hotcoco", "pycocotools"]
 ENGINES = ("auto", "hotcoco", "pycocotools")
 
-# Name -> title, IoU, area and detections per picture, in the order of pycocotools' `stats`.
+# Name -> title, IoU, area and detections per image, in the order of pycocotools' `stats`.
 FIGURES: dict[str, tuple[str, str, str, int]] = {
     "AP": ("Average Precision  (AP)", "0.50:0.95", "all", 100),
     "AP50": ("Average Precision  (AP)", "0.50", "all", 100),
@@ -40,7 +40,7 @@ LIMITS = (1, 10, 100)
 
 @dataclass(frozen=True, eq=False)
 class CocoFigures:
-    """What COCO's matching gave, from which every figure is read.
+    """What COCO's matching gave, from which every metric is read.
 
     T IoUs (`IOUS`), R recalls (`RECALLS`), K classes, A areas (`AREAS`), M limits (`LIMITS`).
 
@@ -48,7 +48,7 @@ class CocoFigures:
         precision, recall, scores: (T, R, K, A, M), (T, K, A, M), (T, R, K, A, M) float64; -1 where
             there is nothing to find. `scores` is the score at which each recall is reached.
         class_names: (K,).
-        boxes, pictures, detections: (K,) int64: boxes to find of each class, pictures that have
+        boxes, pictures, detections: (K,) int64: boxes to find of each class, images that have
             such a box, detections of the class.
         engine: "hotcoco" or "pycocotools".
     """
@@ -63,7 +63,7 @@ class CocoFigures:
     engine: str
 
     def figure(self, name: str, index: int | None = None) -> float:
-        """Reads one of the twelve, 0..1; -1 where there is nothing to find.
+        """Read one of the twelve, 0..1; -1 where there is nothing to find.
 
         Args:
             name: a key of `FIGURES`.
@@ -85,12 +85,12 @@ def mean(values: np.ndarray) -> float:
 def coco_evaluation(
     pictures: EvaluationSet, found: Found, *, engine: Engine = "auto"
 ) -> CocoFigures:
-    """Runs COCO's matching at all its IoUs, areas and limits, silently.
+    """Run COCO's matching at all its IoUs, areas and limits, silently.
 
     Args:
         pictures: the ground truth. Boxes to ignore count as crowds, which match any number of
             detections and count neither way.
-        found: the detections, of the same pictures and classes.
+        found: the detections, of the same images and classes.
         engine: "auto": hotcoco where it is installed, else pycocotools. Both give the same.
 
     Raises:
@@ -126,12 +126,12 @@ def _chosen_engine(engine: str) -> str:
 
 
 def figures(evaluation: CocoFigures) -> dict[str, float]:
-    """Names the twelve figures, 0..1, or -1 where there is nothing to find."""
+    """Name the twelve metrics, 0..1, or -1 where there is nothing to find."""
     return {name: evaluation.figure(name) for name in FIGURES}
 
 
 def per_class(evaluation: CocoFigures) -> dict[str, dict[str, float]]:
-    """Reads the AP and the AP50 of each class, by name; -1 for a class without a box to find."""
+    """Read the AP and the AP50 of each class, by name; -1 for a class without a box to find."""
     return {
         name: {figure: evaluation.figure(figure, index) for figure in ("AP", "AP50")}
         for index, name in enumerate(evaluation.class_names)
@@ -139,7 +139,7 @@ def per_class(evaluation: CocoFigures) -> dict[str, dict[str, float]]:
 
 
 def class_table(evaluation: CocoFigures) -> list[dict[str, Any]]:
-    """Gives of each class its name, counts (`boxes`, `pictures`, `detections`) and 12 figures."""
+    """Return for each class its name, counts (`boxes`, `pictures`, `detections`) and 12 figures."""
     return [
         {
             "class": name,
@@ -153,7 +153,7 @@ def class_table(evaluation: CocoFigures) -> list[dict[str, Any]]:
 
 
 def iou_table(evaluation: CocoFigures) -> list[dict[str, float]]:
-    """Gives `IoU`, `AP` and `AR` (all areas, 100 detections) at each of the ten IoUs."""
+    """Return `IoU`, `AP` and `AR` (all areas, 100 detections) at each of the ten IoUs."""
     return [
         {
             "IoU": iou,

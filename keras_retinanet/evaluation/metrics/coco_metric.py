@@ -1,6 +1,6 @@
 """COCO's figures for the content of COCO's own files: dicts in, numbers out.
 
-Boxes are xywh in pixels of the original picture (https://cocodataset.org, "Data format").
+Boxes are xywh in pixels of the original image (https://cocodataset.org, "Data format").
 """
 
 from pathlib import Path
@@ -41,10 +41,10 @@ __all__ = [
 
 
 def ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
-    """Writes a data set in the form of COCO's annotation file.
+    """Write a dataset in the form of COCO's annotation file.
 
     Args:
-        dataset: its boxes are xyxy pixels of the original pictures. Boxes to ignore become
+        dataset: its boxes are xyxy pixels of the original images. Boxes to ignore become
             crowds, which match any number of detections and count neither way.
 
     Returns:
@@ -87,7 +87,7 @@ def ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
 def match(
     annotation_file: dict[str, Any], detections: list[dict[str, Any]], *, engine: Engine = "auto"
 ) -> CocoFigures:
-    """Runs COCO's matching on the content of COCO's files.
+    """Run COCO's matching on the content of COCO's files.
 
     Args and Raises: as `coco_metrics`. Returns: what `figures` and `per_class` read.
     """
@@ -98,28 +98,28 @@ def match(
 def coco_metrics(
     annotation_file: dict[str, Any], detections: list[dict[str, Any]], *, engine: Engine = "auto"
 ) -> dict[str, float]:
-    """Scores detections against ground truth with COCO's twelve figures.
+    """Score detections against ground truth with COCO's twelve metrics.
 
     Args:
         annotation_file: content of a COCO instances file, or `ground_truth(dataset)`. A missing
             `area` is the box's, a missing `iscrowd` is 0. Not changed.
         detections: content of a COCO results file; may be empty. Not changed. Categories that
-            the annotations lack are left out, as by pycocotools.
+            the annotations lack are skipped, as by pycocotools.
         engine: of `coco_evaluation`.
 
     Returns:
-        The figures under the names of `FIGURES`, 0..1. Without a box to find a figure is -1;
+        The metrics under the names of `FIGURES`, 0..1. Without a box to find a figure is -1;
         with boxes and no detection it is 0.
 
     Raises:
-        UserError: either is malformed, a detection's picture is not among the annotations', or
+        UserError: either is malformed, a detection's image is not among the annotations', or
             no detection's category is; the engine is unknown or not installed.
     """
     return figures(match(annotation_file, detections, engine=engine))
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:
-    """Writes the twelve figures in pycocotools' wording, scale 0..1, one a line."""
+    """Write the twelve metrics in pycocotools' wording, scale 0..1, one a line."""
     return "\n".join(
         f" {title} @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {metrics[name]:0.3f}"
         for name, (title, iou, area, limit) in FIGURES.items()
@@ -129,7 +129,7 @@ def format_metrics(metrics: dict[str, Any]) -> str:
 def score_files(
     annotations_path: str | Path, detections_path: str | Path, *, engine: Engine = "auto"
 ) -> dict[str, float]:
-    """Scores a COCO results file against an annotation file; needs no model.
+    """Score a COCO results file against an annotation file; needs no model.
 
     Returns and Raises: as `coco_metrics`; UserError too when a file cannot be read as JSON.
     """

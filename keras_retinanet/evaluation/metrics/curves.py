@@ -29,7 +29,7 @@ class OperatingPoints:
     wrong: np.ndarray
 
     def totals(self) -> dict[str, np.ndarray]:
-        """Returns `precision`, `recall` and `F1` (S,) of all classes; NaN where not defined."""
+        """Return `precision`, `recall` and `F1` (S,) of all classes; NaN where not defined."""
         right, wrong, boxes = self.right.sum(axis=0), self.wrong.sum(axis=0), self.boxes.sum()
         with np.errstate(invalid="ignore", divide="ignore"):
             return {
@@ -49,12 +49,12 @@ class OperatingPoints:
 
 
 def threshold_places(scores: np.ndarray) -> np.ndarray:
-    """Returns of each score the index of the highest of `THRESHOLDS` that keeps it; -1: none."""
+    """Return for each score the index of the highest of `THRESHOLDS` that keeps it; -1: none."""
     return np.searchsorted(THRESHOLDS, scores, side="right") - 1
 
 
 def operating_points(found: Found, matches: Matches) -> OperatingPoints:
-    """Counts the detections of each class that a threshold keeps."""
+    """Count the detections of each class that a threshold keeps."""
     shape = (len(matches.boxes), len(THRESHOLDS))
     places = threshold_places(found.scores)
     counts = []
@@ -67,7 +67,7 @@ def operating_points(found: Found, matches: Matches) -> OperatingPoints:
 
 
 def mean_precision(coco: CocoFigures, ious: slice, index: int | None = None) -> np.ndarray | None:
-    """Returns the precision (R,) at `RECALLS`; None where there is nothing to find.
+    """Return the precision (R,) at `RECALLS`; None where there is nothing to find.
 
     Args:
         ious: of `IOUS`, over which the mean is taken.
@@ -80,7 +80,7 @@ def mean_precision(coco: CocoFigures, ious: slice, index: int | None = None) -> 
 
 
 def curve_numbers(coco: CocoFigures) -> dict[str, list[float] | None]:
-    """Returns the mean precision at `RECALLS` as JSON has it: at IoU .5, .75 and over all."""
+    """Return the mean precision at `RECALLS` as JSON has it: at IoU .5, .75 and over all."""
     spans = {"0.50": slice(0, 1), "0.75": slice(5, 6), "0.50:0.95": slice(None)}
     curves = {name: mean_precision(coco, span) for name, span in spans.items()}
     return {

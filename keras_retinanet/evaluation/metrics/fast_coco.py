@@ -18,12 +18,12 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 
 def is_installed() -> bool:
-    """Tells whether hotcoco can be imported, without importing it."""
+    """Return whether hotcoco can be imported, without importing it."""
     return importlib.util.find_spec("hotcoco") is not None
 
 
 def fast_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
-    """Matches detections with truths by hotcoco; classes in the order of `class_names`."""
+    """Match detections with truths by hotcoco; classes in the order of `class_names`."""
     from hotcoco import COCO, COCOeval
 
     ranks, truths = picture_ranks(pictures), pictures.truths
@@ -39,7 +39,7 @@ def fast_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
         area=truths.areas,
         iscrowd=truths.ignore,
     )
-    # Columns: picture, x, y, width, height, score, class. Whole numbers are exact in float64.
+    # Columns: image, x, y, width, height, score, class. Integers are exact in float64.
     rows = np.column_stack([ranks[found.image], found.xywh, found.scores, found.classes])
     evaluation = COCOeval(annotations, annotations.load_res(rows), "bbox")
     evaluation.evaluate()

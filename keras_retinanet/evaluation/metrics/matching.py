@@ -1,6 +1,6 @@
 """Which detection finds which true box at one IoU, by COCO's rules.
 
-Shape letters: D detections, T true boxes; d and t those of one class in one picture.
+Shape letters: D detections, T true boxes; d and t those of one class in one image.
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 MATCH_IOU = 0.5
-# COCO's limit of detections a picture and class.
+# COCO's limit of detections an image and class.
 MAX_DETECTIONS = 100
 
 
@@ -37,7 +37,7 @@ class Matches:
 
 
 def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATCH_IOU) -> Matches:
-    """Matches detections with true boxes as COCO's evaluator does for the area "all".
+    """Match detections with true boxes as COCO's evaluator does for the area "all".
 
     Best score first, each takes the free box of its class that it overlaps most, if the IoU is
     `iou` or more. One that finds none but lies in a region to ignore does not count.
@@ -47,52 +47,28 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
     """
     if not 0 < iou <= 1:
         raise UserError(f"Expected an IoU above 0, at most 1. Received: iou={iou}. COCO's is 0.5.")
-    truths, size = pictures.truths, len(pictures.image_ids)
+    truths, pairs = pictures.truths, ImagePairs(pictures, found)
     taken = np.full(len(found.scores), -1, np.int32)
     counts = np.ones(len(found.scores), bool)
-    found_xywh, truth_xywh = found.xywh, truths.xywh
-    for rows, there in zip(
-        rows_of_each(found.image, size, found.scores),
-        rows_of_each(truths.image, size),
-        strict=True,
-    ):
+    for rows, there in pairs:
         counts[rows[_places_in_class(found.classes[rows]) >= MAX_DETECTIONS]] = False
         if not rows.size or not there.size:
             continue
         rows = rows[counts[rows]]
         is_crowd = truths.ignore[there]
         boxes, crowds = there[~is_crowd], there[is_crowd]
-        same = found.classes[rows][:, None] == truths.classes[boxes][None, :]
-        ious = np.where(same, overlaps(found_xywh[rows], truth_xywh[boxes]), 0.0)
-        columns = _take_in_order(ious, iou)
+        ious = np.where(pairs.same_class(rows, boxes), pairs.ious(rows, boxes), 0.0)
+        columns = match_in_order(ious, iou, last_of_equals=True)
         taken[rows] = np.append(boxes, -1)[columns]
-        same = found.classes[rows][:, None] == truths.classes[crowds][None, :]
-        inside = same & (coverages(found_xywh[rows], truth_xywh[crowds]) >= iou)
-        counts[rows] = (columns >= 0) | ~inside.any(axis=1)
+        counts[rows] = (columns >= 0) | (pairs.best_coverage(rows, crowds) < iou)
     wanted = truths.classes[~truths.ignore]
     return Matches(taken, counts, np.bincount(wanted, minlength=len(pictures.class_names)))
 
 
 def _places_in_class(classes: np.ndarray) -> np.ndarray:
-    """Returns (d,) int: how many rows of the same class come before each."""
+    """Return (d,) int: how many rows of the same class come before each."""
     order = np.argsort(classes, kind="stable")
     starts = np.searchsorted(classes[order], classes[order])
     places = np.empty(len(classes), np.int64)
     places[order] = np.arange(len(classes)) - starts
     return places
-
-
-def _take_in_order(ious: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns (d,) int, the column that each row takes, first row first; -1: none."""
-    taken = np.full(len(ious), -1)
-    if not ious.size:
-        return taken
-    free = ious.copy()
-    last = free.shape[1] - 1
-    for row in np.flatnonzero(ious.max(axis=1) >= threshold):
-        # Of equal IoUs COCO's evaluator takes the last.
-        best = last - int(free[row, ::-1].argmax())
-        if free[row, best] >= threshold:
-            taken[row] = best
-            free[:, best] = -1.0
-    return taken

@@ -1,6 +1,6 @@
 """Average precision by the rules of the Open Images Challenge: groups, and classes not looked for.
 
-Shape letters: P pictures, D detections, T true boxes, K classes. Sources: the challenge's page
+Shape letters: P images, D detections, T true boxes, K classes. Sources: the challenge's page
 "Object detection evaluation" (https://storage.googleapis.com/openimages/web/evaluation.html) and,
 in what it leaves open, the challenge's evaluator in the TensorFlow Object Detection API.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import coverages, overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, rows_of_each
 from keras_retinanet.evaluation.metrics.voc_metric import area_ap, first_claims, precision_recall
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
@@ -42,7 +42,7 @@ class OpenImagesFigures:
         return float(defined.mean()) if defined.size else -1.0
 
     def rows(self) -> list[dict[str, Any]]:
-        """Gives of each class its name, counts and average precision."""
+        """Return for each class its name, counts and average precision."""
         return [
             {
                 "class": name,
@@ -58,7 +58,7 @@ class OpenImagesFigures:
 def open_images_evaluation(
     pictures: EvaluationSet, found: Found, *, verified: np.ndarray | None = None
 ) -> OpenImagesFigures:
-    """Scores detections by the challenge's rules.
+    """Score detections by the challenge's rules.
 
     Single boxes are matched as VOC's. Of the detections left over, those that lie by half or more
     in a group's box count as one right detection of the group together, with the best of their
@@ -70,8 +70,8 @@ def open_images_evaluation(
     Args:
         pictures: the ground truth; `ignore` are the boxes around a group (`IsGroupOf`), of which
             the reader makes boxes to ignore.
-        verified: (P, K) bool, classes that a person looked for in a picture, found or not.
-            Detections of others there are left out; classes with a box there are always looked
+        verified: (P, K) bool, classes that a person looked for in an image, found or not.
+            Detections of others there are skipped; classes with a box there are always looked
             for. None: all were looked for everywhere.
 
     Raises:
@@ -103,12 +103,12 @@ def open_images_evaluation(
 
 
 def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) -> Found:
-    """Returns the detections of classes that were looked for in their picture."""
+    """Return the detections of classes that were looked for in their image."""
     shape = (len(pictures.image_ids), len(pictures.class_names))
     if np.shape(verified) != shape:
         raise UserError(
-            f"Expected a row a picture and a column a class, {shape}. Received: verified of shape "
-            f"{np.shape(verified)}. Give one for these very pictures and classes."
+            f"Expected a row per image, a column per class, {shape}. Received: verified of shape "
+            f"{np.shape(verified)}. Give one for these images and classes."
         )
     looked_for = np.array(verified, bool)
     looked_for[pictures.truths.image, pictures.truths.classes] = True
@@ -123,22 +123,15 @@ def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) ->
 
 
 def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """Returns of each detection the single box and the group it may find (D,), or -1.
+    """Return for each detection the single box and the group it may find (D,), or -1.
 
     That is the one of its class that it overlaps, or lies in, most, if by half or more.
     """
-    truths, size = pictures.truths, len(pictures.image_ids)
     claims = np.full((2, len(found.scores)), -1)
-    found_xywh, truth_xywh = found.xywh, truths.xywh
-    for rows, there in zip(
-        rows_of_each(found.image, size), rows_of_each(truths.image, size), strict=True
-    ):
-        for kind, shares in enumerate((overlaps, coverages)):
-            boxes = there[truths.ignore[there] == bool(kind)]
-            if rows.size and boxes.size:
-                table = shares(found_xywh[rows], truth_xywh[boxes])
-                table[found.classes[rows][:, None] != truths.classes[boxes][None, :]] = -1.0
-                best = table.argmax(axis=1)
-                reached = table[np.arange(len(rows)), best] >= OPEN_IMAGES_IOU
-                claims[kind, rows] = np.where(reached, boxes[best], -1)
+    pairs, is_group = ImagePairs(pictures, found), pictures.truths.ignore
+    for rows, there in pairs:
+        for kind, measure in enumerate((pairs.ious, pairs.coverages)):
+            boxes = there[is_group[there] == bool(kind)]
+            best, values = pairs.nearest(rows, boxes, measure)
+            claims[kind, rows] = np.where(values >= OPEN_IMAGES_IOU, best, -1)
     return claims[0], claims[1]

@@ -1,7 +1,7 @@
 """COCO's matching by pycocotools, the reference.
 
 T 10 IoUs, R 101 recalls, K classes, A 4 areas (all, small, medium, large), M 3 limits (1, 10, 100
-detections a picture).
+detections an image).
 """
 
 import contextlib
@@ -30,12 +30,12 @@ class CocoTables(NamedTuple):
 
 
 def picture_ranks(pictures: EvaluationSet) -> np.ndarray:
-    """Gives (P,) int64, each picture's place by its id, the order in which COCO breaks ties."""
+    """Return (P,) int64, each image's place by its id, the order in which COCO breaks ties."""
     return np.unique(np.array(pictures.image_ids), return_inverse=True)[1].astype(np.int64)
 
 
 def reference_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
-    """Matches detections with truths by pycocotools; classes in the order of `class_names`."""
+    """Match detections with truths by pycocotools; classes in the order of `class_names`."""
     ranks, truths = picture_ranks(pictures), pictures.truths
     images = [{"id": rank} for rank in ranks.tolist()]
     categories = [{"id": index} for index in range(len(pictures.class_names))]

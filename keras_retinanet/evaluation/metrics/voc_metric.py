@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.evaluation.metrics.overlaps import overlaps, rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import ImagePairs, rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 # The challenge's IoU.
@@ -51,7 +51,7 @@ class VocFigures:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Gives of each class its name, counts and both average precisions."""
+        """Return for each class its name, counts and both average precisions."""
         return [
             {
                 "class": name,
@@ -68,7 +68,7 @@ class VocFigures:
 def voc_evaluation(
     pictures: EvaluationSet, found: Found, *, iou: float = VOC_IOU, inclusive: bool = True
 ) -> VocFigures:
-    """Scores detections by VOC's rules.
+    """Score detections by VOC's rules.
 
     Each detection looks at the box of its class that it overlaps most. If that IoU is `iou` or
     more, the best-scored detection finds the box and any other counts as wrong; on a difficult box
@@ -109,29 +109,21 @@ def voc_evaluation(
 def _nearest_truths(
     pictures: EvaluationSet, found: Found, *, border: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each detection's most overlapped true box of its class (D,), or -1, and the IoU."""
-    truths, size = pictures.truths, len(pictures.image_ids)
+    """Return each detection's most overlapped true box of its class (D,), or -1, and the IoU."""
     nearest, ious = np.full(len(found.scores), -1), np.full(len(found.scores), -1.0)
-    found_xywh, truth_xywh = found.xywh + border, truths.xywh + border
-    for rows, there in zip(
-        rows_of_each(found.image, size), rows_of_each(truths.image, size), strict=True
-    ):
-        if rows.size and there.size:
-            table = overlaps(found_xywh[rows], truth_xywh[there])
-            table[found.classes[rows][:, None] != truths.classes[there][None, :]] = -1.0
-            best = table.argmax(axis=1)
-            ious[rows] = table[np.arange(len(rows)), best]
-            nearest[rows] = np.where(ious[rows] >= 0, there[best], -1)
+    pairs = ImagePairs(pictures, found, border=border)
+    for rows, there in pairs:
+        nearest[rows], ious[rows] = pairs.nearest(rows, there, pairs.ious)
     return nearest, ious
 
 
 def _at(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Returns values[rows], False where the row is -1."""
+    """Return values[rows], False where the row is -1."""
     return np.append(values, False)[rows]
 
 
 def first_claims(claimed: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Tells which detections are the best-scored that claim their true box.
+    """Return which detections are the best-scored that claim their true box.
 
     Args:
         claimed: (D,) int, row of the true box, or -1: none.
@@ -148,18 +140,18 @@ def first_claims(claimed: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def precision_recall(is_true: np.ndarray, boxes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns precision and recall (N,) after each detection, best first, of so many boxes."""
+    """Return precision and recall (N,) after each detection, best first, of so many boxes."""
     right = np.cumsum(is_true, dtype=np.float64)
     return right / np.arange(1, len(right) + 1), right / max(boxes, 1)
 
 
 def eleven_point_ap(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Returns VOC 2007's average precision of a curve (N,)."""
+    """Return VOC 2007's average precision of a curve (N,)."""
     best = [precision[recall >= point].max(initial=0.0) for point in ELEVEN_POINTS]
     return float(np.mean(best))
 
 
 def area_ap(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Returns VOC 2010's average precision of a curve (N,)."""
+    """Return VOC 2010's average precision of a curve (N,)."""
     best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * best_from_here))

@@ -28,7 +28,7 @@ from keras_retinanet.evaluation.metrics.coco_figures import IOUS, RECALLS, CocoF
 from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints, mean_precision
 
 GREEN, VIOLET, PINK, CYAN = "#2a9d6f", "#7b5fc4", "#d16ba5", "#2aa5b8"
-# Told apart with every kind of colour vision, on white, on black and on photographs.
+# Told apart with every kind of color vision, on white, on black and on photographs.
 LINE_COLORS = (BLUE, AMBER, GREEN, RED, VIOLET, "#8c6d46", PINK, CYAN)
 # Detections, true boxes nothing found, and what does not count.
 KIND_COLORS = {
@@ -56,7 +56,7 @@ class Chart(NamedTuple):
     """A drawing, and the words around it: names are text of the page and not of the drawing.
 
     Attributes:
-        legend: pairs of a colour and what it stands for.
+        legend: pairs of a color and what it stands for.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Chart(NamedTuple):
 
 @contextmanager
 def _axes(x: str, y: str, *, unit_square: bool = False) -> Iterator[tuple[Axes, list[Markup]]]:
-    """Gives axes to draw on; afterwards the list holds the drawing."""
+    """Yield axes to draw on; afterwards the list holds the drawing."""
     drawing: list[Markup] = []
     with chart_style():
         figure, axes = chart_figure()
@@ -83,7 +83,7 @@ def _axes(x: str, y: str, *, unit_square: bool = False) -> Iterator[tuple[Axes, 
 
 
 def class_curves(coco: CocoFigures) -> Chart:
-    """Draws the precision of each class at IoU .5; those with most boxes in colour."""
+    """Draw the precision of each class at IoU .5; those with most boxes in color."""
     order = np.argsort(-coco.boxes, kind="stable")
     order = order[coco.boxes[order] > 0]
     named, rest = order[: len(LINE_COLORS)], order[len(LINE_COLORS) :]
@@ -105,7 +105,7 @@ def _curve(coco: CocoFigures, index: int) -> np.ndarray:
 
 
 def iou_curves(coco: CocoFigures) -> Chart:
-    """Draws the precision, mean of the classes, at every second of COCO's IoUs."""
+    """Draw the precision, mean of the classes, at every second of COCO's IoUs."""
     # From dark to light as the IoU grows: an order, not names.
     shades = [
         to_hex((0.18 + t * 0.45, 0.42 + t * 0.30, 0.74 + t * 0.16)) for t in np.linspace(0, 1, 5)
@@ -121,7 +121,7 @@ def iou_curves(coco: CocoFigures) -> Chart:
 
 
 def threshold_curves(points: OperatingPoints) -> Chart:
-    """Draws precision, recall and F1 of all classes at each threshold; marks where F1 is best."""
+    """Draw precision, recall and F1 of all classes at each threshold; marks where F1 is best."""
     legend, best = [], points.best_threshold
     with _axes("score threshold", "", unit_square=True) as (axes, drawing):
         for (name, values), color in zip(points.totals().items(), LINE_COLORS, strict=False):
@@ -134,7 +134,7 @@ def threshold_curves(points: OperatingPoints) -> Chart:
 
 
 def score_histogram(errors: ErrorAnalysis) -> Chart:
-    """Draws how many right and wrong detections there are of each score."""
+    """Draw how many right and wrong detections there are of each score."""
     judged, scores = errors.judgement, errors.found.scores
     counted = (judged.kinds >= 0) & ~judged.ignored
     parts = [("wrong", RED, judged.kinds != CORRECT), ("right", GREEN, judged.kinds == CORRECT)]
@@ -164,7 +164,7 @@ def _powers(top: float) -> list[int]:
 
 
 def reliability(calibration: dict[str, Any]) -> Chart:
-    """Draws the share of right detections against their mean score, bin by bin."""
+    """Draw the share of right detections against their mean score, bin by bin."""
     bins = [row for row in calibration["bins"] if row["detections"]]
     with _axes("score", "share that is right", unit_square=True) as (axes, drawing):
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
@@ -179,7 +179,7 @@ def reliability(calibration: dict[str, Any]) -> Chart:
 
 
 def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:
-    """Draws AP and AR at each of COCO's IoUs."""
+    """Draw AP and AR at each of COCO's IoUs."""
     parts = [("AR", AMBER), ("AP", BLUE)]
     with _axes("IoU", "") as (axes, drawing):
         for name, color in parts:
@@ -194,7 +194,7 @@ def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:
 def fate_bars(
     name: str, title: str, bins: Sequence[BinFigures], *, kept: Sequence[BinFigures]
 ) -> Chart:
-    """Draws what became of the true boxes of each size or shape, as shares, with count and AP.
+    """Draw what became of the true boxes of each size or shape, as shares, with count and AP.
 
     Args:
         bins: of all detections, for the AP.
@@ -220,7 +220,7 @@ def fate_bars(
 
 
 def run_curves(runs: Sequence[tuple[str, list[float] | None]], title: str, name: str) -> Chart:
-    """Draws the mean precision at `RECALLS` of several runs, each a name and its curve."""
+    """Draw the mean precision at `RECALLS` of several runs, each a name and its curve."""
     legend = []
     with _axes("recall", "precision", unit_square=True) as (axes, drawing):
         for (run, curve), color in zip(runs, LINE_COLORS, strict=False):

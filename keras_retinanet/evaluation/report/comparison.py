@@ -19,7 +19,7 @@ CURVES = {
 
 
 def write_comparison(path: str | os.PathLike[str], runs: Sequence[Run]) -> None:
-    """Writes the page that compares `runs` with the first of them, in one step."""
+    """Write the page that compares `runs` with the first of them, in one step."""
     evaluations = [run.evaluation for run in runs]
     first = evaluations[0]
     charts = [
@@ -68,7 +68,7 @@ class Cell(NamedTuple):
 
 
 def _cells(values: Sequence[float | None], *, sign: int = 1) -> list[Cell]:
-    """Compares a figure of all runs.
+    """Compare a figure of all runs.
 
     Args:
         values: -1 and None are nothing.
@@ -88,7 +88,7 @@ def _cells(values: Sequence[float | None], *, sign: int = 1) -> list[Cell]:
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, int, list[Cell]]]:
-    """Returns name, sign (see `_cells`) and cells of each figure."""
+    """Return name, sign (see `_cells`) and cells of each figure."""
     rows: list[tuple[str, int, list[float | None]]] = [
         (name.replace("_", " "), 1, [each.coco[name] for each in evaluations]) for name in FIGURES
     ]
@@ -103,7 +103,7 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, int, list[Cel
 
 
 def _errors(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Returns the kinds of error with cost in points of AP, its share of the highest, and count."""
+    """Return the kinds of error with cost in points of AP, its share of the highest, and count."""
     tables = [each.errors.kinds if each.errors else {} for each in evaluations]
     top = max((part.cost for table in tables for part in table.values()), default=0.0)
     return [
@@ -127,7 +127,7 @@ def _errors(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 
 
 def _joined(evaluations: Sequence[Evaluation]) -> list[ClassFigures]:
-    """Returns the classes of all runs; the first run's last, so that its counts hold."""
+    """Return the classes of all runs; the first run's last, so that its counts hold."""
     ordered = {row.name: row for each in evaluations for row in each.classes}
     return [*ordered.values(), *evaluations[0].classes]
 

@@ -1,6 +1,6 @@
-"""The report's pictures: which are shown, and what lies on them.
+"""The report's images: which are shown, and what lies on them.
 
-The page draws boxes itself, so that it can filter them; pictures are sent once, without.
+The page draws boxes itself, so that it can filter them; images are sent once, without.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
 from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, LOC
 from keras_retinanet.evaluation.errors.worst import ErrorCosts, error_costs, worst_pictures
 from keras_retinanet.evaluation.metrics.curves import threshold_places
-from keras_retinanet.evaluation.metrics.overlaps import rows_of_each
+from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 
 Pictures = Callable[[int], np.ndarray]
 
 MAX_PICTURES = 100
-# The page stays one that can be sent by mail: pictures are left out beyond so many letters.
+# The page stays one that can be sent by mail: images are skipped beyond so many letters.
 MAX_LETTERS = 16_000_000
 THUMBNAIL_SIDE = 720
 JPEG_QUALITY = 78
@@ -34,7 +34,7 @@ IGNORED = len(DETECTION_KINDS)
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture of the gallery.
+    """An image of the gallery.
 
     Attributes:
         index: in the `EvaluationSet`.
@@ -48,7 +48,7 @@ class Shown:
 
 
 def dataset_pictures(dataset: Dataset) -> Pictures:
-    """Returns what reads picture `index` of a data set as boxes see it: (H, W, 3) uint8 RGB."""
+    """Return what reads image `index` of a dataset as boxes see it: (H, W, 3) uint8 RGB."""
 
     def read(index: int) -> np.ndarray:
         image = decode_image(dataset.read_bytes(index))
@@ -58,12 +58,12 @@ def dataset_pictures(dataset: Dataset) -> Pictures:
 
 
 def chosen_pictures(errors: ErrorAnalysis, limit: int) -> list[int]:
-    """Chooses the pictures to show: the worst of each kind of error in turn, then the others.
+    """Choose the images to show: the worst of each kind of error in turn, then the others.
 
-    Kinds take turns in the order of what they cost, so that none is left out.
+    Kinds take turns in the order of what they cost, so that none is skipped.
 
     Returns:
-        Indices of at most `limit` pictures, each once.
+        Indices of at most `limit` images, each once.
     """
     worst = worst_pictures(errors, limit=limit)
     kinds = sorted(worst, key=lambda kind: -errors.costs[kind])
@@ -73,7 +73,7 @@ def chosen_pictures(errors: ErrorAnalysis, limit: int) -> list[int]:
 
 
 def show_pictures(errors: ErrorAnalysis, pictures: Pictures, limit: int) -> list[Shown]:
-    """Reads and shrinks the chosen pictures; fewer where the page would become too large."""
+    """Read and shrink the chosen images; fewer where the page would become too large."""
     shown: list[Shown] = []
     letters = 0
     for index in chosen_pictures(errors, limit):
@@ -94,10 +94,10 @@ def show_pictures(errors: ErrorAnalysis, pictures: Pictures, limit: int) -> list
 
 
 def picture_rows(errors: ErrorAnalysis, shown: list[Shown]) -> list[dict[str, Any]]:
-    """Writes of each picture what lies on it, as JSON has it.
+    """Write of each image what lies on it, as JSON has it.
 
     Returns:
-        Of each picture `name`, `size` [h, w], `truths` and `found`. A row of `truths` is x1, y1,
+        Of each image `name`, `size` [h, w], `truths` and `found`. A row of `truths` is x1, y1,
         x2, y2, class, whether it is to ignore (0 or 1), cost if missed. A row of `found` is x1, y1,
         x2, y2, class, score, kind (index into `DETECTION_KINDS`, or `IGNORED`), index of the row
         of `truths` that it is about (-1: none), IoU with it, cost. The best score comes first.
@@ -153,7 +153,7 @@ def _found(
 
 
 def _scores(scores: np.ndarray) -> np.ndarray:
-    """Returns scores with four decimals, on the side of each threshold on which they were."""
+    """Return scores with four decimals, on the side of each threshold on which they were."""
     rounded = np.round(scores, 4)
     passes = threshold_places(rounded) > threshold_places(scores)
     return np.where(passes, np.round(rounded - 1e-4, 4), rounded)

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page: figures, curves, what errors cost, and pictures to filter.
+"""An evaluation as one HTML page: figures, curves, what errors cost, and images to filter.
 
 Shape letters: K classes.
 """
@@ -61,7 +61,7 @@ class Analysis:
     confusion: ConfusionMatrix
 
     def to_plain(self) -> dict[str, Any]:
-        """Returns the figures as JSON has them: the summary, and what `report A B` compares."""
+        """Return the figures as JSON has them: the summary, and what `report A B` compares."""
         return {
             **self.summary,
             "errors": self.errors.to_plain(),
@@ -75,14 +75,15 @@ class Analysis:
 def analyse(
     pictures: EvaluationSet, found: Found, *, engine: Engine = "auto", open_images: bool = False
 ) -> Analysis:
-    """Computes every figure and the error analysis.
+    """Compute every metric and the error analysis.
 
     Args and Raises: as `summarise`.
     """
     coco = coco_evaluation(pictures, found, engine=engine)
-    summary = summarise(pictures, found, open_images=open_images, coco=coco)
+    matches = match_detections(pictures, found)
+    summary = summarise(pictures, found, open_images=open_images, coco=coco, matches=matches)
     errors = analyse_errors(pictures, found)
-    points = operating_points(found, match_detections(pictures, found))
+    points = operating_points(found, matches)
     best = points.best_threshold
     threshold = DEFAULT_THRESHOLD if best is None else best
     return Analysis(
@@ -108,14 +109,14 @@ def write_report(
     facts: Mapping[str, str] | None = None,
     max_pictures: int = MAX_PICTURES,
 ) -> None:
-    """Writes the page, in one step. It needs no file or network beside it.
+    """Write the page, in one step. It needs no file or network beside it.
 
     Args:
-        pictures: gives picture `index` of the `EvaluationSet` as (H, W, 3) uint8 RGB (see
+        pictures: gives image `index` of the `EvaluationSet` as (H, W, 3) uint8 RGB (see
             `dataset_pictures`). A UserError or OSError of it leaves a blank.
         title: what was evaluated, such as the model's name.
-        facts: label -> text, shown below the title: model, data set, input size.
-        max_pictures: how many pictures at most; those whose errors cost most come first. Fewer
+        facts: label -> text, shown below the title: model, dataset, input size.
+        max_pictures: how many images at most; those whose errors cost most come first. Fewer
             where the page would pass some 16 MB.
     """
     shown = show_pictures(analysis.errors, pictures, max_pictures)
@@ -194,14 +195,14 @@ def _charts(analysis: Analysis) -> dict[str, list[charts.Chart]]:
 
 
 def _kept(found: Found, threshold: float) -> Found:
-    """Returns the detections with scores of `threshold` or more."""
+    """Return the detections with scores of `threshold` or more."""
     rows = found.scores >= threshold
     columns = (found.image, found.classes, found.boxes, found.scores, found.xywh)
     return Found(*(column[rows] for column in columns))
 
 
 def _matrix(confusion: ConfusionMatrix) -> dict[str, Any]:
-    """Returns the rows of the matrix; of many classes those that are confused most."""
+    """Return the rows of the matrix; of many classes those that are confused most."""
     counts, size = confusion.counts, len(confusion.class_names)
     between = counts[:-1, :-1] - np.diag(np.diag(counts)[:-1])
     wrong = between.sum(axis=0) + between.sum(axis=1)

@@ -16,7 +16,7 @@ from keras_retinanet.files.text_files import read_json
 
 # What a run folder holds for `report`.
 EVALUATION_FILE = "evaluation.json"
-# More runs have no colour of their own.
+# More runs have no color of their own.
 MAX_RUNS = len(LINE_COLORS)
 
 
@@ -84,7 +84,7 @@ class Run(NamedTuple):
 def read_runs(
     paths: Sequence[str | os.PathLike[str]], *, annotations: str | os.PathLike[str] | None = None
 ) -> list[Run]:
-    """Reads evaluations to compare.
+    """Read evaluations to compare.
 
     Args:
         paths: run folders with an `evaluation.json`, such files, or COCO results files.
@@ -106,7 +106,7 @@ def read_runs(
 
 
 def _names(paths: list[Path]) -> list[str]:
-    """Calls each run by as few last parts of its path as tell all apart."""
+    """Call each run by as few last parts of its path as tell all apart."""
     parts = [path.resolve().with_suffix("").parts[1:] for path in paths]
     longest = max(len(each) for each in parts)
     for count in range(1, longest + 1):
@@ -128,7 +128,7 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
         if annotations is None:
             raise UserError(
                 "Expected --annotations, for a list of detections has no figures yet. "
-                f"Received: {file} alone. Name the annotation file of its pictures."
+                f"Received: {file} alone. Name the annotation file of its images."
             )
         pictures = set_from_annotations(read_json(annotations))
         content = analyse(pictures, found_from_results(content, pictures)).to_plain()
@@ -139,13 +139,13 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
         where = ".".join(str(part) for part in fault["loc"]) or "the file"
         raise UserError(
             f"Expected the figures that `evaluate` writes as JSON. Received: {file} with "
-            f"{where}: {fault['msg']}. Evaluate anew."
+            f"{where}: {fault['msg']}. Evaluate again."
         ) from error
     lengths = {len(curve) for curve in evaluation.curves.values() if curve is not None}
     missing = [name for name in FIGURES if name not in evaluation.coco]
     if missing or not lengths <= {len(RECALLS)}:
         raise UserError(
             f"Expected COCO's figures and curves of {len(RECALLS)} points. Received: {file} "
-            f"without {', '.join(missing) or 'such curves'}. Evaluate anew."
+            f"without {', '.join(missing) or 'such curves'}. Evaluate again."
         )
     return evaluation
