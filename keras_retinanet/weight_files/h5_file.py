@@ -37,7 +37,6 @@ from keras_retinanet.weight_files.mapped_file import (
     zip_members,
 )
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_WEIGHTS, KERAS_METADATA = "model.weights.h5", "metadata.json"
 # gzip, shuffle, checksum: HDF5's own. Others are libraries that it would go and load.
 KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
