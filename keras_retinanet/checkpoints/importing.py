@@ -1,7 +1,6 @@
 """A foreign checkpoint -> a `RetinaNet` that detects what the original detects."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from keras_retinanet.checkpoints.families.family import (
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError, listed
+from keras_retinanet.files import sha256_of
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.version import __version__
 from keras_retinanet.weight_files.checkpoint import Checkpoint
@@ -209,9 +209,4 @@ def _sha256(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
     else:
         files = sorted(path.parent.glob(f"{path.name}.*"))
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(*files)
