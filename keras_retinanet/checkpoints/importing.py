@@ -87,7 +87,7 @@ def import_checkpoint(
 
     Args:
         path: of the file, or of a TensorFlow checkpoint's prefix or folder.
-        family: key of `FAMILIES`; None: recognised by the tensors' names and shapes.
+        family: key of `FAMILIES`; None: recognized by the tensors' names and shapes.
         image_size: short side and bound on the long side in pixels; None: the family's own.
         classes: "coco80", or names: the outputs to keep, in that order; None: all.
         overrides: "model.fpn.relu_before_p7=true" texts that change the family's preset.
@@ -156,7 +156,7 @@ def _preset(checkpoint: Checkpoint, family: Family, path: str | Path) -> Preset:
     except KeyError as error:  # of the family's own first look at the tensors it builds on
         raise UserError(
             f"expected a {family.name} checkpoint. Received: {path}, without tensor {error}. "
-            "Leave --family out to have it recognised."
+            "Leave --family out to have it recognized."
         ) from error
     if family.refine is None:
         return preset

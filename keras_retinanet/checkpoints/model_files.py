@@ -55,12 +55,12 @@ def model_file(word: str | Path) -> Path:
 
 
 def _holds_checkpoint(folder: Path) -> bool:
-    """Whether `folder` is TensorFlow's or a KerasHub preset: no other one is read, or hashed."""
+    """Return whether `folder` is TensorFlow's or a KerasHub preset; no other is read or hashed."""
     return any(True for kind in FOLDER_FILES for _ in folder.glob(kind))
 
 
 def _is_own(path: Path) -> bool:
-    """Whether `path` is to be read by `saving.load`, which tells best what is wrong with it."""
+    """Return whether `saving.load` reads `path`, which reports best what is wrong with it."""
     if path.suffix != OWN_SUFFIX:
         return False
     try:

@@ -143,7 +143,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error`, of Python or of TensorFlow, says that there was no room to write."""
+    """Return whether `error`, of Python or of TensorFlow, says that there was no room to write."""
     if isinstance(error, OSError) and error.errno is not None:
         # A file that is too large to be read has its name told: see `open_regular`.
         return error.errno in _NO_ROOM and (error.errno != errno.EFBIG or error.filename is None)

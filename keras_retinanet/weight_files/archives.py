@@ -10,7 +10,7 @@ from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import atomic_folder, open_regular
 
 SUFFIX = ".tar.gz"
-# Weights hardly compress: more than so many times the archive is a bomb.
+# Weights hardly compress: more than this many times the archive is a bomb.
 MAX_RATIO = 20
 MAX_MEMBERS = 100
 # Headers and padding of small archives shrink more.

@@ -35,13 +35,13 @@ def map_file(path: str | Path) -> memoryview:
 
 
 def release_pages(view: memoryview) -> None:
-    """Lets go of the pages of a mapped file that were looked at; they can be loaded again."""
+    """Let go of the pages of a mapped file that were looked at; they can be loaded again."""
     if isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         view.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def release_array(array: Any) -> None:
-    """Lets go of the mapped pages that an array is a view of, if it is one; its values stay."""
+    """Let go of the mapped pages that an array is a view of, if it is one; its values stay."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
     if isinstance(array, memoryview):

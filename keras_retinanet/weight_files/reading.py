@@ -27,19 +27,19 @@ FORMATS = (
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads the tensors of a weight file and runs nothing that the file contains.
+    """Read the tensors of a weight file and run nothing that the file contains.
 
     Sizes are checked against the file's before room is made for them; tensors are views of the
     mapped file where the format allows it, so that reading needs no more memory than the file.
 
     Args:
-        path: of a PyTorch file (either form, also alone in a zip), a pickle of NumPy arrays,
+        path: of a PyTorch file (either format, also alone in a zip), a pickle of NumPy arrays,
             safetensors, Keras's `.h5`, `.weights.h5` or `.keras`; or a TensorFlow checkpoint: its
             prefix, its `.index` file, or its folder; or the folder of a preset of KerasHub.
 
     Returns:
         The `Checkpoint`. Weights are taken out of wrappers such as "state_dict"; optimizers are
-        left out.
+        skipped.
 
     Raises:
         UserError: the file is missing, damaged, of no known format, without tensors, or asks for

@@ -1,4 +1,4 @@
-"""Trunks by name: a normalised image -> C3, C4, C5, with random or ImageNet weights."""
+"""Backbones by name: a normalized image -> C3, C4, C5, with random or ImageNet weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -46,12 +46,12 @@ _INPUT_OPTIONS = ("color_order", "mean", "std")
 def _check_name(name: str) -> None:
     if name not in BACKBONES:
         raise UserError(
-            f"expected one of the trunks {', '.join(BACKBONES)}. Received: name={name!r}."
+            f"expected one of the backbones {', '.join(BACKBONES)}. Received: name={name!r}."
         )
 
 
 def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | None:
-    """What a trunk's weights demand of their input; None where they leave it to the caller.
+    """What a backbone's weights demand of their input; None where they leave it to the caller.
 
     Args:
         name: key of `BACKBONES`.
@@ -60,7 +60,7 @@ def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | N
     Returns:
         `color_order`, `mean` and `std` (3 floats each, in that order, for pixels 0..255), and the
         graph options that these weights were trained with, under `build_backbone`'s names.
-        EfficientNet-Lite expects its colours with random weights too.
+        EfficientNet-Lite expects its colors with random weights too.
     """
     _check_name(name)
     return required_options(name, weights)
@@ -79,7 +79,7 @@ def build_backbone(
     frozen_stages: int = 2,
     load_weights: bool = True,
 ) -> keras.Model:
-    """Builds a trunk. Options left at None are the weights' own, or else the published graph's.
+    """Build a backbone. Options left at None are the weights' own, or else the published graph's.
 
     Args:
         name: key of `BACKBONES`.
@@ -96,12 +96,12 @@ def build_backbone(
             come from elsewhere.
 
     Returns:
-        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
         strides 8, 16, 32.
 
     Raises:
-        ValueError: no such trunk; the message lists all. UserError (a ValueError): an option that
-            this trunk lacks, or weights that cannot be had.
+        ValueError: no such backbone; the message lists all. UserError (a ValueError): an option
+            that this backbone lacks, or weights that cannot be had.
     """
     _check_name(name)
     given = {
@@ -121,16 +121,16 @@ def build_backbone(
         )
     demanded = backbone_preprocessing(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
-    trunk = builder(name=name, **{**demanded, **options})
+    backbone = builder(name=name, **{**demanded, **options})
     if weights is not None:
         if load_weights:
-            _load_weights(trunk, name, weights)
-        _freeze(trunk, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
-    return trunk
+            _load_weights(backbone, name, weights)
+        _freeze(backbone, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
+    return backbone
 
 
-def _freeze(trunk: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
-    for layer in trunk.layers:
+def _freeze(backbone: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
+    for layer in backbone.layers:
         stage = layer.name.split("_")[0]
         number = int(stage.removeprefix("stage")) if stage.startswith("stage") else 1
         frozen_norm = freeze_bn and isinstance(layer, layers.BatchNormalization)

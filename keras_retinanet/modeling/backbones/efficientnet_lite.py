@@ -1,4 +1,4 @@
-"""EfficientNet-Lite trunks: image -> C3, C4, C5, from convolutions that any phone runs.
+"""EfficientNet-Lite backbones: image -> C3, C4, C5, from convolutions that any phone runs.
 
 EfficientNet (Tan and Le 2019, table 1) without squeeze-and-excitation, with ReLU6, and with stem
 and first and last stage kept at Lite0's size, as in TensorFlow's release
@@ -147,7 +147,7 @@ def efficientnet_lite(
     padding: str = "same",
     bn_epsilon: float = 1e-3,
 ) -> keras.Model:
-    """Builds an EfficientNet-Lite trunk with random weights; the defaults are the release's.
+    """Build an EfficientNet-Lite backbone with random weights; the defaults are the release's.
 
     Args:
         spec: width and depth.
@@ -156,7 +156,7 @@ def efficientnet_lite(
         bn_epsilon: of every batch norm.
 
     Returns:
-        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
         strides 8, 16 and 32, sides rounded up; C = 40, 112, 320 for Lite0. They end in a linear
         projection, so values may be negative.
     """
@@ -192,18 +192,18 @@ def efficientnet_lite(
     return keras.Model(image, {level: features[level] for level in ("c3", "c4", "c5")}, name=name)
 
 
-def torch_names(trunk: keras.Model) -> list[tuple[str, Any, bool]]:
-    """Names each variable as PyTorch's ports of the release do; they number blocks throughout.
+def torch_names(backbone: keras.Model) -> list[tuple[str, Any, bool]]:
+    """Name each variable as PyTorch's ports of the release do; they number blocks throughout.
 
     Args:
-        trunk: made by `efficientnet_lite`.
+        backbone: made by `efficientnet_lite`.
 
     Returns:
-        One (tensor name, variable, is a depthwise kernel) per variable of the trunk.
+        One (tensor name, variable, is a depthwise kernel) per variable of the backbone.
     """
     names = []
     blocks: list[list[str]] = []
-    for layer in trunk.layers:
+    for layer in backbone.layers:
         *block, part = layer.name.split("_", 2)
         if len(block) == 2 and block not in blocks:
             blocks.append(block)

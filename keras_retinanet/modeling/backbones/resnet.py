@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015) and ResNeXt (Xie et al. 2016) trunks: image -> C3, C4, C5.
+"""ResNet (He et al. 2015) and ResNeXt (Xie et al. 2016) backbones: image -> C3, C4, C5.
 
 Layer names, which weight importers map to:
   stem_{pad,conv,bn,relu,pool_pad,pool}
@@ -166,7 +166,7 @@ def resnet(
     pool_padding: str = "symmetric",
     bn_epsilon: float = 1e-5,
 ) -> keras.Model:
-    """Builds a ResNet or ResNeXt trunk with random weights.
+    """Build a ResNet or ResNeXt backbone with random weights.
 
     The defaults are He et al.'s; ResNeXt was published with stride_in_1x1=False.
 
@@ -181,7 +181,7 @@ def resnet(
         bn_epsilon: of every batch norm.
 
     Returns:
-        Model: normalised image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
+        Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
         strides 8, 16 and 32, sides rounded up.
     """
     options = _Options(stride_in_1x1, padding, bn_epsilon)
