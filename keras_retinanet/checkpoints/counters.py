@@ -46,7 +46,7 @@ def read_counters(text: str) -> dict[str, int]:
         counters, whole = None, {}
     if whole != counters or not all(_NAME.fullmatch(name) for name in whole):
         raise UserError(
-            f"expected {COUNTERS} as JSON of names and whole numbers. Received: {text[:40]!r}. "
+            f"expected {COUNTERS} as JSON of names and integers. Received: {text[:40]!r}. "
             "Import the checkpoint again."
         )
     return whole

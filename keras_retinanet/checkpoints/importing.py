@@ -1,7 +1,6 @@
 """A foreign checkpoint -> a `RetinaNet` that detects what the original detects."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from keras_retinanet.checkpoints.families.family import (
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError, listed
+from keras_retinanet.files import sha256_of
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.version import __version__
 from keras_retinanet.weight_files.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ def import_checkpoint(
 
     Args:
         path: of the file, or of a TensorFlow checkpoint's prefix or folder.
-        family: key of `FAMILIES`; None: recognised by the tensors' names and shapes.
+        family: key of `FAMILIES`; None: recognized by the tensors' names and shapes.
         image_size: short side and bound on the long side in pixels; None: the family's own.
         classes: "coco80", or names: the outputs to keep, in that order; None: all.
         overrides: "model.fpn.relu_before_p7=true" texts that change the family's preset.
@@ -156,7 +156,7 @@ def _preset(checkpoint: Checkpoint, family: Family, path: str | Path) -> Preset:
     except KeyError as error:  # of the family's own first look at the tensors it builds on
         raise UserError(
             f"expected a {family.name} checkpoint. Received: {path}, without tensor {error}. "
-            "Leave --family out to have it recognised."
+            "Leave --family out to have it recognized."
         ) from error
     if family.refine is None:
         return preset
@@ -209,9 +209,4 @@ def _sha256(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
     else:
         files = sorted(path.parent.glob(f"{path.name}.*"))
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(*files)

@@ -17,6 +17,7 @@ from keras_retinanet.checkpoints.catalogue_file import (
 )
 from keras_retinanet.checkpoints.downloads import fetch
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import sha256_of
 from keras_retinanet.files.downloads import cache_folder, locked, verify
 from keras_retinanet.version import __version__
 from keras_retinanet.weight_files.archives import unpacked
@@ -54,12 +55,12 @@ def model_file(word: str | Path) -> Path:
 
 
 def _holds_checkpoint(folder: Path) -> bool:
-    """Whether `folder` is TensorFlow's or a KerasHub preset: no other one is read, or hashed."""
+    """Return whether `folder` is TensorFlow's or a KerasHub preset; no other is read or hashed."""
     return any(True for kind in FOLDER_FILES for _ in folder.glob(kind))
 
 
 def _is_own(path: Path) -> bool:
-    """Whether `path` is to be read by `saving.load`, which tells best what is wrong with it."""
+    """Return whether `saving.load` reads `path`, which reports best what is wrong with it."""
     if path.suffix != OWN_SUFFIX:
         return False
     try:
@@ -105,6 +106,5 @@ def _digest(path: Path) -> str:
         files = [path.with_name(f"{prefix}.index"), *path.parent.glob(f"{prefix}.data-*")]
     digest = hashlib.sha256()
     for file in sorted(files):
-        with open(file, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()[:DIGITS]

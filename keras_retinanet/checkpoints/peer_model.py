@@ -24,7 +24,7 @@ def import_model(
 
     Args:
         model: a `keras_hub.models.RetinaNetObjectDetector` or `keras_cv.models.RetinaNet`. Its
-            weights go through a temporary file; its optimizer and losses are left out.
+            weights go through a temporary file; its optimizer and losses are skipped.
         image_size, classes: as for `import_checkpoint`.
 
     Raises:

@@ -14,12 +14,11 @@ import numpy as np
 
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.evaluation.tables import Found
+from keras_retinanet.files import hash_file
 from keras_retinanet.version import __version__
 
 # Of the lines; files of another one are not gone on with, nor those of another version.
 FORMAT = 1
-# Read at a time of a model file.
-CHUNK = 1 << 20
 
 
 class Columns:
@@ -183,9 +182,7 @@ def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
     for file in files:
         if file.is_file():
             digest.update(str(file.relative_to(model)).encode())
-            with open(file, "rb") as stream:
-                while chunk := stream.read(CHUNK):
-                    digest.update(chunk)
+            hash_file(file, digest)
     digest.update(repr([dataset.name, dataset.split, dataset.class_names]).encode())
     times: dict[str, str] = {}
     for record in dataset.records:

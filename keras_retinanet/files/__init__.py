@@ -5,6 +5,7 @@ And files that are read: regular ones, of a size that the reader says is accepta
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -65,6 +66,20 @@ def read_regular(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     return content
 
 
+def hash_file(path: str | os.PathLike[str], digest: Any) -> None:
+    """Update `digest`, an object of hashlib, with the bytes of a regular file."""
+    with open_regular(path) as stream:
+        hashlib.file_digest(stream, lambda: digest)  # type: ignore[arg-type]
+
+
+def sha256_of(*paths: Path) -> str:
+    """Return the SHA-256 of the bytes of files, one after the other. Raises as `open_regular`."""
+    digest = hashlib.sha256()
+    for path in paths:
+        hash_file(path, digest)
+    return digest.hexdigest()
+
+
 @contextlib.contextmanager
 def temporary_path(folder: str | Path, suffix: str = "") -> Iterator[Path]:
     """Give a free hidden path in `folder`, which is made; what is left there at the end goes.
@@ -87,6 +102,17 @@ def temporary_folder(beside: str | Path) -> Iterator[Path]:
     with temporary_path(Path(beside).parent) as path:
         path.mkdir()
         yield path
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a new folder beside `path`, renamed to `path` if the block succeeds.
+
+    `path` must be free, or an empty folder. A block that raises leaves nothing behind.
+    """
+    with temporary_folder(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
@@ -117,7 +143,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error`, of Python or of TensorFlow, says that there was no room to write."""
+    """Return whether `error`, of Python or of TensorFlow, says that there was no room to write."""
     if isinstance(error, OSError) and error.errno is not None:
         # A file that is too large to be read has its name told: see `open_regular`.
         return error.errno in _NO_ROOM and (error.errno != errno.EFBIG or error.filename is None)

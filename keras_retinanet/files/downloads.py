@@ -153,7 +153,7 @@ def _download(source: Source, part: Path, path: Path, *, progress: bool) -> None
 
 
 def _receive(source: Source, part: Path, bar: tqdm) -> None:
-    """One request: append to `part` from where it ends, or begin anew if the server must."""
+    """One request: append to `part` from where it ends, or start again if the server must."""
     have = _size(part)
     _check_scheme(source.address)
     headers = {"User-Agent": f"keras_retinanet/{__version__}", "Accept-Encoding": "identity"}
@@ -207,7 +207,7 @@ def _extent(response: http.client.HTTPResponse) -> tuple[int | None, int]:
 
 
 def _whole(text: str) -> int | None:
-    """Return the whole number that `text` writes, as far as a size can go; else None."""
+    """Return the integer that `text` writes, as far as a size can go; else None."""
     return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keras_retinanet.errors import UserError
 
-# In pictures, pages and state dicts that this package writes.
+# In images, pages and state dicts that this package writes.
 MARK = "keras_retinanet"
 HEAD = 4096  # bytes
 # Of a member of an archive; that of a real model takes some hundred kilobytes.

@@ -7,10 +7,10 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from keras_retinanet.errors import UserError, shown
-from keras_retinanet.files import open_regular, temporary_folder
+from keras_retinanet.files import atomic_folder, open_regular
 
 SUFFIX = ".tar.gz"
-# Weights hardly compress: more than so many times the archive is a bomb.
+# Weights hardly compress: more than this many times the archive is a bomb.
 MAX_RATIO = 20
 MAX_MEMBERS = 100
 # Headers and padding of small archives shrink more.
@@ -32,9 +32,8 @@ def unpacked(path: Path) -> Path:
     if folder.is_dir():
         return folder
     try:
-        with temporary_folder(folder) as temporary:
+        with atomic_folder(folder) as temporary:
             _extract(path, temporary)
-            temporary.rename(folder)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(
             f"Expected a whole {SUFFIX}. Received: {path} ({error}). Delete it and fetch it again."

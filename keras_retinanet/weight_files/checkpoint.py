@@ -26,18 +26,18 @@ class Damaged(Exception):
 
 
 def natural(value: object) -> int:
-    """Returns `value` if it is a whole number from 0 up that 63 bits hold.
+    """Return `value` if it is an integer from 0 up that 63 bits hold.
 
     Raises:
         Damaged: it is not.
     """
     if type(value) is not int or not 0 <= value < MAX_SIZE:
-        raise Damaged("a size that is no whole number, or larger than any file")
+        raise Damaged("a size that is no integer, or larger than any file")
     return value
 
 
 def checked_shape(sides: Any) -> tuple[int, ...]:
-    """Returns `sides` as a shape; nothing is multiplied yet, which can take minutes.
+    """Return `sides` as a shape; nothing is multiplied yet, which can take minutes.
 
     Raises:
         Damaged: they are no sizes, or more than an array can have.
@@ -66,7 +66,7 @@ class Checkpoint:
 def collect(
     structure: Any, array_of: Callable[[Any], np.ndarray | None], *, unwrap: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Names the tensors and the plain values of a nested structure.
+    """Name the tensors and the plain values of a nested structure.
 
     Args:
         structure: dicts, lists and tuples around leaves.
@@ -118,7 +118,7 @@ def _texts(structure: Any) -> Iterator[tuple[str, str]]:
 def _text(leaf: Any) -> str | None:
     if isinstance(leaf, str):
         return leaf if len(leaf) <= MAX_TEXT else None
-    # Of whole numbers, those that Python agrees to write in digits.
+    # Of integers, those that Python agrees to write in digits.
     if isinstance(leaf, int) and leaf.bit_length() > 64:
         return None
     return str(leaf) if isinstance(leaf, (bool, int, float)) else None

@@ -37,7 +37,6 @@ from keras_retinanet.weight_files.mapped_file import (
     zip_members,
 )
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 KERAS_WEIGHTS, KERAS_METADATA = "model.weights.h5", "metadata.json"
 # gzip, shuffle, checksum: HDF5's own. Others are libraries that it would go and load.
 KNOWN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
@@ -46,7 +45,7 @@ OPTIMIZER = "optimizer"
 
 
 def read_h5(view: memoryview, kind: str = "h5") -> Checkpoint:
-    """Reads the data sets of an HDF5 file from its bytes.
+    """Read the data sets of an HDF5 file from its bytes.
 
     Returns:
         Tensors by the full path of their data set (`conv1/conv1/kernel:0`), without those of an
@@ -62,7 +61,7 @@ def read_h5(view: memoryview, kind: str = "h5") -> Checkpoint:
 
 
 def try_h5() -> str:
-    """Reads standard input as `read_h5` reads a file: of the trial's process (`h5_trial`).
+    """Read standard input as `read_h5` reads a file: of the trial's process (`h5_trial`).
 
     Returns:
         What is wrong with it; "" if nothing is, or what the caller will find and tell by itself.
@@ -91,7 +90,7 @@ def _read(view: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def read_keras(view: memoryview) -> Checkpoint:
-    """Reads a `.keras` file of Keras 3 from its bytes: the weights, and `config.json` as text.
+    """Read a `.keras` file of Keras 3 from its bytes: the weights, and `config.json` as text.
 
     Raises:
         UserError, Damaged or another Exception, as `read_h5`.
@@ -109,7 +108,7 @@ def read_keras(view: memoryview) -> Checkpoint:
 
 
 def read_preset(folder: Path) -> Checkpoint | None:
-    """Reads a preset of KerasHub: a folder of weights in HDF5, and JSON.
+    """Read a preset of KerasHub: a folder of weights in HDF5, and JSON.
 
     Returns:
         Tensors by file and path (`task.weights.h5/layers/.../vars/0`), JSON files as text by their
@@ -184,7 +183,7 @@ def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
 
 
 def _is_brain(dataset: h5py.Dataset) -> bool:
-    """Whether Keras wrote it as bfloat16, which HDF5 has no type for."""
+    """Return whether Keras wrote it as bfloat16, which HDF5 has no type for."""
     named = "dtype" in dataset.attrs and dataset.attrs["dtype"] == "bfloat16"
     return named and dataset.dtype.itemsize == 2
 

@@ -28,7 +28,7 @@ SECONDS = 300
 
 
 def limit_memory(size: int) -> None:
-    """Ends this process's growth at what reading `size` bytes can need."""
+    """End this process's growth at what reading `size` bytes can need."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -43,7 +43,7 @@ def limit_memory(size: int) -> None:
 
 
 def check_h5(view: memoryview) -> None:
-    """Reads a file of these bytes elsewhere.
+    """Read a file of these bytes elsewhere.
 
     Raises:
         Damaged: the reading process found a fault, or did not come to its end.

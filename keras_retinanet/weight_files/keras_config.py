@@ -25,7 +25,7 @@ CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "__lambda__", "get_file")
 
 
 def config_text(view: memoryview, info: zipfile.ZipInfo) -> str:
-    """Returns the text of a configuration in a zip, whose size is looked at before it is unpacked.
+    """Return the text of a configuration in a zip, whose size is looked at before it is unpacked.
 
     Raises:
         Damaged, UnicodeDecodeError: it is too large, damaged or no text.
@@ -36,7 +36,7 @@ def config_text(view: memoryview, info: zipfile.ZipInfo) -> str:
 
 
 def parse_config(text: bytes | str) -> Any:
-    """Returns the JSON of a configuration after a look at every object that it describes.
+    """Return the JSON of a configuration after a look at every object that it describes.
 
     Raises:
         UserError: it describes a function of its own, or names an object of a module that is
@@ -58,7 +58,7 @@ def parse_config(text: bytes | str) -> Any:
 
 
 def _check_object(node: dict[str, Any]) -> None:
-    """Refuses the description of an object that would run code."""
+    """Refuse the description of an object that would run code."""
     names = [node.get("class_name"), node.get("registered_name")]
     found = next((str(name) for name in names if _ends(name) in CODE), None)
     if found is None and "class_name" in node:

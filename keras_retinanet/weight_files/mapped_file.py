@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import open_regular
+from keras_retinanet.files import magic, open_regular
 from keras_retinanet.weight_files.checkpoint import Damaged
 
 # A local header: 26 bytes, then the lengths of the name and of the extra field behind it.
@@ -35,13 +35,13 @@ def map_file(path: str | Path) -> memoryview:
 
 
 def release_pages(view: memoryview) -> None:
-    """Lets go of the pages of a mapped file that were looked at; they can be loaded again."""
+    """Let go of the pages of a mapped file that were looked at; they can be loaded again."""
     if isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         view.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def release_array(array: Any) -> None:
-    """Lets go of the mapped pages that an array is a view of, if it is one; its values stay."""
+    """Let go of the mapped pages that an array is a view of, if it is one; its values stay."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
     if isinstance(array, memoryview):
@@ -130,7 +130,7 @@ def zip_member(view: memoryview, info: zipfile.ZipInfo) -> memoryview:
     """
     start = info.header_offset
     header = bytes(view[start : start + ZIP_LOCAL_HEADER])
-    if len(header) < ZIP_LOCAL_HEADER or header[:4] != b"PK\x03\x04" or info.flag_bits & 1:
+    if len(header) < ZIP_LOCAL_HEADER or header[:4] != magic.ZIP or info.flag_bits & 1:
         raise Damaged(f"member {info.filename[:100]!r} without a plain header")
     start += ZIP_LOCAL_HEADER
     start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
@@ -140,7 +140,7 @@ def zip_member(view: memoryview, info: zipfile.ZipInfo) -> memoryview:
     if info.compress_type == zipfile.ZIP_STORED:
         contents = packed
     elif info.compress_type == zipfile.ZIP_DEFLATED:
-        contents = memoryview(_inflated(packed, info.file_size))
+        contents = memoryview(_unpacked(view, info))
     else:
         raise Damaged(f"a compression that is not read here ({info.compress_type})")
     if len(contents) != info.file_size or zlib.crc32(contents) != info.CRC:
@@ -150,15 +150,10 @@ def zip_member(view: memoryview, info: zipfile.ZipInfo) -> memoryview:
     return contents
 
 
-def _inflated(packed: memoryview, size: int) -> bytearray:
-    """Unpacks at most `size` bytes, which is not believed beyond `MAX_RATIO`."""
-    if size > MAX_RATIO * len(packed) + CHUNK:
+def _unpacked(view: memoryview, info: zipfile.ZipInfo) -> bytes:
+    """Unpack the size that a member announces, which is not believed beyond `MAX_RATIO`."""
+    if info.file_size > MAX_RATIO * info.compress_size + CHUNK:
         raise Damaged(f"compressed members that would unpack more than {MAX_RATIO}-fold")
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    contents = bytearray()
-    for start in range(0, len(packed), CHUNK):
-        chunk = packed[start : start + CHUNK]
-        contents += unpacker.decompress(chunk, size + 1 - len(contents))
-        if len(contents) > size:
-            raise Damaged("a member larger than announced")
-    return contents
+    # No more than the size asked for is unpacked, whatever the member holds.
+    with zipfile.ZipFile(ViewFile(view)) as archive, archive.open(info) as member:
+        return member.read(info.file_size)

@@ -240,7 +240,7 @@ TORCH_VALUES = re.compile(
 
 
 def meaning(module: str, name: str) -> Builder | Inert:
-    """Returns what a name in a pickle stands for.
+    """Return what a name in a pickle stands for.
 
     Raises:
         UserError: for nothing that is admitted; the message says which name.

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import magic
 from keras_retinanet.weight_files.checkpoint import Checkpoint, Damaged
 from keras_retinanet.weight_files.h5_file import (
-    HDF5_MAGIC,
     KERAS_CONFIG,
     read_h5,
     read_keras,
@@ -27,19 +27,19 @@ FORMATS = (
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads the tensors of a weight file and runs nothing that the file contains.
+    """Read the tensors of a weight file and run nothing that the file contains.
 
     Sizes are checked against the file's before room is made for them; tensors are views of the
     mapped file where the format allows it, so that reading needs no more memory than the file.
 
     Args:
-        path: of a PyTorch file (either form, also alone in a zip), a pickle of NumPy arrays,
+        path: of a PyTorch file (either format, also alone in a zip), a pickle of NumPy arrays,
             safetensors, Keras's `.h5`, `.weights.h5` or `.keras`; or a TensorFlow checkpoint: its
             prefix, its `.index` file, or its folder; or the folder of a preset of KerasHub.
 
     Returns:
         The `Checkpoint`. Weights are taken out of wrappers such as "state_dict"; optimizers are
-        left out.
+        skipped.
 
     Raises:
         UserError: the file is missing, damaged, of no known format, without tensors, or asks for
@@ -72,9 +72,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _read(view: memoryview) -> Checkpoint:
-    if view[:4] == b"PK\x03\x04":
+    if view[:4] == magic.ZIP:
         return _read_zip(view)
-    if view[:8] == HDF5_MAGIC:
+    if view[:8] == magic.HDF5:
         return read_h5(view)
     if MAGIC_BYTES in bytes(view[:32]):
         return read_torch(view)
@@ -82,7 +82,7 @@ def _read(view: memoryview) -> Checkpoint:
         return read_safetensors(view)
     if view[0] in PICKLE_STARTS:
         return read_pickle(view)
-    if view[:2] == b"\x1f\x8b" or view[257:262] == b"ustar":
+    if magic.is_archive(view):
         raise Damaged("an archive: unpack it and give the .index file or the weight file in it")
     raise Damaged(f"not the first bytes of {FORMATS}")
 
@@ -110,6 +110,6 @@ def _read_zip(view: memoryview) -> Checkpoint:
         names = ", ".join(info.filename[:40] for info in packed[:4])
         raise Damaged(f"a zip with {len(weights)} .pth files among {names}: unpack it, name one")
     inner = zip_member(view, weights[0])
-    if inner[:4] != b"PK\x03\x04" or b"data.pkl" in bytes(inner[:200]):
+    if inner[:4] != magic.ZIP or b"data.pkl" in bytes(inner[:200]):
         return read_torch(inner)
     raise Damaged("a zip in a zip")

@@ -40,12 +40,12 @@ MAX_HEADER = 16 << 20
 
 
 def is_safetensors(view: memoryview) -> bool:
-    """Whether the bytes begin as this format does: a header's length, then the header."""
+    """Return whether the bytes begin as this format does: a header's length, then the header."""
     return view[8:9] == b"{" and int.from_bytes(view[:8], "little") < MAX_HEADER
 
 
 def read_safetensors(view: memoryview) -> Checkpoint:
-    """Reads a safetensors file from its bytes; tensors are views of them.
+    """Read a safetensors file from its bytes; tensors are views of them.
 
     Raises:
         Damaged, or any other Exception: the bytes are not what the format says.

@@ -15,7 +15,7 @@ AVERAGES = "/average/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def checkpoint_prefix(path: str | Path) -> Path | None:
-    """Returns the prefix of the checkpoint that `path` names; None if it names none.
+    """Return the prefix of the checkpoint that `path` names; None if it names none.
 
     Args:
         path: a prefix, its `.index` file or a data file, or a folder with one checkpoint, or with
@@ -46,7 +46,7 @@ def _latest(folder: Path) -> Path:
 
 
 def read_tf_checkpoint(prefix: Path) -> Checkpoint:
-    """Reads the numbers of a checkpoint.
+    """Read the numbers of a checkpoint.
 
     Returns:
         Tensors by the checkpoint's own full names, such as

@@ -46,7 +46,7 @@ STORAGE_DTYPES = {
     "BoolStorage": np.dtype("?"),
 }
 UNREADABLE = {
-    "_rebuild_qtensor": "quantised",
+    "_rebuild_qtensor": "quantized",
     "_rebuild_sparse_tensor": "sparse",
     "_rebuild_sparse_csr_tensor": "sparse",
     "_rebuild_nested_tensor": "nested",
@@ -120,7 +120,7 @@ class _Storages:
         tag, kind, key, _device, count = pid[:5]
         # A sixth entry is a legacy view of another storage; torch stopped writing them in 0.4.
         if tag not in ("storage", b"storage") or not isinstance(kind, _StorageKind) or any(pid[5:]):
-            raise Damaged("a storage of a kind that is not read, such as a quantised one")
+            raise Damaged("a storage of a kind that is not read, such as a quantized one")
         storage = _Storage(_key(key), kind.name, natural(count))
         if self.known.setdefault(storage.key, storage) != storage:
             raise Damaged("one storage described in two ways")
@@ -203,7 +203,7 @@ def _view(tensor: _Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def read_torch(view: memoryview) -> Checkpoint:
-    """Reads what `torch.save` wrote, in either form, from the file's bytes.
+    """Read what `torch.save` wrote, in either format, from the file's bytes.
 
     Returns:
         Tensors as read-only views, with the strides that the file gives, of storages that several
@@ -224,7 +224,7 @@ def read_torch(view: memoryview) -> Checkpoint:
 
 
 def read_pickle(view: memoryview) -> Checkpoint:
-    """Reads a bare pickle of NumPy arrays, of any protocol; returns and raises as `read_torch`."""
+    """Read a bare pickle of NumPy arrays, of any protocol. Return and raise as `read_torch`."""
     structure = unpickle(ViewFile(view))
     release_pages(view)
     tensors, metadata = collect(

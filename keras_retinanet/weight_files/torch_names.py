@@ -17,7 +17,7 @@ TORCH_WEIGHTS = {
 
 
 def torch_layer_name(layer: str) -> str:
-    """Returns PyTorch's name of a trunk's layer.
+    """Return PyTorch's name of a backbone's layer.
 
     stem_conv -> conv1, stage3_block1_conv2 -> layer2.0.conv2, stage3_block1_shortcut_bn ->
     layer2.0.downsample.1.

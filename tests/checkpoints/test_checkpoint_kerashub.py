@@ -215,7 +215,7 @@ def test_no_preprocessor_is_an_assumption(preset, small):
     changed = refined(preset, small, lambda config: config.update(preprocessor=None))
     assert changed.config.preprocessing == preset.config.preprocessing
     assert changed.metadata["assumptions"] == (
-        "pictures are prepared as KerasHub's presets do (800 px)"
+        "images are prepared as KerasHub's presets do (800 px)"
     )
 
 

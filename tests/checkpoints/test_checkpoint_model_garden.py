@@ -134,7 +134,7 @@ def test_an_average_stands_in_for_its_variable():
     ("changes", "message"),
     [
         ({"head/_box_regressor/kernel": (3, 3, 256, 12)}, "Received: 3 in head/_box_regressor"),
-        ({"backbone/extra/_conv3/kernel": (1, 1, 64, 256)}, "a trunk with 17 bottlenecks"),
+        ({"backbone/extra/_conv3/kernel": (1, 1, 64, 256)}, "a backbone with 17 bottlenecks"),
     ],
 )
 def test_other_graphs_are_refused(changes, message):

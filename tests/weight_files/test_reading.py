@@ -257,8 +257,8 @@ def test_what_is_no_weight_file(tmp_path, content, words):
         read_checkpoint(tmp_path)
 
 
-def test_sparse_and_quantised_tensors_are_refused(tmp_path):
-    names = {"_rebuild_sparse_tensor": "a sparse tensor", "_rebuild_qtensor": "a quantised tensor"}
+def test_sparse_and_quantized_tensors_are_refused(tmp_path):
+    names = {"_rebuild_sparse_tensor": "a sparse tensor", "_rebuild_qtensor": "a quantized tensor"}
     for name, words in names.items():
         path = tmp_path / "weights.pth"
         write_torch_zip(path, weights(), {"0": VALUES})

@@ -41,7 +41,7 @@ _BLOCK = re.compile(r"res([2-5])\.(\d+)\.(conv[123]|shortcut)\.(norm\.)?(\w+)")
 
 
 def _adapt(checkpoint: Checkpoint) -> Checkpoint:
-    """The colours, which are tensors here, become text that `_refine` reads."""
+    """The colors, which are tensors here, become text that `_refine` reads."""
     colours = {
         name: ",".join(str(value) for value in np.ravel(checkpoint.tensors[name]))
         for name in PIXELS
@@ -88,7 +88,7 @@ def _preset(shapes: Shapes) -> Preset:
 
 
 def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
-    """Other colours than the zoo's come with a trunk of torchvision's kind."""
+    """Other colors than the zoo's come with a backbone of torchvision's kind."""
     mean, std = (
         tuple(float(value) for value in metadata[name].split(",")) if name in metadata else None
         for name in PIXELS
@@ -118,7 +118,7 @@ def _depth(shapes: Shapes) -> int:
 
 
 def _torch_name(name: str) -> str:
-    """res3.0.conv1.weight -> layer2.0.conv1.weight; of the names that tell a trunk's kind."""
+    """res3.0.conv1.weight -> layer2.0.conv1.weight; of the names that tell a backbone's kind."""
     match = _BLOCK.fullmatch(name)
     if not match:
         return name

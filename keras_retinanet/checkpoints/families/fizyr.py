@@ -2,10 +2,10 @@
 
 Training models, weights alone, and models converted for inference all have the same tensors.
 Sources: keras_retinanet/models/{retinanet,resnet}.py, layers/{_misc,filter_detections}.py,
-utils/{anchors,image}.py, and the trunk's package keras-resnet, models/_2d.py and blocks/_2d.py.
+utils/{anchors,image}.py, and the backbone's package keras-resnet, models/_2d.py and blocks/_2d.py.
 
-Padding: P6, P7 and the max-pool leave it to Keras ("same"), the trunk's 3x3 have stride 1. The stem
-had three explicit zeros on all sides until keras-resnet 0.2, which leaves it to Keras too. The
+Padding: P6, P7 and the max-pool leave it to Keras ("same"), the backbone's 3x3 have stride 1. The
+stem had three explicit zeros on all sides until keras-resnet 0.2, which leaves it to Keras too. The
 tensors are the same; only the file's list of layers tells.
 """
 
@@ -79,7 +79,7 @@ def _trunk_layer(layer: str, trunk: str) -> str:
         return {"stem_conv": "conv1", "stem_bn": "bn_conv1"}[layer]
     stage, block, kind = layer.split("_", 2)
     number, index = stage.removeprefix("stage"), int(block.removeprefix("block")) - 1
-    # The long stages of the deep trunks count their blocks, for want of letters.
+    # The long stages of the deep backbones count their blocks, for want of letters.
     counted = trunk != "resnet50" and number in "34" and index > 0
     place = number + (f"b{index}" if counted else chr(ord("a") + index))
     prefix = "bn" if "bn" in kind else "res"
@@ -118,8 +118,9 @@ def _preset(shapes: Shapes) -> Preset:
     blocks = _count(shapes, r"res4\w+_branch2a/kernel")
     if blocks not in TRUNKS:
         raise UserError(
-            f"expected one of the trunks {', '.join(TRUNKS.values())}. Received: a keras-retinanet "
-            f"with {blocks} blocks in stage 4. Its other trunks cannot be imported."
+            f"expected one of the backbones {', '.join(TRUNKS.values())}. Received: a "
+            f"keras-retinanet with {blocks} blocks in stage 4. Its other backbones cannot be "
+            "imported."
         )
     anchors = shapes["pyramid_regression/kernel"][-1] // 4
     if anchors != ANCHORS_PER_CELL:
@@ -153,7 +154,7 @@ def _config(trunk: str, shapes: Shapes) -> ModelConfig:
             depth=_count(shapes, r"pyramid_classification_\d+/kernel"),
         ),
         box_coder=BoxCoderConfig("corners", (0.2, 0.2, 0.2, 0.2)),
-        # One picture at a time, unpadded; OpenCV samples by the scale, not by the rounded size.
+        # One image at a time, unpadded; OpenCV samples by the scale, not by the rounded size.
         preprocessing=PreprocessingConfig(
             canvas="exact",
             multiple=1,

@@ -42,7 +42,7 @@ def numbered(layer: str, index: int) -> str:
 
 
 def trunk_name(kernels: Iterable[tuple[int, ...]]) -> str:
-    """Return the trunk of `BACKBONES` whose convolutions have these kernels, in any order.
+    """Return the backbone of `BACKBONES` whose convolutions have these kernels, in any order.
 
     Args:
         kernels: shapes (height, width, in, out), the stem's among them.

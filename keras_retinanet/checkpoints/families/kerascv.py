@@ -45,7 +45,7 @@ WEIGHT_INDEX = {
     **{name: index for index, name in enumerate(names.CONV_WEIGHTS)},
     **{name: index for index, name in enumerate(names.BN_WEIGHTS)},
 }
-# Names of the older .h5: of a convolution inside one of KerasCV's own layers, and of the trunk.
+# Names of the older .h5: of a convolution inside one of KerasCV's own layers, and of the backbone.
 _OLDER = re.compile(
     r"(?:.*/)?(?P<part>feature_pyramid|prediction_head)(?P<number>_\d+)?/conv2d(?:_(?P<conv>\d+))?"
     r"/(?P<weight>\w+)(?::0)?"
@@ -163,14 +163,14 @@ def _preset(shapes: Shapes) -> Preset:
         "family": "kerascv",
         "origin": ORIGIN,
         "license": "not stated in the file",
-        "assumptions": f"pictures are resized to {USUAL_SIDE} px and padded, as KerasCV's guides "
+        "assumptions": f"images are resized to {USUAL_SIDE} px and padded, as KerasCV's guides "
         "do, for the model does not say",
     }
     return Preset(config, class_names, ids, metadata)
 
 
 def _classes(count: int) -> tuple[list[str], list[int]]:
-    """Names and ids; 20 outputs are Pascal VOC's, as in the one model that KerasCV published."""
+    """Name and ids; 20 outputs are Pascal VOC's, as in the one model that KerasCV published."""
     if count == len(VOC_CLASSES):
         return list(VOC_CLASSES), list(range(1, count + 1))
     return coco_classes(count)

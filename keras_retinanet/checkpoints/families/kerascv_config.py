@@ -58,7 +58,7 @@ def _refined(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     stored = json.loads(text).get("config", {})
     if "label_encoder" not in stored:
         assumed = (
-            f"{preset.metadata['assumptions']}; colours are divided by 255; anchors and detection "
+            f"{preset.metadata['assumptions']}; colors are divided by 255; anchors and detection "
             "thresholds are KerasCV's defaults"
         )
         return dataclasses.replace(preset, metadata={**preset.metadata, "assumptions": assumed})

@@ -51,7 +51,7 @@ def _refined(preset: Preset, metadata: Mapping[str, str]) -> Preset:
             detections=_detections(stored["prediction_decoder"], config.detections),
         )
     converter = _converter(metadata, stored)
-    assumptions = [f"pictures are prepared as KerasHub's presets do ({PRESET_SIDE} px)"]
+    assumptions = [f"images are prepared as KerasHub's presets do ({PRESET_SIDE} px)"]
     if converter:
         pixels, assumptions = _preprocessing(converter, config.preprocessing)
         config = dataclasses.replace(config, preprocessing=pixels)
@@ -121,14 +121,14 @@ def _preprocessing(
     assumptions = []
     size = converter.get("image_size") or [PRESET_SIDE, PRESET_SIDE]
     if not converter.get("image_size"):
-        assumptions.append(f"the model takes any size; pictures are resized to {PRESET_SIDE} px")
+        assumptions.append(f"the model takes any size; images are resized to {PRESET_SIDE} px")
     if size[0] != size[1]:
         raise UserError(
             f"expected a square image_size. Received: {size}. Set the converter's image_size to "
             "a square before the model is saved."
         )
     if not converter.get("pad_to_aspect_ratio"):
-        assumptions.append("pictures are padded to a square, where the peer cuts or stretches them")
+        assumptions.append("images are padded to a square, where the peer cuts or stretches them")
     if converter.get("interpolation", "bilinear") != "bilinear":
         assumptions.append(f"resized bilinearly, the peer: {converter['interpolation']}")
     # scale * x + offset is (x - mean) / std.

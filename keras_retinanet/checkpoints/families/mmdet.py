@@ -106,7 +106,7 @@ def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     trunk = preset.config.backbone.name
     if "caffe" in name:
         return _caffe(preset, metadata)
-    # MMDetection published no caffe style of the other trunks.
+    # MMDetection published no caffe style of the other backbones.
     if name.startswith("retinanet_") or trunk not in ("resnet50", "resnet101"):
         return _pytorch(preset, metadata)
     raise UserError(

@@ -82,7 +82,7 @@ def _preset(shapes: Shapes) -> Preset:
     if blocks not in TRUNKS or "decoder/layer_with_weights-12/gamma" not in shapes:
         raise UserError(
             f"expected a Model Garden RetinaNet of {', '.join(TRUNKS.values())} with an FPN. "
-            f"Received: a trunk with {blocks} bottlenecks. SpineNet and the others cannot be "
+            f"Received: a backbone with {blocks} bottlenecks. SpineNet and the others cannot be "
             "imported."
         )
     anchors = shapes["head/_box_regressor/kernel"][-1] // 4

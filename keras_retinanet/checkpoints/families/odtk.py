@@ -1,4 +1,4 @@
-"""NVIDIA's Object Detection Toolkit (retinanet-examples), ResNet and ResNeXt trunks.
+"""NVIDIA's Object Detection Toolkit (retinanet-examples), ResNet and ResNeXt backbones.
 
 Sources: odtk/{model.py, box.py, data.py, infer.py, backbones/fpn.py}, and retinanet/box.py of
 release 19.04, which the published COCO weights belong to. Its anchors have whole sides at the
@@ -26,7 +26,7 @@ from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.filling import Row
 from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
-# Our trunk -> the peer's name of it with its pyramid.
+# Our backbone -> the peer's name of it with its pyramid.
 BACKBONES = {
     "resnet18": "ResNet18FPN",
     "resnet34": "ResNet34FPN",
@@ -45,12 +45,12 @@ EDGES = (
 
 
 def _prefix(shapes: Shapes) -> str:
-    """Return "backbones.ResNet50FPN.", whatever the trunk's name."""
+    """Return "backbones.ResNet50FPN.", whatever the backbone's name."""
     found = {".".join(name.split(".")[:2]) for name in shapes if name.startswith("backbones.")}
     if len(found) != 1 or found.isdisjoint(f"backbones.{name}" for name in BACKBONES.values()):
         raise UserError(
-            f"expected one trunk among {', '.join(BACKBONES.values())}. "
-            f"Received: {', '.join(sorted(found))}. Other trunks cannot be imported."
+            f"expected one backbone among {', '.join(BACKBONES.values())}. "
+            f"Received: {', '.join(sorted(found))}. Other backbones cannot be imported."
         )
     return f"{found.pop()}."
 
@@ -152,7 +152,7 @@ def _never(_shapes: Shapes) -> bool:
     return False
 
 
-# The trunk's own classifier is saved with it and never used.
+# The backbone's own classifier is saved with it and never used.
 _UNUSED = r".*\.num_batches_tracked|backbones\.\w+\.features\.fc\.(weight|bias)"
 FAMILY = Family("odtk", _recognises, _preset, _rows, unused=_UNUSED, refine=_refine)
 # Weights trained since March 2020 whose file was stripped to its state dict: by the user's word.

@@ -2,7 +2,7 @@
 
 Source: torchvision/models/detection/{retinanet,anchor_utils,transform}.py and
 ops/feature_pyramid_network.py. Older files name the same layers otherwise; `_adapt` renames them.
-Trunks of other depths and any number of classes are recognised too.
+Backbones of other depths and any number of classes are recognized too.
 """
 
 import dataclasses
@@ -112,7 +112,7 @@ def _assumptions(count: int, *, exact_zero: bool) -> str:
     if exact_zero:
         texts.append(
             "batch norms' epsilon 0, as torchvision sets it for its COCO_V1 weights (a model "
-            "started from the trunk alone has 1e-5: model.backbone.bn_epsilon=1e-5)"
+            "started from the backbone alone has 1e-5: model.backbone.bn_epsilon=1e-5)"
         )
     if count != len(COCO91_NAMES):
         texts.append("anchors, input size and thresholds are torchvision's defaults")

@@ -27,7 +27,7 @@ from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.filling import LAYOUTS, Row
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
-# Trunks of torchvision.models.resnet that our names stand for.
+# Backbones of torchvision.models.resnet that our names stand for.
 TRUNKS = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),

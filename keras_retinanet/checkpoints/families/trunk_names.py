@@ -1,4 +1,4 @@
-"""Which of our trunks a torch-style state dict holds, told by its names and shapes alone."""
+"""Which of our backbones a torch-style state dict holds, told by its names and shapes alone."""
 
 import re
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ TRUNKS: dict[tuple[tuple[int, ...], int | None, int | None], str] = {
 
 
 def trunk_name(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> str:
-    """Return the key of `BACKBONES` for the trunk whose first convolution is "<prefix>conv1".
+    """Return the key of `BACKBONES` for the backbone whose first convolution is "<prefix>conv1".
 
     Args:
         shapes: name -> shape of every tensor of the file, convolutions (out, in, h, w).
-        prefix: of the trunk's names, such as "backbone.".
+        prefix: of the backbone's names, such as "backbone.".
 
     Raises:
         UserError: it is no ResNet or ResNeXt that we have.
@@ -38,7 +38,7 @@ def trunk_name(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> str:
         inner, group = shapes.get(f"{prefix}layer1.0.conv2.weight", (0, 0))[:2]
     if (blocks, inner, group) not in TRUNKS:
         raise UserError(
-            f"expected a trunk among {', '.join(TRUNKS.values())}. Received: blocks={blocks}, "
-            f"channels={inner}, of one group={group}. Other trunks cannot be imported."
+            f"expected a backbone among {', '.join(TRUNKS.values())}. Received: blocks={blocks}, "
+            f"channels={inner}, of one group={group}. Other backbones cannot be imported."
         )
     return TRUNKS[blocks, inner, group]

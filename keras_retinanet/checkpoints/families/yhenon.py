@@ -26,7 +26,7 @@ ANCHORS_PER_CELL = 9
 # The peer keeps every box that its suppression leaves; COCO's metric counts 100.
 MANY_DETECTIONS = 1000
 ASSUMPTIONS = (
-    f"at most {MANY_DETECTIONS} detections, where the peer has no limit; pictures made smaller are "
+    f"at most {MANY_DETECTIONS} detections, where the peer has no limit; images made smaller are "
     "not smoothed first, as scikit-image does in some versions"
 )
 

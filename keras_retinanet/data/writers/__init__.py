@@ -11,7 +11,7 @@ from keras_retinanet.data.records import Dataset, align_classes
 from keras_retinanet.data.writers import coco, csv_files, tfrecord, voc, yolo
 from keras_retinanet.data.writers.shared import WriteOptions
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import temporary_folder
+from keras_retinanet.files import atomic_folder
 
 # Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
 # empty folder and splits of the same classes.
@@ -69,12 +69,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
             f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
             "Name another one, or remove it."
         )
-    folder = folder.resolve()
-    with temporary_folder(folder) as temporary:
+    with atomic_folder(folder.resolve()) as temporary:
         yield temporary
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
 
 
 def _with_common_classes(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:

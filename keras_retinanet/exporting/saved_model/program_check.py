@@ -4,7 +4,6 @@
 its author chose. Our facts beside it prove nothing, for anybody can copy them; the operators do.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import FACTS_FILE, MAX_FACTS, SAVED_MODEL_FILE
 from keras_retinanet.exporting.saved_model.operators import OPERATORS, SAVER_OPERATORS
+from keras_retinanet.files import sha256_of
 
 # Of `saved_model.pb`; real ones have 1 to 10 MB.
 MAX_GRAPH = 64 << 20
@@ -149,8 +149,7 @@ def digests(path: Path) -> dict[str, str]:
         if not file.is_file():  # a pipe would never end
             found[name] = "no regular file"
             continue
-        with file.open("rb") as stream:
-            found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        found[name] = sha256_of(file)
     return found
 
 

@@ -192,18 +192,18 @@ def efficientnet_lite(
     return keras.Model(image, {level: features[level] for level in ("c3", "c4", "c5")}, name=name)
 
 
-def torch_names(trunk: keras.Model) -> list[tuple[str, Any, bool]]:
+def torch_names(backbone: keras.Model) -> list[tuple[str, Any, bool]]:
     """Name each variable as PyTorch's ports of the release do; they number blocks throughout.
 
     Args:
-        trunk: made by `efficientnet_lite`.
+        backbone: made by `efficientnet_lite`.
 
     Returns:
         One (tensor name, variable, is a depthwise kernel) per variable of the backbone.
     """
     names = []
     blocks: list[list[str]] = []
-    for layer in trunk.layers:
+    for layer in backbone.layers:
         *block, part = layer.name.split("_", 2)
         if len(block) == 2 and block not in blocks:
             blocks.append(block)

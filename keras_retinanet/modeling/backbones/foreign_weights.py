@@ -1,4 +1,4 @@
-"""Weights of other systems' trunks into ours: which of their tensors is which of our variables."""
+"""Weights of other systems' backbones into ours: which tensor is which of our variables."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,23 +17,23 @@ TORCH_UNUSED = r"fc\..*|.*num_batches_tracked"
 LITE_UNUSED = r"(_conv_head|_bn1|_fc)\..*|.*num_batches_tracked"
 
 
-def transfer_keras_applications(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
-    """Copies the weights of a keras.applications ResNet (v1) into a trunk of this package.
+def transfer_keras_applications(tensors: Mapping[str, np.ndarray], backbone: keras.Model) -> None:
+    """Copy the weights of a keras.applications ResNet (v1) into a backbone of this package.
 
-    Its convolutions have biases and the trunk's have none: batch norm takes them up exactly, as
+    Its convolutions have biases and the backbone's have none: batch norm takes them up exactly, as
     (x + bias) - mean = x - (mean - bias).
 
     Args:
         tensors: by the paths in their `.h5` file, which end in layer and weight:
             `conv1_bn/conv1_bn/gamma:0`.
-        trunk: `resnet` of the same depth, with stride_in_1x1=True and bn_epsilon=1.001e-5.
+        backbone: `resnet` of the same depth, with stride_in_1x1=True and bn_epsilon=1.001e-5.
 
     Raises:
         UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
     named = {_layer_and_weight(name): array for name, array in tensors.items()}
     rows = []
-    for layer in trunk.layers:
+    for layer in backbone.layers:
         theirs = _applications_name(layer.name) if layer.weights else ""
         for weight in layer.weights:
             if weight.name == "moving_mean":
@@ -42,7 +42,7 @@ def transfer_keras_applications(tensors: Mapping[str, np.ndarray], trunk: keras.
                 if bias in named and mean is not None and named[bias].shape == mean.shape:
                     named[f"{theirs}/moving_mean"] = mean - named.pop(bias)
             rows.append(Row(f"{theirs}/{weight.name}", f"{layer.name}/{weight.name}"))
-    _fill(named, trunk, rows, unused=APPLICATIONS_UNUSED)
+    _fill(named, backbone, rows, unused=APPLICATIONS_UNUSED)
 
 
 def _layer_and_weight(path: str) -> str:
@@ -60,38 +60,38 @@ def _applications_name(name: str) -> str:
     return f"{stage.replace('stage', 'conv')}_{block}_{kind}"
 
 
-def transfer_torch_resnet(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
-    """Copies a ResNet's or ResNeXt's state dict of PyTorch into a trunk of this package.
+def transfer_torch_resnet(tensors: Mapping[str, np.ndarray], backbone: keras.Model) -> None:
+    """Copy a ResNet's or ResNeXt's state dict of PyTorch into a backbone of this package.
 
     Args:
         tensors: by torchvision's names (`conv1.weight`, `layer1.0.bn2.running_var`,
             `layer2.0.downsample.0.weight`, ...), convolutions as (out, in, height, width); the
             classifier's may be there or not.
-        trunk: `resnet` of the same spec, with TORCH_REQUIREMENTS.
+        backbone: `resnet` of the same spec, with TORCH_REQUIREMENTS.
 
     Raises:
         UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
-    _fill(tensors, trunk, torch_resnet_rows(trunk, ours=""), unused=TORCH_UNUSED)
+    _fill(tensors, backbone, torch_resnet_rows(backbone, ours=""), unused=TORCH_UNUSED)
 
 
-def transfer_lite(tensors: Mapping[str, np.ndarray], trunk: keras.Model) -> None:
-    """Copies an EfficientNet-Lite state dict of PyTorch into a trunk of this package.
+def transfer_lite(tensors: Mapping[str, np.ndarray], backbone: keras.Model) -> None:
+    """Copy an EfficientNet-Lite state dict of PyTorch into a backbone of this package.
 
     Args:
         tensors: by name (`_conv_stem.weight`, `_blocks.3._bn1.running_var`, ...), convolutions
             as (out, in, height, width); the classifier's (LITE_UNUSED) may be there or not.
-        trunk: `efficientnet_lite` of the same size.
+        backbone: `efficientnet_lite` of the same size.
 
     Raises:
         UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
     rows = []
-    for name, weight, is_depthwise in torch_names(trunk):
+    for name, weight, is_depthwise in torch_names(backbone):
         kernel = "depthwise" if is_depthwise else "conv"
         layout = kernel if len(weight.shape) == 4 else "same"
         rows.append(Row(name, _own_name(weight), layout))
-    _fill(tensors, trunk, rows, unused=LITE_UNUSED)
+    _fill(tensors, backbone, rows, unused=LITE_UNUSED)
 
 
 def _own_name(weight: Any) -> str:
@@ -99,8 +99,8 @@ def _own_name(weight: Any) -> str:
 
 
 def _fill(
-    tensors: Mapping[str, np.ndarray], trunk: keras.Model, rows: Iterable[Row], *, unused: str
+    tensors: Mapping[str, np.ndarray], backbone: keras.Model, rows: Iterable[Row], *, unused: str
 ) -> None:
-    weights = {f"{layer.name}/{w.name}": w for layer in trunk.layers for w in layer.weights}
+    weights = {f"{layer.name}/{w.name}": w for layer in backbone.layers for w in layer.weights}
     advice = "Give the weights of this backbone, or choose the backbone of these weights."
-    fill(tensors, weights, rows, source=trunk.name, advice=advice, unused=unused)
+    fill(tensors, weights, rows, source=backbone.name, advice=advice, unused=unused)

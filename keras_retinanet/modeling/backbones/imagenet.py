@@ -1,6 +1,6 @@
-"""ImageNet weights for the trunks: which exist, what input they expect, how they are read.
+"""ImageNet weights for the backbones: which exist, what input they expect, how they are read.
 
-resnet50, resnet101, resnet152   keras.applications: "imagenet" downloads its `notop` file once;
+resnet50, resnet101, resnet152   keras.applications: "imagenet" fetches its `notop` file once;
                                  or the path of that `.h5` file, with or without its classifier
 resnet*, resnext*                the path of a `.pth` or `.safetensors` file with torchvision's
                                  names, which timm's ResNets share
@@ -25,7 +25,7 @@ from keras_retinanet.modeling.backbones.foreign_weights import (
 )
 from keras_retinanet.weight_files.reading import read_checkpoint
 
-# The MD5 of each trunk's file, as keras.applications publishes it.
+# The MD5 of each backbone's file, as keras.applications publishes it.
 APPLICATIONS = {
     "resnet50": "4d473c1dd8becc155b73f8504c6f6626",
     "resnet101": "88cf7a10940856eca736dc7b7e228a21",
@@ -66,13 +66,13 @@ LITE_COLORS = {
 LITE_GRAPH = {"padding": "same", "bn_epsilon": 1e-3}
 
 LICENSES = {
-    "resnet": "MIT (the trunk's ImageNet weights: Kaiming He, through keras.applications)",
-    "efficientnet_lite": "Apache-2.0 (the trunk's ImageNet weights: efficientnet-lite, Google)",
+    "resnet": "MIT (the backbone's ImageNet weights: Kaiming He, through keras.applications)",
+    "efficientnet_lite": "Apache-2.0 (the backbone's ImageNet weights: efficientnet-lite, Google)",
 }
 
 
 def weights_license(name: str, weights: str | None) -> str | None:
-    """Return the license of the public weights "imagenet" of trunk `name`; None for others."""
+    """Return the license of the public weights "imagenet" of backbone `name`; None for others."""
     families = [family for family in LICENSES if name.startswith(family)]
     return LICENSES[families[0]] if weights == "imagenet" and families else None
 
@@ -81,12 +81,12 @@ def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
     """What weights demand of preprocessing and graph; None where nothing is known of them.
 
     Args:
-        name: of the trunk.
+        name: of the backbone.
         weights: None, "imagenet" or a path, as in `build_backbone`.
 
     Returns:
         color_order, mean and std (3 floats each, in that order, for pixels 0..255), and arguments
-        of the trunk's builder. EfficientNet-Lite expects its colours with random weights too.
+        of the backbone's builder. EfficientNet-Lite expects its colors with random weights too.
     """
     if name.startswith("efficientnet_lite"):
         return dict(LITE_COLORS) if weights is None else LITE_COLORS | LITE_GRAPH
@@ -98,29 +98,29 @@ def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
     return None
 
 
-def load_weights(trunk: keras.Model, name: str, weights: str) -> None:
-    """Fills a trunk from its ImageNet weights.
+def load_weights(backbone: keras.Model, name: str, weights: str) -> None:
+    """Fill a backbone from its ImageNet weights.
 
     Args:
-        trunk: as `build_backbone` makes it.
-        name: the trunk's name in `BACKBONES`.
+        backbone: as `build_backbone` makes it.
+        name: the backbone's name in `BACKBONES`.
         weights: "imagenet" or a path.
 
     Raises:
-        UserError: there are none for this trunk, they are not on this machine, or the file does
+        UserError: there are none for this backbone, they are not on this machine, or the file does
             not fit.
     """
     if name.startswith("efficientnet_lite"):
         path = _lite_package_file(name) if weights == "imagenet" else weights
-        transfer_lite(read_checkpoint(path).tensors, trunk)
+        transfer_lite(read_checkpoint(path).tensors, backbone)
     elif name in APPLICATIONS and _from_applications(weights):
         path = _applications_file(name) if weights == "imagenet" else weights
-        transfer_keras_applications(read_checkpoint(path).tensors, trunk)
+        transfer_keras_applications(read_checkpoint(path).tensors, backbone)
     elif weights.endswith(TORCH_SUFFIXES):
-        transfer_torch_resnet(read_checkpoint(weights).tensors, trunk)
+        transfer_torch_resnet(read_checkpoint(weights).tensors, backbone)
     elif weights == "imagenet":
         raise UserError(
-            f"expected a trunk whose ImageNet weights keras.applications has ({_listed()}). "
+            f"expected a backbone whose ImageNet weights keras.applications has ({_listed()}). "
             f"Received: {name}. Choose one of them, give a file of torchvision's, or start from "
             "random weights."
         )
