@@ -17,8 +17,9 @@ from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.onnx_check import model_digest
 from keras_retinanet.exporting.plain_detections import PlainPostProcessing
 from keras_retinanet.files import atomic_path
+from keras_retinanet.modeling.anchors import spatial_shape
 from keras_retinanet.modeling.post_processing import PostProcessing
-from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
+from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.version import __version__
 
 # The newest operator set that tf2onnx writes; onnxruntime reads it since 1.14 (2023).

@@ -25,6 +25,15 @@ def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple
     ]
 
 
+def spatial_shape(images: tf.Tensor) -> tuple[Any, Any]:
+    """Return (height, width) of `images` (B, H, W, 3): Python integers where they are known."""
+    dynamic = tf.shape(images)
+    height, width = (
+        dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (1, 2)
+    )
+    return height, width
+
+
 @dataclass(frozen=True)
 class Anchors(AnchorConfig):
     """Compute anchor boxes from the shape of the input alone.

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "keras_retinanet").rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40
 # File -> lines.
-LONG_FILES = {"model.py": 367}
+LONG_FILES: dict[str, int] = {}
 # Function -> lines beside its docstring.
 LONG_FUNCTIONS = {
     "training_batches": 53,

@@ -10,8 +10,9 @@ from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.plain_detections import PlainPostProcessing
 from keras_retinanet.exporting.saved_model.graph_decoding import read_picture
 from keras_retinanet.exporting.saved_model.grouping import detect_groups, prepare, responses
+from keras_retinanet.modeling.anchors import spatial_shape
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
-from keras_retinanet.modeling.retinanet import RetinaNet, spatial_shape
+from keras_retinanet.modeling.retinanet import RetinaNet
 
 # The most detections that a client may ask for: their memory is reserved in advance.
 MOST_DETECTIONS = 10_000

@@ -1,0 +1,138 @@
+"""The training step of the detector: labels, loss and its normalizer around Keras's `fit`."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.anchors import Anchors, spatial_shape
+from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
+from keras_retinanet.modeling.optimizers import CoupledSGD
+
+# detectron2 starts its moving average of positives here.
+INITIAL_NORMALIZER = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What `compile` sets up for training. No Keras container: neither tracked nor saved."""
+
+    labeler: AnchorLabeler
+    loss: RetinaNetLoss
+    normalizer: keras.Variable  # moving average of the positives per global batch
+
+
+class TrainedModel(keras.Model):
+    """Base of `RetinaNet`, which sets these attributes: a model that is trained on boxes."""
+
+    anchors: Anchors
+    box_coder: BoxCoder
+    class_names: list[str]
+    _class_loss: keras.metrics.Mean
+    _box_loss: keras.metrics.Mean
+
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str | None = None,
+        loss: RetinaNetLoss | None = None,
+        *,
+        labeler: AnchorLabeler | None = None,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Set up training.
+
+        Args:
+            optimizer: as in Keras; default the paper's SGD for batches of 16 images.
+            loss: a `RetinaNetLoss`; default the paper's.
+            labeler: an `AnchorLabeler`; default the paper's.
+            jit_compile: XLA; off, for it is slower on CPU.
+        """
+        loss = RetinaNetLoss() if loss is None else loss
+        if not isinstance(loss, RetinaNetLoss):
+            raise ValueError(
+                f"Expected loss to be a RetinaNetLoss or None. Received: loss={loss!r}. "
+                "Subclass RetinaNetLoss and override `sums` for another one."
+            )
+        if loss.box_coder is None:
+            loss = copy.copy(loss)  # the caller's own may serve another model
+            loss.box_coder = self.box_coder
+        elif loss.box_coder != self.box_coder:
+            raise ValueError(
+                "Expected the loss to write boxes as the model does. "
+                f"Received: loss.box_coder={loss.box_coder}, model's {self.box_coder}."
+            )
+        if np.ndim(loss.alpha) and np.size(loss.alpha) != len(self.class_names):
+            raise UserError(
+                f"Expected one alpha, or one for each of the {len(self.class_names)} classes. "
+                f"Received: {np.size(loss.alpha)}."
+            )
+        self._objective = Objective(
+            labeler or AnchorLabeler(),
+            loss,
+            keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
+        )
+        super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is left to build, and Keras's way of it averages bool labels over replicas."""
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        if not self.compiled:
+            return None
+        parts = {
+            "optimizer": self.optimizer,
+            "loss": self._objective.loss,
+            "labeler": self._objective.labeler,
+        }
+        return keras.saving.serialize_keras_object(parts)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Return this replica's share of the loss of the global batch, a scalar.
+
+        The shares of all replicas sum to the loss, as their gradients do: no replica factor.
+        """
+        labeler, loss = self._objective.labeler, self._objective.loss
+        anchors = self.anchors(*spatial_shape(x))
+        targets = labeler(anchors, y)
+        class_sum, box_sum = loss.sums(anchors, targets, y_pred)
+        normalizer = self._normalizer(num_positives(targets), training)
+        class_loss, box_loss = class_sum / normalizer, box_sum / normalizer
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # A mean over replicas of R times the share is the sum of the shares.
+        self._class_loss.update_state(class_loss * replicas)
+        self._box_loss.update_state(box_loss * replicas)
+        return class_loss + box_loss
+
+    @property
+    def loss_normalizer(self) -> keras.Variable:
+        """The moving average of positives per batch: state of a training, not of the detector."""
+        return self._objective.normalizer
+
+    def _normalizer(self, positives: tf.Tensor, training: bool) -> tf.Tensor:
+        replica = tf.distribute.get_replica_context()
+        positives = replica.all_reduce(tf.distribute.ReduceOp.SUM, positives)
+        momentum = self._objective.loss.normalizer_momentum
+        average = self._objective.normalizer
+        if momentum == 0:
+            return tf.maximum(positives, 1.0)
+        if training:
+            average.assign(momentum * average + (1 - momentum) * positives)
+        return tf.maximum(tf.convert_to_tensor(average), 1.0)
