@@ -1,7 +1,6 @@
 """The paper: anchors, backbone, FPN, heads, labels, losses, detections, optimizers."""
 
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.modeling.anchors import Anchors, feature_sizes
+from keras_retinanet.modeling.anchors import LEVELS, Anchors, feature_sizes
 from keras_retinanet.modeling.backbones import BACKBONES, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder, generalized_iou, iou
 from keras_retinanet.modeling.detections import Detections
