@@ -37,7 +37,7 @@ from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint
 
 COCO80 = "coco80"
-# In the order in which they are asked; the first that recognises a file has it.
+# In the order in which they are asked; the first that recognizes a file has it.
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -65,7 +65,7 @@ def recognise(shapes: Shapes) -> Family:
         UserError: none has; the message says what there is and which families are known.
     """
     for family in FAMILIES.values():
-        if family.recognises(shapes):
+        if family.recognizes(shapes):
             return family
     seen = listed([f"{name} {shape}" for name, shape in shapes.items()])
     raise UserError(

@@ -13,7 +13,7 @@ DEFAULT_OVERLAP = 0.2
 
 def add_pass_arguments(parser: ArgumentParser) -> None:
     """Add the flags of tiles and of test-time augmentation."""
-    add = parser.add_argument_group("passes over a picture").add_argument
+    add = parser.add_argument_group("passes over an image").add_argument
     add(
         "--tile",
         type=int,

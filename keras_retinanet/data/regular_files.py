@@ -31,7 +31,7 @@ def is_regular(entry: os.DirEntry[str] | Path) -> bool:
 def matching(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
     """Return what matches a pattern below `folder`, sorted; what is not there is skipped.
 
-    Unlike `Path.glob` it goes on after a folder that cannot be listed.
+    Unlike `Path.glob` it continues after a folder that cannot be listed.
     """
     names = glob.glob(pattern, root_dir=folder, include_hidden=True)
     return sorted(path for path in (Path(folder, name) for name in names) if os.path.exists(path))

@@ -53,7 +53,7 @@ def _undeclared(datasets, names, totals) -> list[Finding]:
             "error",
             f"Class ids seem off by one: {counted(boxes, 'box')} of ids that nobody declared, "
             f"while `{unused[0]}`, at the end of the list, has none",
-            "All classes would be learned under their neighbour's name.",
+            "All classes would be learned under their neighbor's name.",
             "Compare the ids of the boxes with the list of classes: do both start at 0, or at 1?",
         )
     ]
@@ -68,7 +68,7 @@ def _end_unused(names, totals) -> list[Finding]:
                     "warning",
                     f"`{names[end]}`, the {'first' if end == 0 else 'last'} class, has no boxes "
                     "while all others have many",
-                    "That is what ids shifted by one look like: each box named as its neighbour.",
+                    "That is what ids shifted by one look like: each box named as its neighbor.",
                     "Look at a few images with `dataset view`; fix the ids if names are wrong.",
                 )
             ]

@@ -40,7 +40,7 @@ class Group:
 
 
 def difference_hash(grey: np.ndarray) -> np.ndarray:
-    """Return (M, 64) bool of gray images (M, GREY_SIDE**2): is the right neighbour brighter?
+    """Return (M, 64) bool of gray images (M, GREY_SIDE**2): is the right neighbor brighter?
 
     The difference hash of 8 x 8 bits (N. Krawetz 2013), of the image reduced to 8 x 9 cells.
     """

@@ -49,7 +49,7 @@ def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return "1 box", "2 boxes", "1,200 pictures"."""
+    """Return "1 box", "2 boxes", "1,200 images"."""
     plural = noun + ("es" if noun.endswith(("x", "s")) else "s")
     return f"{number:,} {noun if number == 1 else plural}"
 

@@ -23,13 +23,13 @@ from keras_retinanet.modeling.preprocessing import Preprocessing
 MATCHED_COLOR: Color = (0, 200, 80)
 MISSED_COLOR: Color = (255, 40, 40)
 LEGEND = (
-    (MATCHED_COLOR, "matched to so many anchors"),
+    (MATCHED_COLOR, "matched to this number of anchors"),
     (MISSED_COLOR, "to none"),
     (IGNORED_COLOR, "ignored"),
 )
 # Small network inputs are enlarged for the eye, until the long side has this many pixels.
 SHOWN_SIDE = 1000
-# Pixels of the long side of an image in the contact sheet, which holds at most so many.
+# Pixels of the long side of an image in the contact sheet, which holds up to this many images.
 SHEET_SIDE = 640
 SHEET_PICTURES = 25
 

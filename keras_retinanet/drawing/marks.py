@@ -18,11 +18,11 @@ Rectangle = tuple[int, int, int, int]
 
 # Steps of this share of the hue circle never come close to an earlier one (golden ratio).
 HUE_STEP = (math.sqrt(5) - 1) / 2
-# Saturation and value alternate too: neighbours in hue still differ.
+# Saturation and value alternate too: neighbors in hue still differ.
 TONES = ((0.85, 1.0), (0.6, 1.0), (0.9, 0.8))
 IGNORED_COLOR: Color = (150, 150, 150)
 # Letters are this share of the image's side, 13 px at 640x480, but less where boxes are small:
-# a fifth of their median side, so that a label covers little of its box's neighbours.
+# a fifth of their median side, so that a label covers little of its box's neighbors.
 LETTERS_OF_PICTURE = 1 / 42
 LETTERS_OF_BOX = 1 / 5
 # Never less than can be read, also when a large image is shown a thousand pixels wide.

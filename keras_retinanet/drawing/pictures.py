@@ -17,7 +17,7 @@ from keras_retinanet.files import atomic_path
 from keras_retinanet.files.targets import MARK
 from keras_retinanet.modeling.detections import Detections
 
-# A batch is drawn at most this wide and high, in pixels, and at most so many of its images,
+# A batch is drawn at most this wide and high, in pixels, and up to this many of its images,
 # this far apart.
 GRID_SIDE = 2048
 GRID_GAP = 4

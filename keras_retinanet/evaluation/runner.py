@@ -93,7 +93,7 @@ def run_detector(
         left out.
 
     Raises:
-        UserError: the class names do not map (see `map_classes`), or so many images cannot be
+        UserError: the class names do not map (see `map_classes`), or too many images cannot be
             read that their metrics would be of none (see `require_readable`).
     """
     class_index = map_classes(model.class_names, dataset.class_names)

@@ -17,7 +17,7 @@ from keras_retinanet.evaluation.tables import Found
 from keras_retinanet.files import hash_file
 from keras_retinanet.version import __version__
 
-# Of the lines; files of another one are not gone on with, nor those of another version.
+# Of the lines; files of another one are not resumed, nor those of another version.
 FORMAT = 1
 
 
@@ -118,7 +118,7 @@ class Journal:
 
     Args:
         path: of the file.
-        key: names model, data and options (see `run_key`). A file of another key is written anew.
+        key: names model, data and options (see `run_key`). A file of another key is replaced.
     """
 
     def __init__(self, path: Path, key: str):

@@ -130,7 +130,7 @@ class _Copy:
 
 
 def _own_norms(model: Any) -> dict[int, Any]:
-    """Return id of convolution -> batch norm, where each is the other's only neighbour."""
+    """Return id of convolution -> batch norm, where each is the other's only neighbor."""
     depths = model._nodes_by_depth.values()
     nodes = [node for depth in depths for node in depth if not node.is_input]
     calls: dict[int, int] = {}

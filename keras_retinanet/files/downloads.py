@@ -27,7 +27,7 @@ from keras_retinanet.version import __version__
 HOME_VARIABLE = "KERAS_RETINANET_HOME"
 SCHEMES = ("https",)
 TIMEOUT = 30.0
-# Seconds before each further attempt; one that brought bytes starts them anew.
+# Seconds before each further attempt; one that brought bytes restarts them.
 WAITS = (1.0, 3.0, 9.0)
 CHUNK = 1 << 20
 MAX_DIGITS = 19

@@ -128,7 +128,7 @@ def file_lock(path: Path, *, shown: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            path.unlink()  # before the lock goes: another process may have made it anew after
+            path.unlink()  # before the lock goes: another process may have made it again after
         os.close(descriptor)
 
 

@@ -15,7 +15,7 @@ import yaml
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import read_regular
 
-# PyYAML takes half a minute for so many.
+# PyYAML takes half a minute for this many.
 MAX_BYTES = 1 << 19
 # Sections, keys, lists of lists: far below where Python's stack ends.
 MAX_DEPTH = 32

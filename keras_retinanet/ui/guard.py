@@ -174,7 +174,7 @@ def _is_own(request: Request) -> bool:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body that was read already, then goes on."""
+    """Return a `receive` that gives a body that was read already, then continues."""
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -61,7 +61,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
         raise UserError(
             f"expected a whole weight file. Received: {path} ({reason}). Fetch it again, or save "
-            "it anew."
+            "it once more."
         ) from error
     if not checkpoint.tensors:
         raise UserError(

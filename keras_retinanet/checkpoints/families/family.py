@@ -1,6 +1,6 @@
 """What every foreign family says of itself, and how its tensors are put into our model.
 
-A family is one file of this folder. It recognises a checkpoint by its tensors' names and shapes,
+A family is one file of this folder. It recognizes a checkpoint by its tensors' names and shapes,
 names the graph and what surrounds it (`Preset`), and lists which of its tensors is which of our
 weights (`Row`). The same rows, read the other way, give our weights under the family's names.
 """
@@ -50,18 +50,18 @@ class Family:
 
     Attributes:
         name: of the family, as `--family` takes it.
-        recognises: whether tensors of these names and shapes are such a checkpoint.
+        recognizes: whether tensors of these names and shapes are such a checkpoint.
         preset: the graph that such tensors belong to.
         rows: a row for each weight of a model built from that preset.
         unused: pattern of names that may be there and that the graph does not need.
         adapt: gives the tensors the names that `preset` and `rows` know, where versions of the
-            peer differ; `recognises` sees the file's own.
+            peer differ; `recognizes` sees the file's own.
         refine: completes the preset by what the file says beside its tensors; its metadata has
             "file_name" too.
     """
 
     name: str
-    recognises: Callable[[Shapes], bool]
+    recognizes: Callable[[Shapes], bool]
     preset: Callable[[Shapes], Preset]
     rows: Callable[[RetinaNet], Iterator[Row]]
     unused: str = ""

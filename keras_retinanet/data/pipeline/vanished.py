@@ -35,7 +35,7 @@ def require_readable(dataset: Dataset, index: int) -> None:
         f"Expected images that can be read. Received: {dataset.records[index].file_name} and "
         f"{len(others)} others of {len(dataset.records)} in {dataset.name}, split "
         f"{dataset.split}, none of which can. Bring the data back and run the same again; "
-        "training goes on from its last state with --resume."
+        "training resumes from its last state with --resume."
     )
 
 

@@ -167,7 +167,7 @@ _CRC_TABLE = [_crc_row(value) for value in range(256)]
 
 
 def write_shard(path: str | Path, examples: Iterable[bytes]) -> int:
-    """Write the serialised `examples` as one shard, whole or not at all; returns how many."""
+    """Write the serialized `examples` as one shard, whole or not at all; returns how many."""
     count = 0
     with atomic_path(path) as temporary, tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
         for example in examples:

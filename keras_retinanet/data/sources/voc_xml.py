@@ -21,7 +21,7 @@ _FIELDS: dict[tuple[str, ...], str] = {("name",): "name", ("difficult",): "diffi
 for _side in SIDES:
     _FIELDS["bndbox", _side] = _side
 _OBJECT_DEPTH = 2
-# Expat knows one byte a letter and Unicode; these are the others that labelling tools write.
+# Expat knows one byte a letter and Unicode; these are the others that labeling tools write.
 _MULTIBYTE = frozenset(
     "gb2312 gbk gb18030 cp936 big5 cp950 shift_jis shift-jis sjis cp932 euc-jp euc-kr cp949".split()
 )

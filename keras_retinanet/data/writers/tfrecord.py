@@ -180,7 +180,7 @@ def write_one(shard: Shard) -> Written:
 def encode_example(
     record: Record, encoded: bytes, *, class_names: Sequence[str], class_ids: Sequence[int]
 ) -> bytes:
-    """Return the serialised `tf.train.Example` of an image; the same bytes for the same input.
+    """Return the serialized `tf.train.Example` of an image; the same bytes for the same input.
 
     Args:
         encoded: the image file of `record`.

@@ -15,7 +15,7 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 @dataclass(frozen=True)
 class Confusion:
-    """So many boxes of one class that were taken for another, and their share of it."""
+    """Number of boxes of one class that were taken for another, and their share of it."""
 
     truth: str
     taken_for: str

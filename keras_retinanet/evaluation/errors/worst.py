@@ -112,7 +112,7 @@ def worst_pictures(errors: ErrorAnalysis, *, limit: int = 12) -> dict[str, list[
     """Return the images whose errors cost most.
 
     Args:
-        limit: so many images of each kind of error.
+        limit: maximum number of images of each kind of error.
 
     Returns:
         Error kind -> images, the most costly first; of equal cost the one with more errors.

@@ -1,4 +1,4 @@
-"""Whether scores tell the truth: of detections scored .7, are 70% right?
+"""Whether scores are honest: of detections scored .7, are 70% right?
 
 Shape letters: D detections, B bins. Source: Kueppers et al. 2020, "Multivariate Confidence
 Calibration for Object Detection", section 3: the detection expected calibration error (D-ECE), here

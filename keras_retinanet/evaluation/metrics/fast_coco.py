@@ -23,7 +23,7 @@ def is_installed() -> bool:
 
 
 def fast_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
-    """Match detections with truths by hotcoco; classes in the order of `class_names`."""
+    """Match detections with ground truths by hotcoco; classes in the order of `class_names`."""
     from hotcoco import COCO, COCOeval
 
     ranks, truths = picture_ranks(pictures), pictures.truths

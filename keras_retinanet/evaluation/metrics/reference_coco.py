@@ -35,7 +35,7 @@ def picture_ranks(pictures: EvaluationSet) -> np.ndarray:
 
 
 def reference_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
-    """Match detections with truths by pycocotools; classes in the order of `class_names`."""
+    """Match detections with ground truths by pycocotools; classes in the order of `class_names`."""
     ranks, truths = picture_ranks(pictures), pictures.truths
     images = [{"id": rank} for rank in ranks.tolist()]
     categories = [{"id": index} for index in range(len(pictures.class_names))]

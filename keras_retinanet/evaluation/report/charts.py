@@ -175,7 +175,7 @@ def reliability(calibration: dict[str, Any]) -> Chart:
         axes.plot(scores, shares, color=BLUE, marker="o", markersize=4, linewidth=1.6)
     error = calibration["error"]
     note = "" if error < 0 else f"Calibration error {error:.3f}; the dashed line is a perfect one."
-    return Chart("reliability", "Do the scores tell the truth?", drawing[0], [], note)
+    return Chart("reliability", "Are the scores honest?", drawing[0], [], note)
 
 
 def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:

@@ -24,7 +24,7 @@ from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 Pictures = Callable[[int], np.ndarray]
 
 MAX_PICTURES = 100
-# The page stays one that can be sent by mail: images are skipped beyond so many letters.
+# The page stays one that can be sent by mail: images are skipped beyond this many letters.
 MAX_LETTERS = 16_000_000
 THUMBNAIL_SIDE = 720
 JPEG_QUALITY = 78

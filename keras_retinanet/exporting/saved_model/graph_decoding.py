@@ -54,7 +54,7 @@ def _attempt(encoded, decode):
     """Return (image, True), or (a pixel, False) where `decode` raises.
 
     A graph cannot catch an operator's error, but a dataset of one image can drop it. TensorFlow
-    optimises `decode` at every call: the fewer operators it has, the faster.
+    optimizes `decode` at every call: the fewer operators it has, the faster.
     """
     dataset = tf.data.Dataset.from_tensors(encoded).map(decode).ignore_errors()
     options = tf.data.Options()

@@ -19,11 +19,11 @@ MOST_DETECTIONS = 10_000
 EXAMPLE_FEATURE = "image/encoded"
 # The TF Object Detection API's names, and one more.
 OUTPUTS = {
-    "detection_boxes": "[B,N,4] ymin,xmin,ymax,xmax, 0..1 of the original picture",
+    "detection_boxes": "[B,N,4] ymin,xmin,ymax,xmax, 0..1 of the original image",
     "detection_scores": "[B,N] best first",
     "detection_classes": "[B,N] the data set's own ids",
     "num_detections": "[B] rows from there on are zero",
-    "detection_boxes_xyxy": "[B,N,4] x1,y1,x2,y2 in pixels of the original picture",
+    "detection_boxes_xyxy": "[B,N,4] x1,y1,x2,y2 in pixels of the original image",
 }
 _CANVASES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 _SIZES = tf.TensorSpec([None, 2], tf.int32, name="sizes")

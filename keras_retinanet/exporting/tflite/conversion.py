@@ -80,7 +80,7 @@ def export_tflite(
     say("converting the network")
     converter = _converter(network_function(network, image_size, input_type))
     if precision == "int8":
-        say("calibrating and quantising")
+        say("calibrating and quantizing")
         canvases = _canvases(model.preprocessing, calibration, image_size, stretch=stretch)
         converted = int8_flatbuffer(converter, (_as(input_type, canvas) for canvas in canvases))
     else:

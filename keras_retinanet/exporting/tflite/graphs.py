@@ -1,6 +1,6 @@
 """Graphs of fixed size: the network, and what makes detections of its outputs.
 
-They are converted apart and joined afterwards, so that no quantisation reaches the second.
+They are converted apart and joined afterwards, so that no quantization reaches the second.
 """
 
 from dataclasses import dataclass

@@ -165,9 +165,9 @@ def _image(tables: _Tables, source: Mapping[str, Any]) -> int:
     height, width = source["image_size"]
     pad = ", ".join(f"{value:.0f}" for value in source["pad_value"])
     letterbox = {
-        "top_left": "Resize the picture with its aspect kept to fit in it, put it top left, and "
-        f"fill the rest with the colour ({pad}).",
-        "stretch": "Stretch the picture to it.",
+        "top_left": "Resize the image with its aspect kept to fit in it, put it top left, and "
+        f"fill the rest with the color ({pad}).",
+        "stretch": "Stretch the image to it.",
     }[source["letterbox"]]
     # NormalizationOptions: mean 0, std 1. One value each: the means per channel are in the graph.
     normalization = tables.table(tables.floats([0.0]), tables.floats([1.0]))
@@ -176,7 +176,7 @@ def _image(tables: _Tables, source: Mapping[str, Any]) -> int:
         tables,
         "image",
         f"RGB, 0..255, {source['dtype']}, {height} x {width} pixels (height x width). {letterbox} "
-        "No other normalisation.",
+        "No other normalization.",
         content=(IMAGE, tables.table(_Byte(RGB), size), False),
         units=[tables.table(_Byte(NORMALIZATION), normalization)],
         span=(tables.floats([255.0]), tables.floats([0.0])),

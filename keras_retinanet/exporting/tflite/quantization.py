@@ -46,7 +46,7 @@ def int8_flatbuffer(converter: tf.lite.TFLiteConverter, canvases: Iterable[np.nd
     converter.representative_dataset = inputs
     with warnings.catch_warnings():
         # On integer inputs, which are not asked for, and of the interpreter that the debugger
-        # makes. It is the only public way to name what is not to be quantised.
+        # makes. It is the only public way to name what is not to be quantized.
         warnings.simplefilter("ignore", UserWarning)
         debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
         debugger.options = tf.lite.experimental.QuantizationDebugOptions(

@@ -62,7 +62,7 @@ def try_tflite(path: Path, content: bytes) -> None:
     if problem is not None:
         raise UserError(
             f"Expected a .tflite file that TensorFlow Lite can run. Received: {path}, {problem}. "
-            "It is damaged, or made to do harm: get it anew from who made it."
+            "It is damaged, or made to do harm: get it again from its author."
         )
     remember(digest)
 
