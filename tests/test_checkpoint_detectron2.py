@@ -17,6 +17,8 @@ from keras_retinanet.checkpoints.detectron2 import FAMILY
 from keras_retinanet.checkpoints.family import foreign_tensors, shapes_of
 from keras_retinanet.losses import RetinaNetLoss
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module")
 def golden():

@@ -24,6 +24,8 @@ from keras_retinanet.checkpoints.fizyr import FAMILY, TRUNKS
 from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 # What keras-retinanet wrote into a converted model's configuration, but for the values.
 CONVERTED = {
     "class_name": "Functional",

@@ -26,6 +26,8 @@ from keras_retinanet.config import BackboneConfig
 from keras_retinanet.data.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module", params=["r50", "r18"])
 def peer(request):

@@ -25,6 +25,8 @@ from keras_retinanet.checkpoints.peer_model import import_model
 from keras_retinanet.config import BackboneConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 BACKBONE = "layers/retina_net_backbone/"
 
 

@@ -25,6 +25,8 @@ from keras_retinanet.checkpoints.family import fill, foreign_tensors
 from keras_retinanet.checkpoints.torch_writer import Tensor, write_tensors
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 LAYOUTS = {
     "r18": "resnet18",
     "r50": "resnet50",

@@ -20,6 +20,8 @@ from keras_retinanet.checkpoints.model_garden import FAMILY, VALUE
 from keras_retinanet.errors import UserError
 from keras_retinanet.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.peer
+
 PUBLISHED = "model_garden_resnet50fpn"
 AVERAGE = "head/_classifier/bias/.OPTIMIZER_SLOT/optimizer/average"
 MOMENTUM = "head/_classifier/bias/.OPTIMIZER_SLOT/optimizer/momentum"

@@ -23,6 +23,8 @@ from keras_retinanet.checkpoints.coco_names import COCO80_NAMES
 from keras_retinanet.checkpoints.family import fill, shapes_of
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 
 def stored(golden):
     """What a file since March 2020 holds beside the tensors, as the reader names it."""

@@ -19,6 +19,8 @@ from keras_retinanet.checkpoints.torchvision import COUNTER, V1, V2
 from keras_retinanet.errors import UserError
 from keras_retinanet.losses import RetinaNetLoss
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module", params=["torchvision_v1", "torchvision_v2"])
 def peer(request):

@@ -21,6 +21,8 @@ from keras_retinanet.checkpoints.family import fill
 from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module")
 def imported():

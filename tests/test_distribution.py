@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # float32 sums in another order; a loss normalised per replica would be off by tens of per cent.
 LOSS_RTOL = 1e-5
 GRADIENT_ATOL = 1e-6

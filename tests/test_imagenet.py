@@ -14,6 +14,8 @@ from keras_retinanet.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.backbones.filling import transfer_keras_applications, transfer_torch_resnet
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 LEVELS = {"c3": "conv3_block4_out", "c4": "conv4_block6_out", "c5": "conv5_block3_out"}
 
 
