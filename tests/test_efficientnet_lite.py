@@ -15,6 +15,8 @@ from keras_retinanet.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer
 from keras_retinanet.checkpoints.reading import read_checkpoint
 from keras_retinanet.errors import UserError
 
+pytestmark = pytest.mark.peer
+
 EPSILON = 1e-3
 
 
