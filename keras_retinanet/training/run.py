@@ -29,6 +29,7 @@ from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
     begin_run,
+    require_begun,
     require_new,
     require_same_config,
     require_same_pictures,
@@ -63,6 +64,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
     out = Path(out)
     try:
         require_one_machine()
+        if resume:
+            require_begun(out)
         with folder_lock(out, purpose="train"):
             if resume:
                 require_same_config(config, out)

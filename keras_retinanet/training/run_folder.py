@@ -39,6 +39,15 @@ def new_run_folder(recipe: str) -> Path:
             return folder
 
 
+def require_begun(folder: Path) -> None:
+    """Raise a UserError unless `folder` holds a run, which may have no state yet."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(
+            f"Expected the folder of a run, which holds {CONFIG_FILE}. Received: {folder}. Name the "
+            "folder of a run that has begun, or start a new one without --resume."
+        )
+
+
 def require_new(folder: Path) -> None:
     """Raise a UserError if `folder` holds a run, or anything but the image of a dry run."""
     if (folder / CONFIG_FILE).exists():

@@ -114,6 +114,7 @@ def serve(
         max_uploads=max_file * MAX_PICTURES,
     )
     config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=PATIENCE)
+    bound.listen()  # whoever opens the address before uvicorn is ready waits for it
     # At once, in a log as well: no one gets in without it.
     print(f"Open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)", flush=True)
     _run(uvicorn.Server(config), bound)

@@ -18,6 +18,8 @@ from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module")
 def golden():

@@ -24,6 +24,8 @@ from keras_retinanet.modeling.backbones import build_backbone
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint
 
+pytestmark = pytest.mark.peer
+
 # What keras-retinanet wrote into a converted model's configuration, but for the values.
 CONVERTED = {
     "class_name": "Functional",

@@ -26,6 +26,8 @@ from keras_retinanet.data.sources.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module", params=["r50", "r18"])
 def peer(request):

@@ -25,6 +25,8 @@ from keras_retinanet.config.schema import BackboneConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.peer
+
 BACKBONE = "layers/retina_net_backbone/"
 
 

@@ -27,6 +27,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
+pytestmark = pytest.mark.peer
+
 LAYOUTS = {
     "r18": "resnet18",
     "r50": "resnet50",

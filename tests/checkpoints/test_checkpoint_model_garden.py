@@ -20,6 +20,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.peer
+
 PUBLISHED = "model_garden_resnet50fpn"
 AVERAGE = "head/_classifier/bias/.OPTIMIZER_SLOT/optimizer/average"
 MOMENTUM = "head/_classifier/bias/.OPTIMIZER_SLOT/optimizer/momentum"

@@ -23,6 +23,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.peer
+
 
 def stored(golden):
     """What a file since March 2020 holds beside the tensors, as the reader names it."""

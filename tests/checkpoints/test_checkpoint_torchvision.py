@@ -20,6 +20,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module", params=["torchvision_v1", "torchvision_v2"])
 def peer(request):

@@ -21,6 +21,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint
 
+pytestmark = pytest.mark.peer
+
 
 @pytest.fixture(scope="module")
 def imported():

@@ -141,7 +141,7 @@ def test_the_command_writes_a_model_and_says_what_it_did(file, tmp_path, capsys)
         "resnet18, stride in the 3x3, BN epsilon 0, P6 from P5, a ReLU before P7, heads 1 x 8",
         "short side 64 px, long side at most 96 px, rounded floor",
         "classes        80: person, bicycle",
-        "score 0.05, NMS IoU 0.5, 1000 per level, 300 per picture",
+        "score 0.05, NMS IoU 0.5, 1000 per level, 300 per image",
         "license        BSD-3-Clause",
         "assumptions    batch norms' epsilon 0",
         f"written        {out}",

@@ -148,4 +148,4 @@ def test_assets_are_small_licensed_and_whole():
         for name in names:
             assert folder / f"bccd/JPEGImages/{name}.jpg" in files
             assert folder / f"bccd/Annotations/{name}.xml" in files
-    assert {path.suffix for path in files} == {".jpg", ".xml", ".txt", ".md", ""}
+    assert {path.suffix for path in files} == {".jpg", ".xml", ".txt", ".md", ".xz", ""}

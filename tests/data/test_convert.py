@@ -44,7 +44,7 @@ def coco_folder(tmp_path):
 def test_says_what_it_reads_repairs_and_loses(coco_folder, tmp_path, capsys, form):
     assert convert(coco_folder, tmp_path / "out", "--to", form) == 0
     printed = capsys.readouterr().out
-    assert "is recognised as coco" in printed
+    assert "is recognized as coco" in printed
     assert "train: 1 images, 2 boxes (1 to ignore), 2 classes\n" in printed
     assert "val: 1 images, 0 boxes (0 to ignore), 2 classes\n" in printed
     assert "train: box without area, dropped: 1 (" in printed

@@ -69,7 +69,7 @@ def test_exif_rotation_is_not_applied(picture):
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0"])
 def test_no_picture_is_the_users_error(content):
-    with pytest.raises(UserError, match="whole picture"):
+    with pytest.raises(UserError, match="complete image"):
         decode_image(content)
 
 
@@ -78,7 +78,7 @@ def test_cut_off_picture_is_the_users_error(form, rng):
     noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     content = encoded(noise, form)
     assert image_size(content[: len(content) // 2]) == (64, 64)
-    with pytest.raises(UserError, match="whole picture"):
+    with pytest.raises(UserError, match="complete image"):
         decode_image(content[: len(content) // 2])
 
 

@@ -91,7 +91,7 @@ def test_malformed_exif_is_none(pixels, exif, expected):
 
 
 def test_orientation_of_no_picture_is_the_users_error():
-    with pytest.raises(UserError, match="whole picture"):
+    with pytest.raises(UserError, match="complete image"):
         orientation(b"words")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PIXELS, SCORES, FIGURES = 0.01, 1e-5, 1e-4
 
 

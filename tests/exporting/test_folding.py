@@ -12,6 +12,8 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.folding import ChannelAffine, folded
 from keras_retinanet.modeling.retinanet import retinanet
 
+pytestmark = pytest.mark.conversion
+
 FPN, HEAD = FPNConfig(channels=16), HeadConfig(channels=16, depth=2, prior=0.3)
 # name -> (trunk, its options, FPN's options, heads' options, norms that no convolution takes in)
 GRAPHS = {

@@ -396,7 +396,7 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path, program):
         (tmp_path / f"{name}.py").write_text("open('imported', 'w'); raise SystemExit(9)")
     root = str(Path(tflite_trial.__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, "-c", program, root], cwd=tmp_path, input=b"", capture_output=True
+        [sys.executable, "-c", program, root, "60"], cwd=tmp_path, input=b"", capture_output=True
     )
     assert done.returncode != 9
     assert not (tmp_path / "imported").exists()

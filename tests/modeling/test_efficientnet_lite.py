@@ -15,6 +15,8 @@ from keras_retinanet.modeling.backbones.efficientnet_lite import torch_names
 from keras_retinanet.modeling.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer_lite
 from keras_retinanet.weight_files.reading import read_checkpoint
 
+pytestmark = pytest.mark.peer
+
 EPSILON = 1e-3
 
 

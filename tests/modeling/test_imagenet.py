@@ -19,6 +19,8 @@ from keras_retinanet.modeling.backbones.foreign_weights import (
     transfer_torch_resnet,
 )
 
+pytestmark = pytest.mark.peer
+
 LEVELS = {"c3": "conv3_block4_out", "c4": "conv4_block6_out", "c5": "conv5_block3_out"}
 
 

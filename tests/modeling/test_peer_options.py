@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_detections import logit, rows, still
+from test_post_processing import logit, rows, still
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors

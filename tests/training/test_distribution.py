@@ -28,6 +28,7 @@ def run(replicas, norm, clip, path):
         return {key: stored[key] for key in stored.files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("norm", "clip"),
     [("none", 0.0), ("group_norm", 1.0)],

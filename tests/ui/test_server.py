@@ -226,4 +226,4 @@ def test_without_gradio_one_line_names_the_extra(tmp_path, monkeypatch, capsys):
 def test_an_upload_limit_is_whole_megabytes(words, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.build_parser().parse_args(["ui", *words])
-    assert exit_.value.code == 2 and "whole megabytes" in capsys.readouterr().err
+    assert exit_.value.code == 2 and "integer number of megabytes" in capsys.readouterr().err

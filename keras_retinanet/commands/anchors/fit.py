@@ -81,8 +81,7 @@ def run(args: Namespace) -> int:
     seed = config.train.seed
     found = fit(boxes, canvases, start, scales=args.scales, ratios=args.ratios, seed=seed)
     before, after = (best_ious(boxes, canvases, anchors) for anchors in (start, found))
-    table = _table(boxes, before, after)
-    print("\n".join(table))
+    print("\n".join(table := _table(boxes, before, after)))
     fields = {name: list(getattr(found, name)) for name in ("sizes", "scales", "ratios")}
     for name, values in fields.items():
         print(f"{name:8}" + ", ".join(f"{value:g}" for value in values))
