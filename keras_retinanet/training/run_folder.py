@@ -43,8 +43,8 @@ def require_begun(folder: Path) -> None:
     """Raise a UserError unless `folder` holds a run, which may have no state yet."""
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(
-            f"Expected the folder of a run, which holds {CONFIG_FILE}. Received: {folder}. Name the "
-            "folder of a run that has begun, or start a new one without --resume."
+            f"Expected the folder of a run, which holds {CONFIG_FILE}. Received: {folder}. "
+            "Name the folder of a run that has begun, or start a new one without --resume."
         )
 
 

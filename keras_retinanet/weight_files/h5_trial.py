@@ -15,8 +15,8 @@ from keras_retinanet.weight_files.checkpoint import Damaged
 # Its path is this process's without the current folder, whose modules could be anybody's. The alarm
 # ends it where this process was killed meanwhile, whatever HDF5 is doing.
 PROGRAM = (
-    "import signal, sys; signal.alarm(int(sys.argv[2])); "
-    "sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
+    "import sys; sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
+    "import signal; signal.alarm(int(sys.argv[2])); "
     "from keras_retinanet.weight_files.h5_file import try_h5; print(try_h5())"
 )
 # Of address space, beyond what Python, NumPy and HDF5 have taken when they are loaded.

@@ -154,7 +154,7 @@ def test_a_file_that_does_not_tell_its_style():
     assert "style caffe: not written in the file" in told.metadata["assumptions"]
     told = preset_of(mmdet.PYTORCH, shapes, {"file_name": "model.pth"})
     assert not told.config.backbone.stride_in_1x1
-    assert not mmdet.CAFFE.recognises(shapes) and not mmdet.PYTORCH.recognises(shapes)
+    assert not mmdet.CAFFE.recognizes(shapes) and not mmdet.PYTORCH.recognizes(shapes)
 
 
 def test_relu_before_p7_is_an_assumption_that_the_file_can_lift():

@@ -145,7 +145,7 @@ def test_a_stripped_file_can_be_told_by_the_user(imported):
     anchors = preset_of(odtk.FLOAT_ANCHORS, shapes).config.anchors
     assert anchors.inclusive and not anchors.rounded_base
     assert anchors.ratios == (1.0, 2.0, 0.5)
-    assert not odtk.FLOAT_ANCHORS.recognises(shapes)
+    assert not odtk.FLOAT_ANCHORS.recognizes(shapes)
 
 
 def test_what_cannot_be_imported_is_said(imported):

@@ -154,7 +154,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
 
 FAMILY = Family(
     "detectron2",
-    recognises=lambda shapes: set(shapes) >= KNOWN,
+    recognizes=lambda shapes: set(shapes) >= KNOWN,
     preset=_preset,
     rows=_rows,
     unused=r"anchor_generator\..*|pixel_mean|pixel_std|.*\.num_batches_tracked",

@@ -142,7 +142,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
 def _family(name: str, *, v2: bool) -> Family:
     return Family(
         name,
-        recognises=lambda shapes: _recognises(shapes, v2=v2),
+        recognizes=lambda shapes: _recognises(shapes, v2=v2),
         preset=lambda shapes: _preset(shapes, v2=v2),
         rows=_rows,
         unused=r".*\.num_batches_tracked",

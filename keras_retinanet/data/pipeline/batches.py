@@ -51,9 +51,8 @@ def training_batches(
         the input, "classes": (B, G) int32 with -1 as padding, "ignore": (B, G) bool}).
     """
     config, max_boxes = data_config.augment, data_config.max_boxes
-    for record in dataset.records if start_step == 0 else ():
-        if len(record.boxes) > max_boxes:
-            dataset.problems.note("more boxes than max_boxes", record.file_name)
+    if start_step == 0:
+        _note_crowded(dataset, max_boxes)
     worker, workers = shard
     mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
 
@@ -78,12 +77,9 @@ def training_batches(
             source_size = source_sizes[index]
             resized_size = tf.where(is_planned, row["size"], _fit(source_size, canvas))
             view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
+            found = fetch(index, view, canvas)
             return _rendered(
-                fetch(index, view, canvas),
-                canvas=canvas,
-                seed=seed,
-                config=config,
-                preprocessing=preprocessing,
+                found, canvas=canvas, seed=seed, config=config, preprocessing=preprocessing
             )
 
         recipe = draw_mix(row, config)
@@ -95,6 +91,12 @@ def training_batches(
     )
     # A plan's batch is whole and of one canvas, so batches are formed by counting.
     return _tuned(loaded.batch(mine.stop - mine.start, drop_remainder=True))
+
+
+def _note_crowded(dataset: Dataset, max_boxes: int) -> None:
+    for record in dataset.records:
+        if len(record.boxes) > max_boxes:
+            dataset.problems.note("more boxes than max_boxes", record.file_name)
 
 
 def render_wanted(recipe: Recipe, render: Callable) -> list:

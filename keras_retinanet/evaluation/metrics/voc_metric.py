@@ -140,7 +140,7 @@ def first_claims(claimed: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def precision_recall(is_true: np.ndarray, boxes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return precision and recall (N,) after each detection, best first, for this number of boxes."""
+    """Return precision and recall (N,) after each detection, best first."""
     right = np.cumsum(is_true, dtype=np.float64)
     return right / np.arange(1, len(right) + 1), right / max(boxes, 1)
 

@@ -105,10 +105,13 @@ def export_tflite(
     )
     flatbuffer.add_metadata(file, METADATA_NAME, metadata(facts, model.name))
     say("writing")
-    content = with_files(flatbuffer.write(file), facts)
+    _write(with_files(flatbuffer.write(file), facts), out)
+
+
+def _write(content: bytes, out) -> None:
     with atomic_write(out, "wb") as stream:
         stream.write(content)
-    remember(hashlib.sha256(content).hexdigest())
+    remember(hashlib.sha256(content).hexdigest())  # it need not be tried before its first use
 
 
 def _check(form, precision, input_type, image_size) -> None:
