@@ -156,26 +156,25 @@ def copied(saved_model, monkeypatch):
     monkeypatch.setitem(export.EXPORTERS, "saved_model", write)
 
 
-def test_a_file_that_disagrees_is_not_kept(run_folder, copied, tmp_path, capsys):
+def test_a_file_that_disagrees_is_not_kept(run_folder, saved_model, copied, tmp_path, capsys):
     model = load(run_folder / "best.keras")
     for variable in model.class_head.trainable_variables:
         variable.assign(-variable)
     save_model(model, tmp_path / "other.keras")
     out = tmp_path / "exported"
-    out.mkdir()
-    (out / "saved_model.pb").write_text("an earlier export")
+    shutil.copytree(saved_model, out)  # an earlier export
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     words = ["--model", tmp_path / "other.keras", "--format", "saved_model", "--out", out]
     assert command("export", *words) == 1
     said = capsys.readouterr()
     assert "Expected at least 98% of the detections of a float32 file" in said.err
     assert said.err.endswith("Nothing was kept.\n")
     assert "done" not in said.out
-    assert (out / "saved_model.pb").read_text() == "an earlier export"
-    assert len(list(tmp_path.rglob("*"))) == 3
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_drop_in_ap_beyond_the_bound_fails_and_keeps_nothing(
-    run_folder, copied, tmp_path, monkeypatch, capsys
+    run_folder, saved_model, copied, tmp_path, monkeypatch, capsys
 ):
     def verify_export(model, path, dataset):
         assert (dataset.name, dataset.split, len(dataset.records)) == ("shapes", "val", 3)
@@ -189,8 +188,7 @@ def test_a_drop_in_ap_beyond_the_bound_fails_and_keeps_nothing(
     said = capsys.readouterr()
     assert "Expected AP to drop by at most 1. Received: 1.20. Nothing was kept." in said.err
     assert list(tmp_path.iterdir()) == []
-    out.mkdir()
-    (out / "saved_model.pb").write_text("an earlier export, to be replaced")
+    shutil.copytree(saved_model, out)  # an earlier export, to be replaced
     assert command("export", *words, "--max_ap_drop", "1.3") == 0
     said = capsys.readouterr()
     assert "AP 50.00 -> 48.80 on shapes, val; 30.0 -> 20.0 ms per image" in said.out

@@ -23,6 +23,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_retinanet.config.files import to_plain
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.errors import UserError
+from keras_retinanet.exporting.facts import FILE_DIGESTS
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.saved_model.serving import OUTPUTS
 from keras_retinanet.exporting.thresholds import with_detections
@@ -183,7 +184,10 @@ def test_what_the_loaded_object_says(model, folder, answers):
     assert facts["config"] == to_plain(model.config)
     assert facts["input"]["range"] == [0, 255]
     assets = folder / "assets"
-    assert json.loads((assets / "model.json").read_text("utf-8")) == facts
+    stored = json.loads((assets / "model.json").read_text("utf-8"))
+    # The graph cannot hold the digest of the file that it is written to.
+    assert len(stored.pop(FILE_DIGESTS)) == 3
+    assert stored == facts
     assert (assets / "labels.txt").read_text("utf-8").splitlines() == model.class_names
     config = yaml.safe_load((assets / "config.yaml").read_text("utf-8"))
     assert config["model"]["anchors"]["sizes"] == list(model.config.anchors.sizes)
@@ -277,7 +281,6 @@ def test_a_failed_export_leaves_the_old_one(model, folder, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("keras_retinanet.exporting.saved_model.folder._write_assets", full)
-    monkeypatch.setattr(tf.saved_model, "save", lambda _, path, *__: Path(path).mkdir())
     with pytest.raises(OSError, match="no space left"):
         export_saved_model(model, folder, say=lambda _: None)
     assert (folder / "saved_model.pb").read_bytes() == before

@@ -287,7 +287,7 @@ def test_metadata_state_order_and_letterbox(files, form):
     (graph,) = children(root, 3)
     (image,) = children(graph, 2)
     assert "64 x 96" in text(image, 1)
-    assert "put it top left, and fill the rest with the colour (127, 127, 127)" in text(image, 1)
+    assert "put it top left, and fill the rest with the color (127, 127, 127)" in text(image, 1)
     meanings = [text(output, 1) for output in children(graph, 3)]
     assert meanings == list(FORMS[form].values())
 
