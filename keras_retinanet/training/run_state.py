@@ -1,5 +1,6 @@
 """Keep the progress of a run, and save and restore its states so that a killed run resumes."""
 
+import errno
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import TrainConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.files import is_disk_full
 from keras_retinanet.training.run_folder import STATE_FOLDER
 from keras_retinanet.training.schedules import total_steps
 
@@ -109,17 +111,19 @@ class RunState:
         """Write the state of the model and of `clock`; remove all but the newest states.
 
         Raises:
-            tf.errors.OpError: it cannot be written. The states before it are kept.
+            OSError: it cannot be written. The states before it are kept.
         """
         self._clock.assign(clock.to_json())
         prefix = self.folder / f"{PREFIX}{clock.step}"
         try:
             # The index is written last: without one there is no state.
             tf.train.Checkpoint(**self._values, clock=self._clock).write(str(prefix))
-        except tf.errors.OpError:
+        except tf.errors.OpError as error:
             # TensorFlow keeps what it wrote until there was no room.
             shutil.rmtree(f"{prefix}_temp", ignore_errors=True)
-            raise
+            # Not as TensorFlow's error: Keras takes its OutOfRangeError for the end of the data.
+            number = errno.ENOSPC if is_disk_full(error) else errno.EIO
+            raise OSError(number, _reason(error), str(prefix)) from error
         for step in self.steps()[KEPT_STATES:]:
             self._remove(step)
 

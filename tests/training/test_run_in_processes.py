@@ -144,7 +144,7 @@ def test_a_run_that_everything_happens_to_ends_as_one_that_nothing_happened_to(b
     data.write_bytes(data.read_bytes()[:1000])
     process = stopped("train", "--resume", out, at=5)
     # No file may grow as large as the state, as on a full disk.
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size + 100_000,) * 2)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size - 100_000,) * 2)
     code, printed = go_on(process)
     assert code == 2, printed
     assert "the state of step 6 is damaged" in printed
