@@ -9,7 +9,7 @@ Names load on first use: importing this package imports no TensorFlow.
 
 from typing import TYPE_CHECKING
 
-from keras_retinanet.lazy import lazily
+from keras_retinanet.lazy import lazily, register_with_keras, require_tensorflow_backend
 from keras_retinanet.version import __version__
 
 if TYPE_CHECKING:
@@ -49,5 +49,15 @@ __getattr__, __dir__ = lazily(
         "config": "Config load_config",
         "modeling": "AnchorLabeler Detections RetinaNet RetinaNetLoss load retinanet save_model",
         "training": "train",
+    },
+    before=require_tensorflow_backend,
+)
+register_with_keras(
+    __name__,
+    {
+        "modeling": "AnchorLabeler CoupledSGD DetectorAdamW RetinaNet RetinaNetLoss",
+        "modeling.backbones.resnet": "GroupedConv2D",
+        "modeling.fpn": "UpsampleToMatch",
+        "modeling.preprocessing": "PixelNormalization",
     },
 )

@@ -14,6 +14,7 @@ from keras_retinanet.config.files import load_config, option_help, with_override
 from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.lazy import require_tensorflow_backend
 from keras_retinanet.training.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
 
 # The paper resizes to 800 px, at most 1333: other sizes keep that ratio.
@@ -169,7 +170,11 @@ def import_tensorflow() -> None:
     """Import TensorFlow without its start messages, unless TF_CPP_MIN_LOG_LEVEL asks for them.
 
     They are printed before it reads that variable, so standard error is closed meanwhile.
+
+    Raises:
+        UserError: Keras was told to use another backend.
     """
+    require_tensorflow_backend()
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors alone

@@ -71,6 +71,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="start from this model, run, checkpoint or name of `weights list`; classes may differ",
     )
+    add(
+        "--callback",
+        action="append",
+        metavar="MODULE:CLASS",
+        help="call this Keras callback too, such as one of Weights & Biases; repeatable",
+    )
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
     add("--resume", nargs="?", const="", metavar="RUN", help="resume a run (default: the newest)")
     add("--dry_run", action="store_true", help="take 2 steps; report time and memory; draw a batch")
@@ -89,12 +95,14 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.training.distribution import use_devices
+    from keras_retinanet.training.own_callbacks import load_callback
     from keras_retinanet.training.run import train
 
+    callbacks = [load_callback(name) for name in args.callback or ()]
     if args.devices:
         use_devices(args.devices)
     out = Path(place) if resuming else Path(args.out or new_run_folder(place))
-    train(config, out, resume=resuming, dry_run=args.dry_run)
+    train(config, out, callbacks=callbacks, resume=resuming, dry_run=args.dry_run)
     return 0
 
 

@@ -23,11 +23,21 @@ class UpsampleToMatch(layers.Layer):
 
     Output cell i takes input cell floor(i * in / out), PyTorch's and TF1's convention: an exact
     repetition for sides in the ratio 1:2, and correct for odd sides too.
+
+    Attributes:
+        for_xla: compute it by gathering, because XLA cannot differentiate the resize.
     """
+
+    for_xla = False
 
     def call(self, inputs: list[Any]) -> tf.Tensor:
         """Args: inputs: [coarse (B,h,w,C), fine (B,H,W,D)]. Returns: (B,H,W,C)."""
         coarse, fine = inputs
+        if self.for_xla:
+            for axis in (1, 2):
+                size_in, size_out = tf.shape(coarse)[axis], tf.shape(fine)[axis]
+                coarse = tf.gather(coarse, tf.range(size_out) * size_in // size_out, axis=axis)
+            return coarse
         return tf.raw_ops.ResizeNearestNeighbor(
             images=coarse,
             size=tf.shape(fine)[1:3],

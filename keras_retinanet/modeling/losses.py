@@ -107,20 +107,33 @@ class RetinaNetLoss(keras.losses.Loss):
         return (class_sum + box_sum) / tf.maximum(num_positives(matched), 1.0)
 
     def sums(
-        self, anchors: tf.Tensor, targets: Targets, outputs: Mapping[str, tf.Tensor]
+        self,
+        anchors: tf.Tensor,
+        targets: Targets,
+        outputs: Mapping[str, tf.Tensor],
+        weights: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (class sum, weighted box sum), two float32 scalars, before normalization."""
+        """Return (class sum, weighted box sum), two float32 scalars, before normalization.
+
+        Args:
+            weights: (B, R) float32, factor of the losses of each anchor; None: 1.
+        """
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
-        return self._class_sum(targets, logits), self._box_sum(anchors, targets, deltas)
+        if weights is None:
+            weights = tf.ones_like(targets.classes, tf.float32)
+        class_sum = self._class_sum(targets, logits, weights)
+        return class_sum, self._box_sum(anchors, targets, deltas, weights)
 
-    def _class_sum(self, targets: Targets, logits: tf.Tensor) -> tf.Tensor:
+    def _class_sum(self, targets: Targets, logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         # Class -1 and -2 give a row of zeros: background.
         one_hot = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
         loss = tf.reduce_sum(focal_loss(one_hot, logits, self.alpha, self.gamma), axis=-1)
-        return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss))
+        return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss * weights))
 
-    def _box_sum(self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor) -> tf.Tensor:
+    def _box_sum(
+        self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
         # Positives are few: gather them first.
         positive = tf.where(targets.matches >= 0)  # (P, 2) of image, anchor
         anchors = tf.gather(anchors, positive[:, 1])
@@ -131,7 +144,9 @@ class RetinaNetLoss(keras.losses.Loss):
             loss = 1.0 - box_ops.generalized_iou(coder.decode(deltas, anchors), boxes)
         else:
             loss = smooth_l1(deltas - coder.encode(boxes, anchors), self.beta)
-        return self.box_weight * tf.reduce_sum(loss)
+        # GIoU is one number per anchor, the deltas are four.
+        weights = tf.reshape(tf.gather_nd(weights, positive), (-1, *[1] * (len(loss.shape) - 1)))
+        return self.box_weight * tf.reduce_sum(loss * weights)
 
     def get_config(self) -> dict[str, Any]:
         coder = self.box_coder

@@ -182,6 +182,10 @@ class PixelNormalization(keras.layers.Layer):
             images = images[..., ::-1]
         return (images - self.mean) / self.std
 
+    def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the spec of the result: dense, although Keras calls `inputs * 255.0` sparse."""
+        return keras.KerasTensor(images.shape, "float32")
+
     def get_config(self) -> dict[str, Any]:
         own = {"mean": self.mean, "std": self.std, "color_order": self.color_order}
         return super().get_config() | own

@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from keras_retinanet.config.files import metadata_from_dict, model_config_from_dict, to_plain
 from keras_retinanet.config.schema import BackboneConfig, ModelConfig
+from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes, spatial_shape
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detecting import detect_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
+from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
@@ -55,6 +57,7 @@ class RetinaNet(TrainedModel):
         load_weights: bool = True,
         **kwargs: Any,
     ):
+        require_channels_last()
         preprocessing = Preprocessing(**vars(config.preprocessing))
         anchors = Anchors(**vars(config.anchors))
         trunk = build_backbone(**vars(config.backbone), load_weights=load_weights)
@@ -87,6 +90,7 @@ class RetinaNet(TrainedModel):
         self.class_head, self.box_head = class_head, box_head
         self._class_loss = keras.metrics.Mean(name="class_loss")
         self._box_loss = keras.metrics.Mean(name="box_loss")
+        self._frozen_as_built = frozen_layers(self)
 
     # ----------------------------------------------------------------------------- detection
 
@@ -167,7 +171,7 @@ class RetinaNet(TrainedModel):
     # -------------------------------------------------------------------------------- saving
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             "format": FORMAT,
             "model": to_plain(self.config),
             "class_names": self.class_names,
@@ -175,16 +179,34 @@ class RetinaNet(TrainedModel):
             "metadata": self.metadata,
             "name": self.name,
         }
+        frozen = frozen_layers(self)
+        # Only what the configuration does not say, so that older versions read the other files.
+        return config if frozen == self._frozen_as_built else config | {"frozen": frozen}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "RetinaNet":
         config = dict(config)
         config.pop("format")
+        frozen = config.pop("frozen", None)
         model_config = model_config_from_dict(config.pop("model"))
-        return cls(model_config, config.pop("class_names"), load_weights=False, **config)
+        model = cls(model_config, config.pop("class_names"), load_weights=False, **config)
+        if frozen is not None:
+            freeze_layers(model, frozen)
+        return model
 
 
 # ---------------------------------------------------------------------------------- builders
+
+
+def require_channels_last() -> None:
+    """Raise a `UserError` if Keras is set to another backend or layout of images."""
+    backend, layout = keras.config.backend(), keras.config.image_data_format()
+    if (backend, layout) != ("tensorflow", "channels_last"):
+        raise UserError(
+            "Expected Keras with the TensorFlow backend and images as (height, width, channels). "
+            f"Received: backend {backend}, image_data_format {layout}. Call "
+            'keras.config.set_image_data_format("channels_last"), or change ~/.keras/keras.json.'
+        )
 
 
 def resolve(config: ModelConfig) -> ModelConfig:

@@ -44,6 +44,7 @@ CONFIG = {
     "metadata": dict,
     "name": str,
 }
+OPTIONAL = {"frozen": list}  # present only where layers were frozen by hand
 
 
 def save_model(model: RetinaNet, path: str | Path) -> None:
@@ -153,7 +154,9 @@ def read_config(path: str | Path) -> dict:
 def _is_plain(config: dict) -> bool:
     """Return whether all values are plain: Keras would build objects from other ones."""
     return (
-        set(config) <= set(CONFIG)
+        set(config) <= {*CONFIG, *OPTIONAL}
+        and all(isinstance(config[key], kind) for key, kind in OPTIONAL.items() if key in config)
+        and all(isinstance(path, str) for path in config.get("frozen", ()))
         and all(isinstance(config.get(key), kind) for key, kind in CONFIG.items())
         and all(isinstance(name, str) for name in config["class_names"])
         and all(type(class_id) is int for class_id in config["class_ids"])

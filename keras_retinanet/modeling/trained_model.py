@@ -2,16 +2,19 @@
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, listed
 from keras_retinanet.modeling.anchors import Anchors, spatial_shape
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.fpn import UpsampleToMatch
+from keras_retinanet.modeling.label_checks import check_labels, plain_errors
+from keras_retinanet.modeling.labeling import AnchorLabeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
 
@@ -26,6 +29,7 @@ class Objective:
     labeler: AnchorLabeler
     loss: RetinaNetLoss
     normalizer: keras.Variable  # moving average of the positives per global batch
+    class_weights: keras.Variable  # (K,), all 1 without `class_weight`
 
 
 class TrainedModel(keras.Model):
@@ -34,6 +38,7 @@ class TrainedModel(keras.Model):
     anchors: Anchors
     box_coder: BoxCoder
     class_names: list[str]
+    fpn: keras.Model
     _class_loss: keras.metrics.Mean
     _box_loss: keras.metrics.Mean
 
@@ -52,7 +57,8 @@ class TrainedModel(keras.Model):
             optimizer: as in Keras; default the paper's SGD for batches of 16 images.
             loss: a `RetinaNetLoss`; default the paper's.
             labeler: an `AnchorLabeler`; default the paper's.
-            jit_compile: XLA; off, for it is slower on CPU.
+            jit_compile: compile the steps with XLA; same values. Off, for it is several times
+                slower on a CPU. XLA does not check labels.
         """
         loss = RetinaNetLoss() if loss is None else loss
         if not isinstance(loss, RetinaNetLoss):
@@ -77,9 +83,50 @@ class TrainedModel(keras.Model):
             labeler or AnchorLabeler(),
             loss,
             keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
+            keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
         )
+        for layer in self.fpn.layers:
+            if isinstance(layer, UpsampleToMatch):
+                layer.for_xla = jit_compile
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
+
+    def fit(
+        self, *args: Any, class_weight: Mapping[int, float] | None = None, **kwargs: Any
+    ) -> Any:
+        """Train as `keras.Model.fit` does.
+
+        `sample_weight` multiplies the loss of each image, and `class_weight` that of each anchor
+        that is assigned a box of the class. As elsewhere in Keras, weights do not change what the
+        sum is divided by: here the number of positive anchors.
+
+        Raises:
+            UserError: the labels cannot be right (see `check_labels`), or a class of
+                `class_weight` does not exist.
+        """
+        self._objective.class_weights.assign(self._weights_of_classes(class_weight or {}))
+        with plain_errors():
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the losses as `keras.Model.evaluate` does; `fit` names the errors."""
+        with plain_errors():
+            return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Train on one batch as `keras.Model.train_on_batch` does; `fit` names the errors."""
+        with plain_errors():
+            return super().train_on_batch(*args, **kwargs)
+
+    def _weights_of_classes(self, class_weight: Mapping[int, float]) -> np.ndarray:
+        num_classes = len(self.class_names)
+        unknown = [key for key in class_weight if key not in range(num_classes)]
+        if unknown:
+            raise UserError(
+                f"Expected the keys of class_weight to be class ids 0 to {num_classes - 1}. "
+                f"Received: {listed(unknown)}."
+            )
+        return np.array([class_weight.get(k, 1.0) for k in range(num_classes)], np.float32)
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is left to build, and Keras's way of it averages bool labels over replicas."""
@@ -110,9 +157,11 @@ class TrainedModel(keras.Model):
         The shares of all replicas sum to the loss, as their gradients do: no replica factor.
         """
         labeler, loss = self._objective.labeler, self._objective.loss
+        check_labels(y, spatial_shape(x), len(self.class_names))
         anchors = self.anchors(*spatial_shape(x))
         targets = labeler(anchors, y)
-        class_sum, box_sum = loss.sums(anchors, targets, y_pred)
+        weights = self._anchor_weights(targets, sample_weight)
+        class_sum, box_sum = loss.sums(anchors, targets, y_pred, weights)
         normalizer = self._normalizer(num_positives(targets), training)
         class_loss, box_loss = class_sum / normalizer, box_sum / normalizer
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -120,6 +169,21 @@ class TrainedModel(keras.Model):
         self._class_loss.update_state(class_loss * replicas)
         self._box_loss.update_state(box_loss * replicas)
         return class_loss + box_loss
+
+    def _anchor_weights(self, targets: Targets, sample_weight: Any) -> tf.Tensor:
+        """Return the factor of each anchor's loss, (B, R) or what broadcasts to it."""
+        # Background and ignored anchors have no class: their weight is 1.
+        by_class = tf.pad(
+            tf.convert_to_tensor(self._objective.class_weights), [[0, 1]], constant_values=1.0
+        )
+        weights = tf.gather(
+            by_class, tf.where(targets.classes >= 0, targets.classes, len(self.class_names))
+        )
+        if sample_weight is None:
+            return weights
+        # Keras hands one array of weights on as one for each entry of the labels.
+        per_image = tf.nest.flatten(sample_weight)[0]
+        return weights * tf.reshape(tf.cast(per_image, tf.float32), (-1, 1))
 
     @property
     def loss_normalizer(self) -> keras.Variable:

@@ -55,6 +55,9 @@ class Log(keras.callbacks.Callback):
     Args:
         evaluate_every, save_every: steps between evaluations, and between checkpoints. Each gets
             its own row, so that a resumed run logs the same rows as an uninterrupted one.
+
+    Attributes:
+        latest: the values of the last rows, metrics of the validation split as "val_AP" and so on.
     """
 
     def __init__(self, clock: Clock, folder: Path, *, evaluate_every: int, save_every: int):
@@ -62,6 +65,7 @@ class Log(keras.callbacks.Callback):
         self.clock = clock
         self.every = (LOG_EVERY, evaluate_every, save_every)
         self.path = folder / "metrics.csv"
+        self.latest: dict[str, float] = {}
         self.bar = tqdm(
             # A run limited in minutes shows its number of steps with the first losses.
             total=None if clock.train.minutes else total_steps(clock.train),
@@ -120,6 +124,7 @@ class Log(keras.callbacks.Callback):
 
     def add_row(self, values: dict[str, float]) -> None:
         """Append a row for the current step to the CSV file."""
+        self.latest |= {f"val_{k}" if k in FIGURES else k: v for k, v in values.items()}
         with open(self.path, "a", newline="") as stream:
             csv.DictWriter(stream, COLUMNS).writerow({"step": self.clock.step} | values)
 
@@ -242,7 +247,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.interruption.check()
-        if self.clock.step % self.every == 0 or self.clock.done:
+        is_last = self.clock.done or self.model.stop_training
+        if self.clock.step % self.every == 0 or is_last:
             self.save()
 
     def save(self) -> None:

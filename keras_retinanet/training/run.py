@@ -2,13 +2,11 @@
 
 import contextlib
 import dataclasses
-import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
-import tensorflow as tf
 
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.loading import load_train_val
@@ -17,7 +15,6 @@ from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import is_disk_full
 from keras_retinanet.files.owners import folder_lock
 from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.training import callbacks as cb
@@ -25,10 +22,12 @@ from keras_retinanet.training import dry_run as rehearsal
 from keras_retinanet.training.building import build_model, compile_model
 from keras_retinanet.training.distribution import require_one_machine, strategy
 from keras_retinanet.training.interruption import Interruption, Mode
+from keras_retinanet.training.own_callbacks import OwnCallbacks
 from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
     begin_run,
+    is_whole_model,
     require_begun,
     require_new,
     require_same_config,
@@ -40,7 +39,14 @@ from keras_retinanet.training.schedules import total_steps
 from keras_retinanet.training.validation import Validation
 
 
-def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: bool = False) -> dict:
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    resume: bool = False,
+    dry_run: bool = False,
+) -> dict:
     """Train as `config` says on all devices, and write everything to the folder `out`.
 
     The folder holds `best.keras` (highest AP on the validation split, or lowest loss without one),
@@ -49,6 +55,8 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
     `state/` to resume from. While the run lasts, no other process can train in `out`.
 
     Args:
+        callbacks: Keras callbacks for `fit`, called as `OwnCallbacks` says: an epoch ends with
+            each evaluation. A resumed run does not know those of the run before.
         resume: continue from the newest whole state in `out`, as if the run had never stopped.
         dry_run: take two steps and print what the whole run would take.
 
@@ -75,7 +83,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
             keras.config.set_dtype_policy(config.train.precision)
             # A run that ended before its first state starts from the beginning.
             resume = resume and bool(saved_steps(out))
-            return Run(config, out, resume=resume).fit(dry_run=dry_run)
+            return Run(config, out, callbacks=callbacks, resume=resume).fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
         with contextlib.suppress(OSError):
@@ -88,14 +96,22 @@ class Callbacks(NamedTuple):
     pace: cb.Pace
     log: cb.Log
     evaluation: cb.Evaluation
+    own: OwnCallbacks
     checkpoint: cb.Checkpoint
 
 
 class Run:
     """A run: sets up data, model and state, which `fit` uses."""
 
-    def __init__(self, config: Config, out: Path, *, resume: bool):
-        self.out = out
+    def __init__(
+        self,
+        config: Config,
+        out: Path,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback],
+        resume: bool,
+    ):
+        self.out, self.own_callbacks = out, callbacks
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.data, self.validation = load_train_val(config.data, config.train.seed)
         if not _has_boxes(self.data):
@@ -135,7 +151,7 @@ class Run:
             self.clock.evaluated = self.clock.step - left
         require_same_pictures(self.data, self.out)
         for path in (self.out / name for name in MODEL_FILES):
-            if path.exists() and not _is_whole(path):
+            if path.exists() and not is_whole_model(path):
                 print(f"{path} is damaged: it is removed and will be written again.")
                 path.unlink()
         print(f"resuming at step {self.clock.step}")
@@ -167,7 +183,7 @@ class Run:
             begin_run(self.config, self.out)
         write_data_report(self.data, self.validation, self.out)
         callbacks = self._callbacks()
-        with self.interruption, self._room():
+        with self.interruption, self.state.disk_space():
             try:
                 self._steps(callbacks)
             except KeyboardInterrupt:
@@ -176,21 +192,6 @@ class Run:
                 raise
             with self.interruption.mode(Mode.HELD):
                 return self._finish(callbacks)
-
-    @contextlib.contextmanager
-    def _room(self):
-        """Raise a `UserError` if the disk is full, wherever the run writes."""
-        try:
-            yield
-        except (OSError, tf.errors.OpError) as error:
-            if not is_disk_full(error):
-                raise
-            steps = self.state.steps()
-            then = f", then --resume {self.out} continues at step {steps[0]}" if steps else ""
-            raise UserError(
-                f"Expected free space for {self.out}. Received: a full disk, or a reached quota or "
-                f"limit. Free some space{then}."
-            ) from error
 
     def _steps(self, callbacks: "Callbacks"):
         """Make the evaluation that an interrupted run still owes, then take the remaining steps."""
@@ -234,10 +235,11 @@ class Run:
             interruption=self.interruption,
         )
         evaluation.set_model(self.model)  # needed if it runs before the first step
+        own = OwnCallbacks(self.own_callbacks, clock=clock, every=every, logs=log.latest)
         checkpoint = cb.Checkpoint(
             clock, self.state, every=save_every, interruption=self.interruption
         )
-        return Callbacks(cb.Pace(clock), log, evaluation, checkpoint)
+        return Callbacks(cb.Pace(clock), log, evaluation, own, checkpoint)
 
     def _finish(self, callbacks: "Callbacks") -> dict:
         if not (self.out / "best.keras").exists():  # it was deleted
@@ -289,12 +291,3 @@ class Run:
 
 def _has_boxes(data: Dataset) -> bool:
     return any((~record.ignore).any() for record in data.records)
-
-
-def _is_whole(path: Path) -> bool:
-    """Return whether all members of the `.keras` file at `path` match their checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-        return False

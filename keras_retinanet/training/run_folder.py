@@ -3,6 +3,8 @@
 import datetime
 import json
 import shutil
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,3 +162,12 @@ def require_same_pictures(data: "Dataset", folder: Path) -> None:
             f"{len(data.records)}, not the same. Restore them, or start a new run with "
             f"--weights {folder}."
         )
+
+
+def is_whole_model(path: Path) -> bool:
+    """Return whether all members of the `.keras` file at `path` match their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        return False

@@ -1,5 +1,6 @@
 """Keep the progress of a run, and save and restore its states so that a killed run resumes."""
 
+import contextlib
 import errno
 import json
 import re
@@ -106,6 +107,21 @@ class RunState:
             "optimizer": [v.value for v in model.optimizer.variables],
             "normalizer": model.loss_normalizer.value,
         }
+
+    @contextlib.contextmanager
+    def disk_space(self):
+        """Raise a `UserError` if the disk is full, wherever the run writes."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if not is_disk_full(error):
+                raise
+            run, steps = self.folder.parent, self.steps()
+            then = f", then --resume {run} continues at step {steps[0]}" if steps else ""
+            raise UserError(
+                f"Expected free space for {run}. Received: a full disk, or a reached quota or "
+                f"limit. Free some space{then}."
+            ) from error
 
     def save(self, clock: Clock) -> None:
         """Write the state of the model and of `clock`; remove all but the newest states.
