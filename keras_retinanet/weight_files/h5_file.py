@@ -60,21 +60,19 @@ def read_h5(view: memoryview, kind: str = "h5") -> Checkpoint:
     return Checkpoint(tensors, metadata, kind)
 
 
-def try_h5() -> str:
+def try_h5() -> None:
     """Read standard input as `read_h5` reads a file: of the trial's process (`h5_trial`).
 
-    Returns:
-        What is wrong with it; "" if nothing is, or what the caller will find and tell by itself.
+    Prints what is wrong with it, but for what the caller will find and tell by itself.
     """
     view = memoryview(sys.stdin.buffer.read())
     limit_memory(len(view))
     try:
         _read(view)
     except UserError:
-        return ""
+        pass
     except Exception as error:
-        return f"{error or type(error).__name__}"
-    return ""
+        print(error or type(error).__name__)
 
 
 def _read(view: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str]]:
