@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, listed
 from keras_retinanet.exporting import onnx_check
 from keras_retinanet.exporting.detectors import (
     CanvasInput,
@@ -17,12 +17,7 @@ from keras_retinanet.exporting.detectors import (
     ExportedFile,
     WholePictures,
 )
-from keras_retinanet.exporting.facts import (
-    FILE_DIGESTS,
-    MODEL_DIGEST,
-    export_kind,
-    read_facts,
-)
+from keras_retinanet.exporting.facts import FILE_DIGESTS, MODEL_DIGEST, export_kind, read_facts
 from keras_retinanet.exporting.saved_model import program_check
 from keras_retinanet.exporting.tflite import tflite_check
 from keras_retinanet.exporting.tflite.tflite_trial import make_interpreter, try_tflite
@@ -74,9 +69,8 @@ def _onnx_doubt(path: Path, facts: dict[str, Any]) -> str | None:
 
 
 def _holds(parts: list[str]) -> str:
-    shown = [ascii(part)[1:-1][:SHOWN_PART] for part in parts[:SHOWN_PARTS]]
-    more = [f"{len(parts) - SHOWN_PARTS} more"] if len(parts) > SHOWN_PARTS else []
-    return f"holds what no export has: {', '.join([*shown, *more])}"
+    shown = [ascii(part)[1:-1][:SHOWN_PART] for part in parts]
+    return f"holds what no export has: {listed(shown, limit=SHOWN_PARTS)}"
 
 
 def _is_changed(files: list[str]) -> str | None:

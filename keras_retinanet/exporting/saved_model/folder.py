@@ -67,19 +67,11 @@ def export_saved_model(
             "Export a model whose classes are numbered from 1."
         )
     facts = model_facts(
-        model,
-        kind="saved_model",
-        precision=precision,
-        outputs=OUTPUTS,
-        bad_pictures=bad_pictures,
+        model, kind="saved_model", precision=precision, outputs=OUTPUTS, bad_pictures=bad_pictures
     )
     say("folding batch norms")
     serving = Serving(
-        model,
-        facts_json(facts),
-        precision=precision,
-        keep_going=bad_pictures == "empty",
-        xla=xla,
+        model, facts_json(facts), precision=precision, keep_going=bad_pictures == "empty", xla=xla
     )
     say("tracing and writing the signatures " + ", ".join(serving.signatures()))
     with staged(Path(out)) as folder:
