@@ -110,21 +110,21 @@ TORCH_BUILDERS: dict[tuple[str, str], Any] = {
 }
 
 
-class _Storages:
-    """The storages that a structure speaks of, by key."""
+def _structure(file: ViewFile) -> tuple[Any, dict[str, _Storage]]:
+    """Return what a pickle of torch's builds, and the storages that it speaks of, by key."""
+    known: dict[str, _Storage] = {}
 
-    def __init__(self) -> None:
-        self.known: dict[str, _Storage] = {}
-
-    def __call__(self, pid: Any) -> _Storage:
+    def storage_of(pid: Any) -> _Storage:
         tag, kind, key, _device, count = pid[:5]
         # A sixth entry is a legacy view of another storage; torch stopped writing them in 0.4.
         if tag not in ("storage", b"storage") or not isinstance(kind, _StorageKind) or any(pid[5:]):
             raise Damaged("a storage of a kind that is not read, such as a quantized one")
         storage = _Storage(_key(key), kind.name, natural(count))
-        if self.known.setdefault(storage.key, storage) != storage:
+        if known.setdefault(storage.key, storage) != storage:
             raise Damaged("one storage described in two ways")
         return storage
+
+    return unpickle(file, TORCH_BUILDERS, storage_of), known
 
 
 def _key(key: Any) -> str:
@@ -148,11 +148,10 @@ def _read_legacy(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
         raise Damaged("not the header that torch.save writes")
     if not machine["little_endian"]:
         raise Damaged("big-endian numbers")
-    storages = _Storages()
-    structure = unpickle(file, TORCH_BUILDERS, storages)
+    structure, known = _structure(file)
     arrays = {}
     for key in unpickle(file):
-        storage = storages.known[_key(key)]
+        storage = known[_key(key)]
         start = file.tell() + 8
         count = int.from_bytes(view[start - 8 : start], "little")
         if count != storage.count:
@@ -175,12 +174,10 @@ def _read_zip(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
     order = members.get(f"{folder}byteorder")
     if order is not None and zip_member(view, order) != b"little":
         raise Damaged("big-endian numbers")
-    storages = _Storages()
-    file = ViewFile(zip_member(view, members[pickled]))
-    structure = unpickle(file, TORCH_BUILDERS, storages)
+    structure, known = _structure(ViewFile(zip_member(view, members[pickled])))
     arrays = {
         key: _storage_array(storage, zip_member(view, members[f"{folder}data/{key}"]))
-        for key, storage in storages.known.items()
+        for key, storage in known.items()
     }
     return structure, arrays
 

@@ -46,10 +46,11 @@ class _Unpickler(pickle.Unpickler):
         buffers: list[memoryview],
         budget: Budget,
         builders: Mapping[tuple[str, str], Any],
+        persistent: Callable[[Any], Any] | None,
     ) -> None:
         # Text of Python 2 is bytes, which latin1 keeps.
         super().__init__(io.BytesIO(program), encoding="latin1", buffers=buffers)
-        self._budget, self._builders = budget, builders
+        self._budget, self._builders, self._persistent = budget, builders, persistent
         self._found: dict[tuple[str, str], Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -62,15 +63,11 @@ class _Unpickler(pickle.Unpickler):
             self._found[module, name] = found
         return found
 
-
-class _TorchUnpickler(_Unpickler):
-    """Gives torch's storages for persistent ids."""
-
-    persistent: Callable[[Any], Any]
-
     def persistent_load(self, pid: Any) -> Any:
-        """Return the storage that a persistent id describes."""
-        return self.persistent(pid)
+        """Return the storage of torch's that a persistent id describes."""
+        if self._persistent is None:
+            raise Damaged("a persistent id, which only torch's files have")
+        return self._persistent(pid)
 
 
 def unpickle(
@@ -93,11 +90,7 @@ def unpickle(
     budget = Budget(2 * (file.seek(0, io.SEEK_END) - place))
     file.seek(place)
     program, buffers = _plain_program(file)
-    if persistent is None:
-        return _Unpickler(program, buffers, budget, builders or {}).load()
-    unpickler = _TorchUnpickler(program, buffers, budget, builders or {})
-    unpickler.persistent = persistent
-    return unpickler.load()
+    return _Unpickler(program, buffers, budget, builders or {}, persistent).load()
 
 
 def _steps(file: ViewFile) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
