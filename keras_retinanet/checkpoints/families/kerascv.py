@@ -12,18 +12,9 @@ from typing import Any
 
 from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.kerascv_config import USUAL_SIDE, preprocessing, refine
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-)
+from keras_retinanet.checkpoints.families.family import ANCHORS_PER_CELL, Family, Preset, Shapes
+from keras_retinanet.checkpoints.families.kerascv_config import USUAL_SIDE, pixels, refine
+from keras_retinanet.config import model as configs
 from keras_retinanet.data.sources.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
@@ -54,8 +45,6 @@ _OLDER_TRUNK = re.compile(
     r"(?:.*/)?(?P<layer>conv1|v2_stack_(?P<stage>\d)_block(?P<block>\d+)_(?P<number>\d))"
     r"_(?P<kind>conv|bn)/(?P<weight>\w+)(?::0)?"
 )
-PER_CELL = 9
-ORIGIN = "KerasCV (github.com/keras-team/keras-cv)"
 
 
 def _recognises(shapes: Shapes) -> bool:
@@ -135,38 +124,37 @@ def _older_trunk_names(tensors: dict[str, Any]) -> dict[str, str]:
 def _preset(shapes: Shapes) -> Preset:
     outputs = names.shape_in(shapes, f"{HEADS['class_head']}/prediction_layer/vars/0", "kerascv")
     boxes = names.shape_in(shapes, f"{HEADS['box_head']}/prediction_layer/vars/0", "kerascv")
-    if boxes[-1] != 4 * PER_CELL:
+    if boxes[-1] != 4 * ANCHORS_PER_CELL:
         raise UserError(
-            f"expected {PER_CELL} anchors a cell, as KerasCV's own heads have. Received: "
+            f"expected {ANCHORS_PER_CELL} anchors a cell, as KerasCV's own heads have. Received: "
             f"{boxes[-1]} box outputs. Heads of other shapes cannot be imported."
         )
     tower = rf"{HEADS['class_head']}/conv_layers/conv2d(_\d+)?/vars/0"
-    config = ModelConfig(
-        backbone=BackboneConfig(
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(
             name=names.trunk_name(names.below(shapes, rf"{TRUNK}/layers/conv2d(_\d+)?/vars/0")),
             stride_in_1x1=True,
             padding="same",
             pool_padding="same",
             bn_epsilon=1.001e-5,
         ),
-        fpn=FPNConfig(padding="same"),
-        head=HeadConfig(depth=len(names.below(shapes, tower))),
-        anchors=AnchorConfig(ratio_is="w/h", order="scale_outer", clip=True),
-        box_coder=BoxCoderConfig("yxhw", scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
-        preprocessing=preprocessing(rescaling=True),
-        detections=DetectionConfig(
+        fpn=configs.FPNConfig(padding="same"),
+        head=configs.HeadConfig(depth=len(names.below(shapes, tower))),
+        anchors=configs.AnchorConfig(ratio_is="w/h", order="scale_outer", clip=True),
+        box_coder=configs.BoxCoderConfig("yxhw", scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
+        preprocessing=configs.PreprocessingConfig(
+            USUAL_SIDE, USUAL_SIDE, canvas="square", rounding="floor", **pixels(rescaling=True)
+        ),
+        detections=configs.DetectionConfig(
             score_threshold=0.5, pre_nms_top_k=None, suppress="best_class", clip_to="none"
         ),
     )
-    class_names, ids = _classes(outputs[-1] // PER_CELL)
-    metadata = {
-        "family": "kerascv",
-        "origin": ORIGIN,
-        "license": "not stated in the file",
-        "assumptions": f"images are resized to {USUAL_SIDE} px and padded, as KerasCV's guides "
-        "do, for the model does not say",
-    }
-    return Preset(config, class_names, ids, metadata)
+    class_names, ids = _classes(outputs[-1] // ANCHORS_PER_CELL)
+    assumptions = (
+        f"images are resized to {USUAL_SIDE} px and padded, as KerasCV's guides do, for the model "
+        "does not say"
+    )
+    return Preset(config, class_names, ids, "not stated in the file", assumptions)
 
 
 def _classes(count: int) -> tuple[list[str], list[int]]:
@@ -181,7 +169,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
     for level in (3, 4, 5):
         lateral = f"{FPN}/conv_c{level}_1x1"
         yield from names.layer_rows(lateral, f"fpn/lateral_c{level}", names.CONV_WEIGHTS)
-    for level in LEVELS:
+    for level in configs.LEVELS:
         output = f"{FPN}/conv_c{level}_3x3"
         yield from names.layer_rows(output, f"fpn/output_p{level}", names.CONV_WEIGHTS)
     for ours, theirs in HEADS.items():
@@ -194,6 +182,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
 
 FAMILY = Family(
     "kerascv",
+    "KerasCV (github.com/keras-team/keras-cv)",
     _recognises,
     _preset,
     _rows,

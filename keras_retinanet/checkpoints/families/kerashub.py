@@ -14,17 +14,7 @@ from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
 from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
 from keras_retinanet.checkpoints.families.kerashub_config import PRESET_SIDE, refine
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.config import model as configs
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.filling import Row
@@ -41,7 +31,9 @@ PRESET_FILES = {
 # Built but never applied: with batch norm in the pyramid, P3..P5 have one that nothing calls.
 UNUSED = rf"(.*/)?optimizer.*|{FPN}/output_batch_norms/batch_normalization(_1|_2)?/vars/\d"
 GROUP_NORM_EPSILON = 1e-3  # Keras's own default
-ORIGIN = "KerasHub (github.com/keras-team/keras-hub)"
+# Of KerasHub's own presets, which have COCO's 91 outputs.
+PRESET_LICENSE = "Apache-2.0 (KerasHub; torchvision's weights, BSD-3-Clause, converted)"
+NO_LICENSE = "not stated in the file"
 
 
 def _adapt(checkpoint: Checkpoint) -> Checkpoint:
@@ -71,48 +63,41 @@ def _preset(shapes: Shapes) -> Preset:
     tower = rf"{HEADS['class_head']}/conv_layers/conv2d(_\d+)?/vars/0"
     fpn_norm = f"{FPN}/lateral_batch_norm_layers/batch_normalization/vars/0" in shapes
     head_norm = f"{HEADS['class_head']}/group_norm_layers/group_normalization/vars/0" in shapes
-    config = ModelConfig(
-        backbone=BackboneConfig(
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(
             name=names.trunk_name(names.below(shapes, rf"{TRUNK}/layers/conv2d(_\d+)?/vars/0")),
             stride_in_1x1=False,
         ),
-        fpn=FPNConfig(
+        fpn=configs.FPNConfig(
             channels=shape(f"{FPN}/output_conv_layers/conv2d/vars/0")[-1],
             p6_from="c5" if p6_inputs == c5_channels else "p5",
             padding="same",
             norm="batch_norm" if fpn_norm else "none",
             norm_at="merged",
         ),
-        head=HeadConfig(
+        head=configs.HeadConfig(
             channels=outputs[2],
             depth=len(names.below(shapes, tower)),
             norm="group_norm" if head_norm else "none",
             norm_epsilon=GROUP_NORM_EPSILON if head_norm else None,
         ),
-        anchors=AnchorConfig(offset=0.0, rounded=True, stride="true"),
-        box_coder=BoxCoderConfig(log_clip="none"),
-        preprocessing=PreprocessingConfig(
+        anchors=configs.AnchorConfig(offset=0.0, rounded=True, stride="true"),
+        box_coder=configs.BoxCoderConfig(log_clip="none"),
+        preprocessing=configs.PreprocessingConfig(
             short_side=PRESET_SIDE, long_side=PRESET_SIDE, canvas="square", pad_first=True
         ),
-        detections=DetectionConfig(
+        detections=configs.DetectionConfig(
             score_threshold=0.5, pre_nms_top_k=None, suppress="best_class", clip_to="none"
         ),
     )
     class_names, ids = coco_classes(outputs[-1] // per_cell)
-    metadata = {"family": "kerashub", "origin": ORIGIN, "license": _license(len(ids))}
-    return Preset(config, class_names, ids, metadata)
-
-
-def _license(outputs: int) -> str:
-    if outputs == 91:
-        return "Apache-2.0 (KerasHub; torchvision's weights, BSD-3-Clause, converted)"
-    return "not stated in the file"
+    return Preset(config, class_names, ids, PRESET_LICENSE if len(ids) == 91 else NO_LICENSE)
 
 
 def _rows(model: RetinaNet) -> Iterator[Row]:
     yield from names.trunk_rows(model.config.backbone.name, TRUNK)
     fpn = model.config.fpn
-    for index, level in enumerate(LEVELS):
+    for index, level in enumerate(configs.LEVELS):
         conv = names.numbered("conv2d", index)
         norm = names.numbered("batch_normalization", index)
         merged = level <= 5
@@ -141,4 +126,13 @@ def _head_rows(model: RetinaNet, ours: str, theirs: str) -> Iterator[Row]:
     yield from names.layer_rows(f"{theirs}/prediction_layer", f"{ours}/final", names.CONV_WEIGHTS)
 
 
-FAMILY = Family("kerashub", _recognises, _preset, _rows, unused=UNUSED, adapt=_adapt, refine=refine)
+FAMILY = Family(
+    "kerashub",
+    "KerasHub (github.com/keras-team/keras-hub)",
+    _recognises,
+    _preset,
+    _rows,
+    unused=UNUSED,
+    adapt=_adapt,
+    refine=refine,
+)

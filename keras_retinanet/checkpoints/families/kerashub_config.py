@@ -1,16 +1,12 @@
-"""What the JSON beside KerasHub's weights says: of a `.keras` file or of a preset folder.
+"""What the JSON beside KerasHub's weights says: of a `.keras` file or of a preset folder."""
 
-Plain JSON: no object that it describes is built.
-"""
-
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.family import Preset
+from keras_retinanet.checkpoints.families.keras_json import refining, thresholds
 from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import AnchorConfig, DetectionConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 
 DETECTOR = "RetinaNetObjectDetector"
@@ -18,6 +14,7 @@ DETECTOR = "RetinaNetObjectDetector"
 PRESET_SIDE = 800
 
 
+@refining("KerasHub")
 def refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     """Return `preset` with what the configuration beside the weights says, where there is one.
 
@@ -28,37 +25,22 @@ def refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     Raises:
         UserError: the graph, the anchors or the input size are none that we have.
     """
-    try:
-        return _refined(preset, metadata)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"expected a configuration as KerasHub writes it. Received: one where {error!r} is "
-            "wrong. Import the weights alone, a .weights.h5 file."
-        ) from error
-
-
-def _refined(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     task = json.loads(metadata.get("task.json") or metadata.get("config.json") or "{}")
     stored = task.get("config", {}) if task.get("class_name") == DETECTOR else {}
-    config = preset.config
     if stored:
         _check_graph(stored["backbone"]["config"])
-        config = dataclasses.replace(
-            config,
-            anchors=_anchors(stored["anchor_generator"]["config"], config.anchors),
-            detections=_detections(stored["prediction_decoder"], config.detections),
+        preset = preset.having(
+            anchors=_anchors(stored["anchor_generator"]["config"]),
+            detections=thresholds(stored["prediction_decoder"]["config"], "KerasHub"),
         )
     converter = _converter(metadata, stored)
     assumptions = [f"images are prepared as KerasHub's presets do ({PRESET_SIDE} px)"]
     if converter:
-        pixels, assumptions = _preprocessing(converter, config.preprocessing)
-        config = dataclasses.replace(config, preprocessing=pixels)
+        pixels, assumptions = _preprocessing(converter)
+        preset = preset.having(preprocessing=pixels)
     if not stored:
         assumptions.append("anchors and detection thresholds are KerasHub's defaults")
-    described = {**preset.metadata, "assumptions": "; ".join(assumptions)}
-    return dataclasses.replace(preset, config=config, metadata=described)
+    return preset.having(assumptions="; ".join(assumptions))
 
 
 def _check_graph(backbone: dict[str, Any]) -> None:
@@ -82,29 +64,13 @@ def _check_graph(backbone: dict[str, Any]) -> None:
         )
 
 
-def _anchors(stored: dict[str, Any], anchors: AnchorConfig) -> AnchorConfig:
+def _anchors(stored: dict[str, Any]) -> dict[str, Any]:
     count = stored["num_scales"]
-    return dataclasses.replace(
-        anchors,
-        sizes=tuple(float(stored["anchor_size"]) * 2**level for level in LEVELS),
-        scales=tuple(2.0 ** (scale / count) for scale in range(count)),
-        ratios=tuple(float(ratio) for ratio in stored["aspect_ratios"]),
-    )
-
-
-def _detections(stored: dict[str, Any], detections: DetectionConfig) -> DetectionConfig:
-    decoder = stored["config"]
-    if not decoder["from_logits"]:
-        raise UserError(
-            "expected a prediction decoder of logits. Received: from_logits=False. Give the model "
-            "KerasHub's own decoder before it is saved."
-        )
-    return dataclasses.replace(
-        detections,
-        score_threshold=decoder["confidence_threshold"],
-        nms_iou=decoder["iou_threshold"],
-        max_detections=decoder["max_detections"],
-    )
+    return {
+        "sizes": tuple(float(stored["anchor_size"]) * 2**level for level in LEVELS),
+        "scales": tuple(2.0 ** (scale / count) for scale in range(count)),
+        "ratios": tuple(float(ratio) for ratio in stored["aspect_ratios"]),
+    }
 
 
 def _converter(metadata: Mapping[str, str], stored: dict[str, Any]) -> dict[str, Any]:
@@ -115,9 +81,8 @@ def _converter(metadata: Mapping[str, str], stored: dict[str, Any]) -> dict[str,
     return ((preprocessor.get("config") or {}).get("image_converter") or {}).get("config") or {}
 
 
-def _preprocessing(
-    converter: dict[str, Any], pixels: PreprocessingConfig
-) -> tuple[PreprocessingConfig, list[str]]:
+def _preprocessing(converter: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return fields of a `PreprocessingConfig`, and what they take for granted."""
     assumptions = []
     size = converter.get("image_size") or [PRESET_SIDE, PRESET_SIDE]
     if not converter.get("image_size"):
@@ -135,14 +100,13 @@ def _preprocessing(
     scale, offset = (
         _per_channel(converter.get(key), default) for key, default in (("scale", 1), ("offset", 0))
     )
-    pixels = dataclasses.replace(
-        pixels,
-        short_side=size[0],
-        long_side=size[0],
-        antialias=bool(converter.get("antialias")),
-        mean=tuple(-o / s for s, o in zip(scale, offset, strict=True)),
-        std=tuple(1 / s for s in scale),
-    )
+    pixels = {
+        "short_side": size[0],
+        "long_side": size[0],
+        "antialias": bool(converter.get("antialias")),
+        "mean": tuple(-o / s for s, o in zip(scale, offset, strict=True)),
+        "std": tuple(1 / s for s in scale),
+    }
     return pixels, assumptions
 
 

@@ -12,12 +12,12 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
 from keras_retinanet.modeling.backbones.imagenet import required_options, weights_license
-from keras_retinanet.modeling.backbones.resnet import ResNetSpec, resnet
+from keras_retinanet.modeling.backbones.resnet import RESNETS, ResNetSpec, resnet
 
 
-def _resnext(groups: int, group_width: int, blocks: tuple[int, int, int, int]) -> Callable:
-    spec = ResNetSpec(blocks, groups=groups, group_width=group_width)
-    return partial(resnet, spec, stride_in_1x1=False)
+def _resnet(spec: ResNetSpec) -> Callable:
+    options: dict[str, Any] = {"stride_in_1x1": False} if spec.groups > 1 else {}
+    return partial(resnet, spec, **options)
 
 
 def _lite(width: float, depth: float) -> Callable:
@@ -26,15 +26,7 @@ def _lite(width: float, depth: float) -> Callable:
 
 # A builder's defaults are the published graph; its keywords are those of `build_backbone`.
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
-    "resnet18": partial(resnet, ResNetSpec((2, 2, 2, 2), bottleneck=False)),
-    "resnet34": partial(resnet, ResNetSpec((3, 4, 6, 3), bottleneck=False)),
-    "resnet50": partial(resnet, ResNetSpec((3, 4, 6, 3))),
-    "resnet101": partial(resnet, ResNetSpec((3, 4, 23, 3))),
-    "resnet152": partial(resnet, ResNetSpec((3, 8, 36, 3))),
-    "resnext50_32x4d": _resnext(32, 4, (3, 4, 6, 3)),
-    "resnext101_32x4d": _resnext(32, 4, (3, 4, 23, 3)),
-    "resnext101_32x8d": _resnext(32, 8, (3, 4, 23, 3)),
-    "resnext101_64x4d": _resnext(64, 4, (3, 4, 23, 3)),
+    **{name: _resnet(spec) for name, spec in RESNETS.items()},
     "efficientnet_lite0": _lite(1.0, 1.0),
     "efficientnet_lite1": _lite(1.0, 1.1),
     "efficientnet_lite2": _lite(1.1, 1.2),

@@ -34,6 +34,20 @@ class ResNetSpec:
     group_width: int = 64
 
 
+# By the names that torchvision and timm give them.
+RESNETS = {
+    "resnet18": ResNetSpec((2, 2, 2, 2), bottleneck=False),
+    "resnet34": ResNetSpec((3, 4, 6, 3), bottleneck=False),
+    "resnet50": ResNetSpec((3, 4, 6, 3)),
+    "resnet101": ResNetSpec((3, 4, 23, 3)),
+    "resnet152": ResNetSpec((3, 8, 36, 3)),
+    "resnext50_32x4d": ResNetSpec((3, 4, 6, 3), groups=32, group_width=4),
+    "resnext101_32x4d": ResNetSpec((3, 4, 23, 3), groups=32, group_width=4),
+    "resnext101_32x8d": ResNetSpec((3, 4, 23, 3), groups=32, group_width=8),
+    "resnext101_64x4d": ResNetSpec((3, 4, 23, 3), groups=64, group_width=4),
+}
+
+
 @dataclass(frozen=True)
 class _Options:
     stride_in_1x1: bool
