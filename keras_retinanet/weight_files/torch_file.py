@@ -10,6 +10,7 @@ A bare pickle (`.pkl` of detectron2, Detectron) has NumPy arrays for tensors.
 
 import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from keras_retinanet.weight_files.mapped_file import (
     zip_member,
     zip_members,
 )
-from keras_retinanet.weight_files.pickle_names import Bound, Builder, NumpyArray, Stateless
+from keras_retinanet.weight_files.pickle_names import Bound, NumpyArray, Stateless
 from keras_retinanet.weight_files.unpickling import unpickle
 
 STORAGE_DTYPES = {
@@ -82,29 +83,31 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 
 def _rebuild_from_type(function: Any, _type: Any, arguments: Any, *_: Any) -> Any:
-    if not isinstance(function, Bound) or function.builder not in (TENSOR, PARAMETER):
+    if not isinstance(function, Bound) or function.builder not in (_rebuild_tensor, _parameter):
         raise Damaged("a tensor of an unknown making")
     return function(*arguments)
 
 
-def _unreadable(kind: str) -> Builder:
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _unreadable(kind: str) -> Callable[..., None]:
     def refuse(*_: Any) -> None:
         raise UserError(
             f"expected plain tensors. Received: a {kind} tensor, which no RetinaNet here has. "
             "Save the model's float weights."
         )
 
-    return Builder(refuse)
+    return refuse
 
 
-TENSOR = Builder(_rebuild_tensor)
-PARAMETER = Builder(lambda tensor, *_: tensor)
 TORCH_BUILDERS: dict[tuple[str, str], Any] = {
-    ("torch._utils", "_rebuild_tensor"): TENSOR,
-    ("torch._utils", "_rebuild_tensor_v2"): TENSOR,
-    ("torch._utils", "_rebuild_parameter"): PARAMETER,
-    ("torch._utils", "_rebuild_parameter_with_state"): PARAMETER,
-    ("torch._tensor", "_rebuild_from_type_v2"): Builder(_rebuild_from_type),
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
     **{("torch._utils", name): _unreadable(kind) for name, kind in UNREADABLE.items()},
     **{("torch", kind): _StorageKind(kind) for kind in STORAGE_DTYPES},
 }

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from keras_retinanet.weight_files.checkpoint import Damaged
 from keras_retinanet.weight_files.mapped_file import CHUNK, ViewFile
-from keras_retinanet.weight_files.pickle_names import Bound, Budget, Builder, meaning
+from keras_retinanet.weight_files.pickle_names import Bound, Budget, Stateless, meaning
 
 # A training checkpoint of ResNet-152 with its optimizer has a tenth of it; each makes < 100 bytes.
 MAX_OPCODES = 3_000_000
@@ -58,7 +58,7 @@ class _Unpickler(pickle.Unpickler):
         found = self._found.get((module, name))
         if found is None:
             found = self._builders.get((module, name)) or meaning(module, name)
-            if isinstance(found, Builder):
+            if not isinstance(found, Stateless):
                 found = Bound(found, self._budget)
             self._found[module, name] = found
         return found
