@@ -50,7 +50,7 @@ def model_file(word: str | Path) -> Path:
 
 def _holds_checkpoint(folder: Path) -> bool:
     """Return whether `folder` is TensorFlow's or a KerasHub preset; no other is read or hashed."""
-    return any(True for kind in FOLDER_FILES for _ in folder.glob(kind))
+    return any(any(folder.glob(kind)) for kind in FOLDER_FILES)
 
 
 def _is_own(path: Path) -> bool:

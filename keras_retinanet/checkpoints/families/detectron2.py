@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count, has
 from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
 from keras_retinanet.config import model as configs
 from keras_retinanet.modeling.retinanet import RetinaNet
@@ -22,9 +22,10 @@ from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 TRUNK = "backbone.bottom_up."
 CLASS_FINAL, BOX_FINAL = "head.cls_score.weight", "head.bbox_pred.weight"
 P6 = "backbone.top_block.p6.weight"
-KNOWN = {CLASS_FINAL, BOX_FINAL, P6, "backbone.fpn_lateral3.weight", f"{TRUNK}stem.conv1.weight"}
+KNOWN = [CLASS_FINAL, BOX_FINAL, P6, "backbone.fpn_lateral3.weight", f"{TRUNK}stem.conv1.weight"]
 MEAN_BGR = (103.53, 116.28, 123.675)
 PIXELS = ("pixel_mean", "pixel_std")
+TOWER_CONV = re.compile(r"head\.cls_subnet\.\d+\.weight")
 _BLOCK = re.compile(r"res([2-5])\.(\d+)\.(conv[123]|shortcut)\.(norm\.)?(\w+)")
 
 
@@ -47,12 +48,13 @@ def _preset(shapes: Shapes) -> Preset:
         for name, shape in shapes.items()
         if (match := re.fullmatch(rf"({re.escape(TRUNK)})(.+)", name))
     }
+    depth = len([name for name in shapes if TOWER_CONV.fullmatch(name)])
     config = configs.ModelConfig(
         backbone=configs.BackboneConfig(name=trunk_name(trunk, TRUNK), stride_in_1x1=True),
         fpn=configs.FPNConfig(
             channels=channels, p6_from="p5" if shapes[P6][1] == channels else "c5"
         ),
-        head=configs.HeadConfig(channels=channels, depth=_depth(shapes)),
+        head=configs.HeadConfig(channels=channels, depth=depth),
         anchors=configs.AnchorConfig(offset=0.0, order="scale_outer"),
         preprocessing=configs.PreprocessingConfig(
             canvas="exact",
@@ -87,10 +89,6 @@ def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
         backbone={"stride_in_1x1": is_caffe},
         preprocessing={"color_order": order, "mean": mean, "std": std},
     )
-
-
-def _depth(shapes: Shapes) -> int:
-    return sum(re.fullmatch(r"head\.cls_subnet\.\d+\.weight", name) is not None for name in shapes)
 
 
 def _torch_name(name: str) -> str:
@@ -131,7 +129,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
 FAMILY = Family(
     "detectron2",
     "detectron2 (github.com/facebookresearch/detectron2)",
-    recognizes=lambda shapes: set(shapes) >= KNOWN,
+    recognizes=has(*map(re.escape, KNOWN)),
     preset=_preset,
     rows=_rows,
     unused=r"anchor_generator\..*|pixel_mean|pixel_std|.*\.num_batches_tracked",

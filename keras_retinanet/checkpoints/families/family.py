@@ -6,6 +6,7 @@ weights (`Row`). The same rows, read the other way, give our weights under the f
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,12 @@ class Family:
     label: str = ""
 
 
+def has(*patterns: str) -> Callable[[Shapes], bool]:
+    """Return a `Family.recognizes`: whether each pattern is the whole name of some tensor."""
+    compiled = [re.compile(pattern) for pattern in patterns]
+    return lambda shapes: all(any(map(pattern.fullmatch, shapes)) for pattern in compiled)
+
+
 def class_count(class_outputs: int, box_outputs: int, received: str) -> int:
     """Return how many classes heads with these numbers of outputs have.
 
@@ -127,19 +134,12 @@ def shapes_of(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def fill(
     model: RetinaNet, checkpoint: Checkpoint, family: Family, *, outputs: list[int] | None = None
 ) -> list[str]:
-    """Put a checkpoint's tensors into `model`.
+    """Put a checkpoint's tensors into `model`; return and raise as `filling.fill`.
 
     Args:
         model: built from `family.preset` of this checkpoint.
         checkpoint: one weight at a time is copied.
         outputs: the class head's outputs that `model` has, of those in the checkpoint; None: all.
-
-    Returns:
-        The names of the tensors that were used, in the order of the rows.
-
-    Raises:
-        UserError: a tensor is missing, unmapped or of another shape; all are listed, and no weight
-            has changed.
     """
 
     def kept(array: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count, has
 from keras_retinanet.checkpoints.families.keras_json import refining
 from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
@@ -31,12 +31,6 @@ EXPLICIT_STEM = "padding_conv1"
 CLASSES = "the file has no class names: 80 outputs are taken for COCO's"
 STEM = "no list of layers in the file: explicit padding at the stem, as in the published ones"
 _BRANCHES = {"1": "branch2a", "2": "branch2b", "3": "branch2c"}
-
-
-def _recognises(shapes: Shapes) -> bool:
-    return all(
-        any(part in name for name in shapes) for part in ("pyramid_regression", "C5_reduced")
-    )
 
 
 # ------------------------------------------------------------------------------------- names
@@ -216,7 +210,7 @@ def _detections(options: Mapping[str, Any]) -> dict[str, Any]:
 FAMILY = Family(
     "keras_retinanet",
     "keras-retinanet (github.com/fizyr/keras-retinanet)",
-    _recognises,
+    has(r".*pyramid_regression.*", r".*C5_reduced.*"),
     _preset,
     _rows,
     adapt=_adapt,

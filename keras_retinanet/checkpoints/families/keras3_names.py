@@ -75,7 +75,7 @@ def trunk_convolutions(name: str) -> list[TrunkConv]:
     return order
 
 
-def layer_rows(theirs: str, ours: str, weights: Iterable[str]) -> Iterator[Row]:
+def layer_rows(theirs: str, ours: str, weights: Iterable[str] = CONV_WEIGHTS) -> Iterator[Row]:
     """Yield the rows of one layer: `theirs` without "/vars", `ours` "part/layer"."""
     for index, weight in enumerate(weights):
         yield Row(f"{theirs}/vars/{index}", f"{ours}/{weight}")

@@ -8,13 +8,16 @@ presets are near torchvision's models, and this family is what KerasHub computes
 """
 
 import dataclasses
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.kerashub_config import PRESET_SIDE, refine
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, has
+from keras_retinanet.checkpoints.families.keras_json import refining, thresholds
 from keras_retinanet.config import model as configs
+from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.filling import Row
@@ -23,6 +26,9 @@ ROOT = "layers/retina_net_backbone/layers"
 FPN, TRUNK = f"{ROOT}/feature_pyramid", f"{ROOT}/functional"
 # The two heads are of one class; the box head is built first.
 HEADS = {"box_head": "layers/prediction_head", "class_head": "layers/prediction_head_1"}
+DETECTOR = "RetinaNetObjectDetector"
+# Of KerasHub's two presets.
+PRESET_SIDE = 800
 # The files of a preset folder -> where the one file of a whole model has the same.
 PRESET_FILES = {
     "model.weights.h5/layers/": f"{ROOT}/",
@@ -45,11 +51,6 @@ def _adapt(checkpoint: Checkpoint) -> Checkpoint:
                 name = place + name.removeprefix(file)
         tensors[name] = tensor
     return dataclasses.replace(checkpoint, tensors=tensors)
-
-
-def _recognises(shapes: Shapes) -> bool:
-    lateral = "layers/feature_pyramid/lateral_conv_layers/conv2d/vars/0"
-    return any(name.endswith(lateral) for name in shapes)
 
 
 def _preset(shapes: Shapes) -> Preset:
@@ -101,11 +102,10 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         conv = names.numbered("conv2d", index)
         norm = names.numbered("batch_normalization", index)
         merged = level <= 5
-        outputs = f"{FPN}/output_conv_layers/{conv}"
-        yield from names.layer_rows(outputs, f"fpn/output_p{level}", names.CONV_WEIGHTS)
+        yield from names.layer_rows(f"{FPN}/output_conv_layers/{conv}", f"fpn/output_p{level}")
         if merged:
-            laterals = f"{FPN}/lateral_conv_layers/{conv}"
-            yield from names.layer_rows(laterals, f"fpn/lateral_c{level}", names.CONV_WEIGHTS)
+            lateral = f"{FPN}/lateral_conv_layers/{conv}"
+            yield from names.layer_rows(lateral, f"fpn/lateral_c{level}")
         if fpn.norm != "none":
             container = "lateral_batch_norm_layers" if merged else "output_batch_norms"
             ours = f"fpn/norm_{'c' if merged else 'p'}{level}"
@@ -123,16 +123,113 @@ def _head_rows(model: RetinaNet, ours: str, theirs: str) -> Iterator[Row]:
         if normed:
             norm = f"{theirs}/group_norm_layers/{names.numbered('group_normalization', index)}"
             yield from names.layer_rows(norm, f"{ours}/norm{index + 1}", names.GROUP_NORM_WEIGHTS)
-    yield from names.layer_rows(f"{theirs}/prediction_layer", f"{ours}/final", names.CONV_WEIGHTS)
+    yield from names.layer_rows(f"{theirs}/prediction_layer", f"{ours}/final")
+
+
+# ----------------------------------------------------------------- the JSON beside the weights
+
+
+@refining("KerasHub")
+def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
+    """Return `preset` with what the configuration beside the weights says, if there is one."""
+    task = json.loads(metadata.get("task.json") or metadata.get("config.json") or "{}")
+    stored = task.get("config", {}) if task.get("class_name") == DETECTOR else {}
+    if stored:
+        _check_graph(stored["backbone"]["config"])
+        preset = preset.having(
+            anchors=_anchors(stored["anchor_generator"]["config"]),
+            detections=thresholds(stored["prediction_decoder"]["config"], "KerasHub"),
+        )
+    converter = _converter(metadata, stored)
+    assumptions = [f"images are prepared as KerasHub's presets do ({PRESET_SIDE} px)"]
+    if converter:
+        pixels, assumptions = _preprocessing(converter)
+        preset = preset.having(preprocessing=pixels)
+    if not stored:
+        assumptions.append("anchors and detection thresholds are KerasHub's defaults")
+    return preset.having(assumptions="; ".join(assumptions))
+
+
+def _check_graph(backbone: dict[str, Any]) -> None:
+    encoder = backbone["image_encoder"]["config"]
+    expected = {
+        "min_level": (backbone, 3),
+        "max_level": (backbone, 7),
+        "input_conv_kernel_sizes": (encoder, [7]),
+        "stackwise_num_strides": (encoder, [1, 2, 2, 2]),
+        "use_pre_activation": (encoder, False),
+    }
+    other = [
+        f"{key}={place.get(key)}"
+        for key, (place, value) in expected.items()
+        if place.get(key) != value
+    ]
+    if other:
+        raise UserError(
+            "expected KerasHub's RetinaNet on a ResNet (v1), levels 3 to 7. Received: "
+            f"{', '.join(other)}. Other graphs cannot be imported."
+        )
+
+
+def _anchors(stored: dict[str, Any]) -> dict[str, Any]:
+    count = stored["num_scales"]
+    return {
+        "sizes": tuple(float(stored["anchor_size"]) * 2**level for level in configs.LEVELS),
+        "scales": tuple(2.0 ** (scale / count) for scale in range(count)),
+        "ratios": tuple(float(ratio) for ratio in stored["aspect_ratios"]),
+    }
+
+
+def _converter(metadata: Mapping[str, str], stored: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the image converter, wherever it is kept."""
+    if "image_converter.json" in metadata:
+        return json.loads(metadata["image_converter.json"])["config"]
+    preprocessor = stored.get("preprocessor") or json.loads(metadata.get("preprocessor.json", "{}"))
+    return ((preprocessor.get("config") or {}).get("image_converter") or {}).get("config") or {}
+
+
+def _preprocessing(converter: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return fields of a `PreprocessingConfig`, and what they take for granted."""
+    assumptions = []
+    size = converter.get("image_size") or [PRESET_SIDE, PRESET_SIDE]
+    if not converter.get("image_size"):
+        assumptions.append(f"the model takes any size; images are resized to {PRESET_SIDE} px")
+    if size[0] != size[1]:
+        raise UserError(
+            f"expected a square image_size. Received: {size}. Set the converter's image_size to "
+            "a square before the model is saved."
+        )
+    if not converter.get("pad_to_aspect_ratio"):
+        assumptions.append("images are padded to a square, where the peer cuts or stretches them")
+    if converter.get("interpolation", "bilinear") != "bilinear":
+        assumptions.append(f"resized bilinearly, the peer: {converter['interpolation']}")
+    # scale * x + offset is (x - mean) / std.
+    scale, offset = (
+        _per_channel(converter.get(key), default) for key, default in (("scale", 1), ("offset", 0))
+    )
+    pixels = {
+        "short_side": size[0],
+        "long_side": size[0],
+        "antialias": bool(converter.get("antialias")),
+        "mean": tuple(-o / s for s, o in zip(scale, offset, strict=True)),
+        "std": tuple(1 / s for s in scale),
+    }
+    return pixels, assumptions
+
+
+def _per_channel(value: Any, default: float) -> list[float]:
+    if isinstance(value, list):
+        return [float(number) for number in value]
+    return [float(default if value is None else value)] * 3
 
 
 FAMILY = Family(
     "kerashub",
     "KerasHub (github.com/keras-team/keras-hub)",
-    _recognises,
+    has(r".*layers/feature_pyramid/lateral_conv_layers/conv2d/vars/0"),
     _preset,
     _rows,
     unused=UNUSED,
     adapt=_adapt,
-    refine=refine,
+    refine=_refine,
 )

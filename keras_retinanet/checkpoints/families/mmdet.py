@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES, coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count, has
 from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
 from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
@@ -155,14 +155,10 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         yield from conv_rows(f"bbox_head.retina_{theirs}", f"{ours}/final")
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return {"bbox_head.retina_cls.weight", "neck.fpn_convs.4.conv.weight"} <= set(shapes)
-
-
 FAMILY = Family(
     "mmdet",
     "MMDetection (github.com/open-mmlab/mmdetection)",
-    _recognises,
+    has(r"bbox_head\.retina_cls\.weight", r"neck\.fpn_convs\.4\.conv\.weight"),
     _preset,
     _rows,
     unused=r".*\.num_batches_tracked",

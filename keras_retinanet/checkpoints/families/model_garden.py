@@ -14,14 +14,8 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from keras_retinanet.checkpoints.families import family
 from keras_retinanet.checkpoints.families.coco_names import BACKGROUND, COCO91_IDS, coco_classes
-from keras_retinanet.checkpoints.families.family import (
-    Family,
-    Preset,
-    Shapes,
-    class_count,
-    named_weights,
-)
 from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones.resnet import RESNETS
@@ -48,12 +42,6 @@ ASSUMPTIONS = (
 )
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return any(name.startswith("head/_cls_norms/0/0/") for name in shapes) and any(
-        name.startswith("backbone/layer_with_weights-0/") for name in shapes
-    )
-
-
 def _adapt(checkpoint: Checkpoint) -> Checkpoint:
     """Cut TensorFlow's suffix, and let averages stand in for the variables that they are of."""
     tensors = {name.removesuffix(VALUE): array for name, array in checkpoint.tensors.items()}
@@ -63,7 +51,7 @@ def _adapt(checkpoint: Checkpoint) -> Checkpoint:
     return dataclasses.replace(checkpoint, tensors=tensors)
 
 
-def _preset(shapes: Shapes) -> Preset:
+def _preset(shapes: family.Shapes) -> family.Preset:
     blocks = sum(name.endswith("/_conv3/kernel") for name in shapes)
     if blocks not in TRUNKS or "decoder/layer_with_weights-12/gamma" not in shapes:
         raise UserError(
@@ -73,12 +61,12 @@ def _preset(shapes: Shapes) -> Preset:
         )
     outputs = shapes["head/_box_regressor/kernel"][-1]
     received = f"{outputs // 4} in head/_box_regressor"
-    count = class_count(shapes["head/_classifier/kernel"][-1], outputs, received)
+    count = family.class_count(shapes["head/_classifier/kernel"][-1], outputs, received)
     names, ids = _classes(count)
-    return Preset(_config(TRUNKS[blocks], shapes), names, ids, "Apache-2.0", ASSUMPTIONS)
+    return family.Preset(_config(TRUNKS[blocks], shapes), names, ids, "Apache-2.0", ASSUMPTIONS)
 
 
-def _config(trunk: str, shapes: Shapes) -> configs.ModelConfig:
+def _config(trunk: str, shapes: family.Shapes) -> configs.ModelConfig:
     return configs.ModelConfig(
         backbone=configs.BackboneConfig(
             name=trunk, stride_in_1x1=False, padding="same", pool_padding="same", bn_epsilon=1e-3
@@ -150,15 +138,15 @@ def _pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
 
 def _rows(model: RetinaNet) -> Iterator[Row]:
     layers = {ours: theirs for theirs, ours in _pairs(model)}
-    for name in named_weights(model):
+    for name in family.named_weights(model):
         layer, _, weight = name.rpartition("/")
         yield Row(f"{layers[layer]}/{weight}", name)
 
 
-FAMILY = Family(
+FAMILY = family.Family(
     "model_garden",
     "TensorFlow Model Garden (github.com/tensorflow/models)",
-    _recognises,
+    family.has(r"head/_cls_norms/0/0/.*", r"backbone/layer_with_weights-0/.*"),
     _preset,
     _rows,
     # Counters, and an optimizer's own values.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, has
 from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
 from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
@@ -116,16 +116,10 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         yield from conv_rows(f"{theirs}.8", f"{ours}/final")
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return {"cls_head.8.weight", "box_head.8.weight"} <= set(shapes) and any(
-        name.startswith("backbones.") for name in shapes
-    )
-
-
 FAMILY = Family(
     "odtk",
     "NVIDIA ODTK (github.com/NVIDIA/retinanet-examples)",
-    _recognises,
+    has(r"cls_head\.8\.weight", r"box_head\.8\.weight", r"backbones\..*"),
     _preset,
     _rows,
     # The backbone's own classifier is saved with it and never used.

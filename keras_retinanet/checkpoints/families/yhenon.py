@@ -7,8 +7,8 @@ published COCO file is a state dict.
 
 from collections.abc import Iterator
 
+from keras_retinanet.checkpoints.families import family
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import ANCHORS_PER_CELL, Family, Preset, Shapes
 from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
 from keras_retinanet.config import model as configs
 from keras_retinanet.modeling.retinanet import RetinaNet
@@ -23,8 +23,10 @@ ASSUMPTIONS = (
 )
 
 
-def _preset(shapes: Shapes) -> Preset:
-    names, ids = coco_classes(shapes["classificationModel.output.weight"][0] // ANCHORS_PER_CELL)
+def _preset(shapes: family.Shapes) -> family.Preset:
+    names, ids = coco_classes(
+        shapes["classificationModel.output.weight"][0] // family.ANCHORS_PER_CELL
+    )
     config = configs.ModelConfig(
         backbone=configs.BackboneConfig(name=trunk_name(shapes), stride_in_1x1=False),
         box_coder=configs.BoxCoderConfig(scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
@@ -35,7 +37,7 @@ def _preset(shapes: Shapes) -> Preset:
             pre_nms_top_k=None, max_detections=MANY_DETECTIONS, clip_to="canvas"
         ),
     )
-    return Preset(config, names, ids, "Apache-2.0", ASSUMPTIONS)
+    return family.Preset(config, names, ids, "Apache-2.0", ASSUMPTIONS)
 
 
 def _rows(model: RetinaNet) -> Iterator[Row]:
@@ -51,14 +53,10 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         yield from conv_rows(f"{theirs}.output", f"{ours}/final")
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return {"fpn.P7_2.weight", "classificationModel.output.weight"} <= set(shapes)
-
-
-FAMILY = Family(
+FAMILY = family.Family(
     "yhenon",
     "yhenon/pytorch-retinanet (github.com/yhenon/pytorch-retinanet)",
-    _recognises,
+    family.has(r"fpn\.P7_2\.weight", r"classificationModel\.output\.weight"),
     _preset,
     _rows,
     unused=r".*\.num_batches_tracked",
