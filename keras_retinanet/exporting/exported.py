@@ -133,9 +133,7 @@ def describe_exported(path: str | Path) -> ExportedFile:
         UserError: it is not there, damaged, not of this package or of a newer one.
     """
     path = Path(path)
-    kind = _kind(path)
-    with _named_faults(path):
-        facts = read_facts(kind.facts(path), str(path))
+    with _opened(path) as (kind, facts):
         return ExportedFile(path, facts, doubt=kind.doubt(path, facts))
 
 
@@ -151,9 +149,7 @@ def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
         UserError: it is not there, damaged, not of this package, of a newer one, or not trusted.
     """
     path = Path(path)
-    kind = _kind(path)
-    with _named_faults(path):
-        facts = read_facts(kind.facts(path), str(path))
+    with _opened(path) as (kind, facts):
         doubt = None if trust else kind.doubt(path, facts)
         if doubt is not None:
             raise UserError(
@@ -164,21 +160,21 @@ def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
         return kind.load(path, facts)
 
 
-def _kind(path: Path) -> Kind:
-    kind = export_kind(path)
-    if kind is None or not path.exists() or (kind != "saved_model" and not path.is_file()):
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    """Give the kind and the facts of a file.
+
+    Whatever a parser or a runtime raises in the block becomes a UserError that names the file.
+    """
+    name = export_kind(path)
+    if name is None or not path.exists() or (name != "saved_model" and not path.is_file()):
         raise UserError(
             "Expected a SavedModel's folder, a .tflite or an .onnx file. "
             f"Received: {path}{', no file' if path.exists() else ', not there'}."
         )
-    return _KINDS[kind]
-
-
-@contextmanager
-def _named_faults(path: Path) -> Iterator[None]:
-    """Turn whatever a parser or a runtime raises into a UserError that names the file."""
+    kind = _KINDS[name]
     try:
-        yield
+        yield kind, read_facts(kind.facts(path), str(path))
     except UserError:
         raise
     except Exception as error:
