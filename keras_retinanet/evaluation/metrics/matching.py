@@ -61,8 +61,7 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
         columns = match_in_order(ious, iou, last_of_equals=True)
         taken[rows] = np.append(boxes, -1)[columns]
         counts[rows] = (columns >= 0) | (pairs.best_coverage(rows, crowds) < iou)
-    wanted = truths.classes[~truths.ignore]
-    return Matches(taken, counts, np.bincount(wanted, minlength=len(pictures.class_names)))
+    return Matches(taken, counts, pictures.box_counts)
 
 
 def _places_in_class(classes: np.ndarray) -> np.ndarray:

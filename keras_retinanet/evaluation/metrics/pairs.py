@@ -69,19 +69,23 @@ class ImagePairs:
         return shares.max(axis=1, initial=0.0)
 
     def nearest(
-        self, rows: np.ndarray, there: np.ndarray, measure: Callable[..., np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the true box (d,) of its class with the largest `measure`, or -1, and that (d,).
+        self,
+        rows: np.ndarray,
+        there: np.ndarray,
+        measure: Callable[..., np.ndarray],
+        *,
+        least: float,
+    ) -> np.ndarray:
+        """Return the true box (d,) of its class with the largest `measure`, or -1.
 
         Args:
             measure: `ious` or `coverages`.
+            least: a smaller `measure` is none.
         """
         if not there.size:
-            return np.full(len(rows), -1), np.full(len(rows), -1.0)
+            return np.full(len(rows), -1)
         table = np.where(self.same_class(rows, there), measure(rows, there), -1.0)
-        best = table.argmax(axis=1)
-        values = table[np.arange(len(rows)), best]
-        return np.where(values >= 0, there[best], -1), values
+        return np.where(table.max(axis=1) >= least, there[table.argmax(axis=1)], -1)
 
 
 def match_in_order(ious: np.ndarray, threshold: float, *, last_of_equals: bool) -> np.ndarray:
