@@ -46,13 +46,16 @@ class ConfusionMatrix:
         sums = self.counts.sum(axis=1, keepdims=True)
         return self.counts / np.maximum(sums, 1)
 
-    def most_confused(self, limit: int = 10) -> list[Confusion]:
-        """Return the pairs of classes that were confused most often, without background."""
+    def between(self) -> np.ndarray:
+        """Return how often each of the K classes was taken for each other one (K, K)."""
         between = self.counts[:-1, :-1].copy()
         np.fill_diagonal(between, 0)
+        return between
+
+    def most_confused(self, limit: int = 10) -> list[Confusion]:
+        """Return the pairs of classes that were confused most often, without background."""
+        between, shares = self.between(), self.shares()
         order = np.argsort(-between, axis=None, kind="stable")[:limit]
-        pairs = [np.unravel_index(place, between.shape) for place in order]
-        shares = self.shares()
         return [
             Confusion(
                 self.class_names[row],
@@ -60,7 +63,7 @@ class ConfusionMatrix:
                 int(between[row, column]),
                 float(shares[row, column]),
             )
-            for row, column in pairs
+            for row, column in zip(*np.unravel_index(order, between.shape), strict=True)
             if between[row, column]
         ]
 
