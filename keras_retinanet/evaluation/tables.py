@@ -132,10 +132,10 @@ def evaluation_set(dataset: Dataset) -> EvaluationSet:
     counts = [len(record.boxes) for record in records]
     truths = Truths(
         image=np.repeat(np.arange(len(records), dtype=np.int32), counts),
-        classes=_joined([record.classes for record in records], np.int32),
-        boxes=_joined([record.boxes for record in records], np.float64).reshape(-1, 4),
-        areas=_joined([record.areas for record in records], np.float64),
-        ignore=_joined([record.ignore for record in records], bool),
+        classes=joined([record.classes for record in records], np.int32),
+        boxes=joined([record.boxes for record in records], np.float64).reshape(-1, 4),
+        areas=joined([record.areas for record in records], np.float64),
+        ignore=joined([record.ignore for record in records], bool),
     )
     return EvaluationSet(
         image_ids=image_ids(dataset),
@@ -147,12 +147,10 @@ def evaluation_set(dataset: Dataset) -> EvaluationSet:
     )
 
 
-def _joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+def joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+    """Return the rows of all parts, of which there may be none."""
     parts = [np.asarray(part, dtype) for part in parts if len(part)]
     return np.concatenate(parts) if parts else np.zeros(0, dtype)
-
-
-_ANNOTATION_LISTS = ("images", "categories", "annotations")
 
 
 def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
@@ -166,11 +164,12 @@ def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
     """
     if not isinstance(annotation_file, dict):
         raise UserError("Annotations must be a JSON object. Give a COCO instances file.")
-    for key in _ANNOTATION_LISTS:
-        if not isinstance(annotation_file.get(key), list):
+    lists = {key: annotation_file.get(key) for key in ("images", "categories", "annotations")}
+    for key, entries in lists.items():
+        if not isinstance(entries, list):
             raise UserError(f"Annotations must hold a list `{key}`. Give a COCO instances file.")
     try:
-        return _set_from_lists(*(annotation_file[key] for key in _ANNOTATION_LISTS))
+        return _set_from_lists(**lists)  # type: ignore[arg-type]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             "Annotations need `image_id`, `category_id` and `bbox` (xywh), images and categories "
