@@ -25,14 +25,4 @@ __all__ = [
     "recognise",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "catalogue_file": "Entry catalogue find_entry",
-        "downloads": "fetch",
-        "families.torchvision_export": "export_torchvision",
-        "importing": "FAMILIES import_checkpoint recognise",
-        "model_files": "model_file",
-        "peer_model": "import_model",
-    },
-)
+__getattr__, __dir__ = lazily(__name__, __file__)
