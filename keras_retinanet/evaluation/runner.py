@@ -187,10 +187,7 @@ def _batches(
 def detections_for(
     model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Return a model's detections over a dataset as COCO results, with original ids.
-
-    Args, Returns and Raises: as `run_detector`, whose `detections` these are.
-    """
+    """Return a model's detections over a dataset as COCO results; as `run_detector`."""
     return run_detector(model, dataset, batch_size=batch_size, progress=progress).detections
 
 

@@ -31,28 +31,18 @@ class Steps(Protocol):
     takes_batches: bool
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the input of the network for a uint8 RGB image (H, W, 3), and the size in it.
-
-        Returns:
-            The input; height and width of the image inside it.
-        """
+        """Return the network's input for a uint8 RGB image (H, W, 3), and the (h, w) in it."""
 
     def infer(self, inputs: np.ndarray, sizes: np.ndarray) -> Any:
         """Return the raw detections of a batch, on the host: only this step is timed.
 
-        Args:
-            inputs: (B, ...) from `prepare`, all of one shape.
-            sizes: (B, 2) int32 from `prepare`.
+        Both are from `prepare`: inputs (B, ...) of one shape, sizes (B, 2) int32.
         """
 
     def finish(self, outputs: Any, row: int, size: Any, original_size: Any) -> Detections:
-        """Return the detections of image `row` of a batch, in pixels of that image.
+        """Return the detections of image `row` of what `infer` gave, in pixels of that image.
 
-        Args:
-            outputs: from `infer`.
-            row: the number of the image in the batch.
-            size: from `prepare`.
-            original_size: height and width of the image itself.
+        Its `size` is that from `prepare`, its `original_size` the (h, w) of the image itself.
         """
 
 

@@ -192,15 +192,11 @@ def resolve(config: ModelConfig) -> ModelConfig:
     demands = backbone_preprocessing(config.backbone.name, config.backbone.weights)
     if not demands:
         return config
-    graph = {f.name for f in dataclasses.fields(BackboneConfig)}
+    graph = {k: demands.pop(k) for k in vars(config.backbone) if k in demands}
     return dataclasses.replace(
         config,
-        backbone=dataclasses.replace(
-            config.backbone, **{k: v for k, v in demands.items() if k in graph}
-        ),
-        preprocessing=dataclasses.replace(
-            config.preprocessing, **{k: v for k, v in demands.items() if k not in graph}
-        ),
+        backbone=dataclasses.replace(config.backbone, **graph),
+        preprocessing=dataclasses.replace(config.preprocessing, **demands),
     )
 
 

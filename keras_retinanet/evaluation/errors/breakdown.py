@@ -156,17 +156,10 @@ def _pairs(ious: np.ndarray, threshold: float) -> dict[int, list[tuple[int, floa
 def _matched(
     pairs: dict[int, list[tuple[int, float]]], ignored: list[bool], *, crowd: list[bool]
 ) -> Iterator[tuple[int, int]]:
-    """Match one image's detections as COCO does: boxes to find before those to ignore.
+    """Match one image's detections as COCO does; yield each match with RIGHT or NO_MATTER.
 
-    Lists and a loop: with one or two pairs a row that is faster than arrays.
-
-    Args:
-        pairs: of each detection, best first, the boxes of its class that it may take.
-        ignored: of each box, whether it is neither to find nor background.
-        crowd: of each box, whether it is ignored and matches any number of detections.
-
-    Yields:
-        Each matched row with RIGHT or NO_MATTER.
+    Boxes to find come before those to ignore; a crowd matches any number of detections. Lists and
+    a loop: with one or two pairs a row that is faster than arrays.
     """
     taken = set()
     for row, choices in pairs.items():
@@ -182,11 +175,7 @@ def _matched(
 def _mean_ap(
     errors: ErrorAnalysis, correct: np.ndarray, *, counts: np.ndarray, is_here: np.ndarray
 ) -> float:
-    """Return the mean AP of the classes of true boxes `is_here` (T,); -1 without any.
-
-    Args:
-        correct, counts: (D,) bool, of each detection.
-    """
+    """Return the mean AP of the classes of true boxes `is_here` (T,); -1 without any."""
     pictures, found = errors.pictures, errors.found
     classes = pictures.truths.classes[is_here]
     positives = np.bincount(classes, minlength=len(pictures.class_names))

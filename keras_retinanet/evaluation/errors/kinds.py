@@ -150,9 +150,7 @@ def _judge_picture(
 ) -> None:
     """Fill in `judged` for detections `rows` (d,), best first, and true boxes `there` (t,).
 
-    Args:
-        ious, same: (d, t) IoU, and whether the classes are the same.
-        limits: (background, foreground).
+    Of each pair (d, t) are given the IoU and whether the classes are the same.
     """
     judged.kinds[rows] = BKG
     if not rows.size or not there.size:

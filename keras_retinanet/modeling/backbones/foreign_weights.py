@@ -1,7 +1,6 @@
 """Weights of other systems' backbones into ours: which tensor is which of our variables."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -90,12 +89,8 @@ def transfer_lite(tensors: Mapping[str, np.ndarray], backbone: keras.Model) -> N
     for name, weight, is_depthwise in torch_names(backbone):
         kernel = "depthwise" if is_depthwise else "conv"
         layout = kernel if len(weight.shape) == 4 else "same"
-        rows.append(Row(name, _own_name(weight), layout))
+        rows.append(Row(name, _layer_and_weight(weight.path), layout))
     _fill(tensors, backbone, rows, unused=LITE_UNUSED)
-
-
-def _own_name(weight: Any) -> str:
-    return "/".join(weight.path.split("/")[-2:])
 
 
 def _fill(
