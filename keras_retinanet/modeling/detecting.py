@@ -67,32 +67,20 @@ class ObjectDetector(Steps, Protocol):
 
 
 class Prepared(NamedTuple):
-    """An image that waits for its batch.
+    """An image that waits for its batch."""
 
-    Attributes:
-        number: identifies the image.
-        inputs, size: from `Steps.prepare`; inputs None: the image cannot be read.
-        original_size: height and width of the image itself.
-    """
-
-    number: int
-    inputs: np.ndarray | None
-    size: Sequence[int]
-    original_size: Sequence[int]
+    number: int  # identifies the image
+    inputs: np.ndarray | None  # from `Steps.prepare`; None: the image cannot be read
+    size: Sequence[int]  # from there too
+    original_size: Sequence[int]  # height and width of the image itself
 
 
 class DetectedBatch(NamedTuple):
-    """The detections of one batch.
+    """The detections of one batch."""
 
-    Attributes:
-        shape: of the inputs; the first batch of a shape may trace a graph.
-        milliseconds: of `infer`, per image; None: nothing was run.
-        found: the number and the detections of each image; None: it cannot be read.
-    """
-
-    shape: tuple[int, ...]
-    milliseconds: float | None
-    found: list[tuple[int, Detections | None]]
+    shape: tuple[int, ...]  # of the inputs; the first batch of a shape may trace a graph
+    milliseconds: float | None  # of `infer`, per image; None: nothing was run
+    found: list[tuple[int, Detections | None]]  # by number; None: it cannot be read
 
 
 def detect_batches(

@@ -129,8 +129,7 @@ def _counts(pictures: EvaluationSet, found: Found, partners: np.ndarray) -> np.n
     counts = np.zeros((background + 1, background + 1), np.int64)
     paired = partners >= 0
     np.add.at(counts, (truths.classes[partners[paired]], found.classes[paired]), 1)
-    np.add.at(counts, (background, found.classes[partners == -1]), 1)
-    to_find = ~truths.ignore
-    to_find[partners[paired]] = False
-    np.add.at(counts, (truths.classes[to_find], background), 1)
+    # What is not paired is a false alarm, or not found.
+    counts[-1, :-1] = np.bincount(found.classes[partners == -1], minlength=background)
+    counts[:-1, -1] = pictures.box_counts - counts[:-1].sum(axis=1)
     return counts

@@ -18,17 +18,11 @@ MAX_DETECTIONS = 100
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What became of each detection.
+    """What became of each detection."""
 
-    Attributes:
-        truths: (D,) int32, row of the true box that it finds; -1: none.
-        counts: (D,) bool: False in a region to ignore of its class, and past the limit.
-        boxes: (K,) int64, how many boxes of each class there are to find.
-    """
-
-    truths: np.ndarray
-    counts: np.ndarray
-    boxes: np.ndarray
+    truths: np.ndarray  # (D,) int32, row of the true box that it finds; -1: none
+    counts: np.ndarray  # (D,) bool: False in a region to ignore of its class, and past the limit
+    boxes: np.ndarray  # (K,) int64, how many boxes of each class there are to find
 
     @property
     def is_right(self) -> np.ndarray:

@@ -18,17 +18,11 @@ from keras_retinanet.modeling.detections import coco_rows
 
 
 class CocoTables(NamedTuple):
-    """What the matching gives, -1 where there is nothing to find.
+    """What the matching gives, float64, -1 where there is nothing to find."""
 
-    Attributes:
-        precision: (T, R, K, A, M) float64.
-        recall: (T, K, A, M) float64.
-        scores: (T, R, K, A, M) float64, the score at which each recall is reached.
-    """
-
-    precision: np.ndarray
-    recall: np.ndarray
-    scores: np.ndarray
+    precision: np.ndarray  # (T, R, K, A, M)
+    recall: np.ndarray  # (T, K, A, M)
+    scores: np.ndarray  # (T, R, K, A, M), the score at which each recall is reached
 
 
 def picture_ranks(pictures: EvaluationSet) -> np.ndarray:

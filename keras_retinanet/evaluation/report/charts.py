@@ -54,16 +54,12 @@ DRAWN_IOUS = range(0, len(IOUS), 2)
 
 
 class Chart(NamedTuple):
-    """A drawing, and the words around it: names are text of the page and not of the drawing.
-
-    Attributes:
-        legend: pairs of a color and what it stands for.
-    """
+    """A drawing, and the words around it: names are text of the page and not of the drawing."""
 
     name: str
     title: str
     svg: Markup
-    legend: list[tuple[str, str]]
+    legend: list[tuple[str, str]]  # colors and what they stand for
     note: str = ""
 
 

