@@ -30,27 +30,18 @@ COCO_EPSILON = 1e-10
 
 @dataclass(frozen=True)
 class BinFigures:
-    """What became of the true boxes of one size or shape.
+    """What became of the true boxes of one size or shape."""
 
-    Attributes:
-        name: "32-64 px", "wide".
-        low, high: bounds of the measure; `high` is outside, and may be infinite.
-        ap: AP at the IoU of the analysis by COCO's rule for sizes: true boxes of other bins are
-            ignored, and so are unmatched detections of other bins. -1 without true boxes.
-        truths: how many; the sum of the next four.
-        found: by a detection of any score.
-        badly_placed, misnamed: not found, though a Loc or Cls error is about it.
-        missed: found by nothing.
-    """
-
-    name: str
+    name: str  # "32-64 px", "wide"
     low: float
-    high: float
+    high: float  # outside, and may be infinite
+    # At the IoU of the analysis by COCO's rule for sizes: true boxes of other bins are ignored, and
+    # so are unmatched detections of other bins. -1 without true boxes.
     ap: float
-    truths: int
-    found: int
-    badly_placed: int
-    misnamed: int
+    truths: int  # how many; the sum of the next four
+    found: int  # by a detection of any score
+    badly_placed: int  # not found, though a Loc error is about it
+    misnamed: int  # not found, though a Cls error is about it
     missed: int
 
     @property

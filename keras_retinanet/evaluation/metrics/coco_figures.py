@@ -43,25 +43,18 @@ LIMITS = (1, 10, 100)
 class CocoFigures:
     """What COCO's matching gave, from which every metric is read.
 
-    T IoUs (`IOUS`), R recalls (`RECALLS`), K classes, A areas (`AREAS`), M limits (`LIMITS`).
-
-    Attributes:
-        precision, recall, scores: (T, R, K, A, M), (T, K, A, M), (T, R, K, A, M) float64; -1 where
-            there is nothing to find. `scores` is the score at which each recall is reached.
-        class_names: (K,).
-        boxes, pictures, detections: (K,) int64: boxes to find of each class, images that have
-            such a box, detections of the class.
-        engine: "hotcoco" or "pycocotools".
+    T IoUs (`IOUS`), R recalls (`RECALLS`), K classes, A areas (`AREAS`), M limits (`LIMITS`). The
+    tables are float64, -1 where there is nothing to find.
     """
 
-    precision: np.ndarray
-    recall: np.ndarray
-    scores: np.ndarray
+    precision: np.ndarray  # (T, R, K, A, M)
+    recall: np.ndarray  # (T, K, A, M)
+    scores: np.ndarray  # (T, R, K, A, M), the score at which each recall is reached
     class_names: list[str]
-    boxes: np.ndarray
-    pictures: np.ndarray
-    detections: np.ndarray
-    engine: str
+    boxes: np.ndarray  # (K,) int64, to find
+    pictures: np.ndarray  # (K,) int64, images that have such a box
+    detections: np.ndarray  # (K,) int64
+    engine: str  # "hotcoco" or "pycocotools"
 
     def figure(self, name: str, index: int | None = None) -> float:
         """Read one of the twelve, 0..1; -1 where there is nothing to find.

@@ -22,19 +22,13 @@ OPEN_IMAGES_IOU = 0.5
 
 @dataclass(frozen=True, eq=False)
 class OpenImagesFigures:
-    """Average precisions of each class at IoU .5, -1 for a class without a box to find.
-
-    Attributes:
-        ap: (K,) float64, the area below the precision made monotone (VOC 2010's).
-        boxes, groups, detections: (K,) int64 counts; `groups` are not among `boxes`, and each is
-            one more thing to find. Detections of classes not looked for are not counted.
-    """
+    """Average precisions of each class at IoU .5, -1 for a class without a box to find."""
 
     class_names: list[str]
-    ap: np.ndarray
-    boxes: np.ndarray
-    groups: np.ndarray
-    detections: np.ndarray
+    ap: np.ndarray  # (K,) float64, the area below the precision made monotone (VOC 2010's)
+    boxes: np.ndarray  # (K,) int64
+    groups: np.ndarray  # (K,) int64, not among `boxes`; each is one more thing to find
+    detections: np.ndarray  # (K,) int64, without those of classes not looked for
 
     @property
     def mean(self) -> float:

@@ -26,21 +26,15 @@ LAST_PIXEL = np.array([0.0, 0.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class VocFigures:
-    """Average precisions of each class at one IoU, -1 for a class without a box to find.
-
-    Attributes:
-        ap_11: (K,) float64, VOC 2007's: the mean of the best precision at 11 recalls.
-        ap_area: (K,) float64, VOC 2010's: the area below the precision made monotone.
-        boxes, difficult, detections: (K,) int64 counts; `difficult` are not among `boxes`.
-    """
+    """Average precisions of each class at one IoU, -1 for a class without a box to find."""
 
     iou: float
     class_names: list[str]
-    ap_11: np.ndarray
-    ap_area: np.ndarray
-    boxes: np.ndarray
-    difficult: np.ndarray
-    detections: np.ndarray
+    ap_11: np.ndarray  # (K,) float64, VOC 2007's: the mean of the best precision at 11 recalls
+    ap_area: np.ndarray  # (K,) float64, VOC 2010's: the area below the precision made monotone
+    boxes: np.ndarray  # (K,) int64
+    difficult: np.ndarray  # (K,) int64, not among `boxes`
+    detections: np.ndarray  # (K,) int64
 
     @property
     def means(self) -> dict[str, float]:
