@@ -97,11 +97,6 @@ class EvaluationSet:
     truths: Truths
 
     @cached_property
-    def image_index(self) -> dict[Any, int]:
-        """The place of each of `image_ids`."""
-        return {image_id: place for place, image_id in enumerate(self.image_ids)}
-
-    @cached_property
     def box_counts(self) -> np.ndarray:
         """(K,) int64, how many boxes of each class there are to find."""
         wanted = self.truths.classes[~self.truths.ignore]

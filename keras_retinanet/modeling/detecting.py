@@ -22,13 +22,9 @@ WAITING_BYTES = 1 << 29
 
 @runtime_checkable
 class Steps(Protocol):
-    """The three steps of a detection.
+    """The three steps of a detection."""
 
-    Attributes:
-        takes_batches: whether `infer` takes more than one image at a time.
-    """
-
-    takes_batches: bool
+    takes_batches: bool  # whether `infer` takes more than one image at a time
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """Return the network's input for a uint8 RGB image (H, W, 3), and the (h, w) in it."""
@@ -48,17 +44,11 @@ class Steps(Protocol):
 
 @runtime_checkable
 class ObjectDetector(Steps, Protocol):
-    """A RetinaNet, an exported file, or a detector made of several passes of one.
+    """A RetinaNet, an exported file, or a detector made of several passes of one."""
 
-    Attributes:
-        config: the resolved configuration, with the thresholds in use.
-        class_names: K names.
-        class_ids: K original ids of the dataset.
-    """
-
-    config: ModelConfig
-    class_names: list[str]
-    class_ids: list[int]
+    config: ModelConfig  # resolved, with the thresholds in use
+    class_names: list[str]  # of K classes
+    class_ids: list[int]  # their original ids in the dataset
 
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8

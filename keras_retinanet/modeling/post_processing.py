@@ -162,8 +162,11 @@ class PostProcessing(DetectionConfig):
 
         kept = tf.map_fn(keep, (boxes, scores), fn_output_signature=tf.TensorSpec([None], "int32"))
         rows = tf.maximum(kept, 0)
-        found = (tf.gather(part, rows, batch_dims=1) for part in (boxes, scores, classes))
-        return DetectionBatch(*found, tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1))
+        boxes, scores, classes = (
+            tf.gather(part, rows, batch_dims=1) for part in (boxes, scores, classes)
+        )
+        num = tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1)
+        return DetectionBatch(boxes, scores, classes, num)
 
     def _clip(self, boxes: tf.Tensor, sizes: tf.Tensor, canvas: Any) -> tf.Tensor:
         if self.clip_to == "none":

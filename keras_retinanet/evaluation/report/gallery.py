@@ -4,8 +4,9 @@ The page draws boxes itself, so that it can filter them; images are sent once, w
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,8 @@ JPEG_QUALITY = 78
 IGNORED = len(DETECTION_KINDS)
 
 
-class Shown(NamedTuple):
+@dataclass(frozen=True)
+class Shown:
     """An image of the gallery."""
 
     index: int  # in the `EvaluationSet`

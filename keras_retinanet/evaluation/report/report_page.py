@@ -1,7 +1,4 @@
-"""An evaluation as one HTML page: figures, curves, what errors cost, and images to filter.
-
-Shape letters: K classes.
-"""
+"""An evaluation as one HTML page: figures, curves, what errors cost, and images to filter."""
 
 import os
 from collections.abc import Mapping
