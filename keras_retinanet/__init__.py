@@ -42,12 +42,4 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "checkpoints": "import_checkpoint import_model",
-        "config": "Config load_config",
-        "modeling": "AnchorLabeler Detections RetinaNet RetinaNetLoss load retinanet save_model",
-        "training": "train",
-    },
-)
+__getattr__, __dir__ = lazily(__name__, __file__)

@@ -22,10 +22,4 @@ __all__ = [
     "save_picture",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "marks": "Mark draw_marks",
-        "pictures": "draw_boxes draw_detections picture_grid save_picture",
-    },
-)
+__getattr__, __dir__ = lazily(__name__, __file__)

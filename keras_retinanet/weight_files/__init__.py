@@ -15,11 +15,4 @@ __all__ = [
     "write_tensors",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "checkpoint": "Checkpoint",
-        "reading": "read_checkpoint",
-        "torch_writer": "write_tensors",
-    },
-)
+__getattr__, __dir__ = lazily(__name__, __file__)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import yaml
 
-from keras_retinanet.config.files import to_plain
+from keras_retinanet.config.files import config_to_dict
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import (
     FACTS_FILE,
@@ -84,7 +84,7 @@ def export_saved_model(
 
 def _write_assets(model: RetinaNet, facts: dict[str, Any], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    config = yaml.safe_dump({"model": to_plain(model.config)}, sort_keys=False)
+    config = yaml.safe_dump({"model": config_to_dict(model.config)}, sort_keys=False)
     texts = {
         FACTS_FILE: facts_json(facts),
         LABELS_FILE: labels_text(model.class_names),

@@ -9,7 +9,7 @@ from keras import layers
 
 from keras_retinanet.config.model import BackboneConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.modeling.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
+from keras_retinanet.modeling.backbones.efficientnet_lite import efficientnet_lite
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
 from keras_retinanet.modeling.backbones.imagenet import required_options, weights_license
 from keras_retinanet.modeling.backbones.resnet import RESNETS, ResNetSpec, resnet
@@ -20,18 +20,14 @@ def _resnet(spec: ResNetSpec) -> Callable:
     return partial(resnet, spec, **options)
 
 
-def _lite(width: float, depth: float) -> Callable:
-    return partial(efficientnet_lite, LiteSpec(width, depth))
-
-
 # A builder's defaults are the published graph; its keywords are those of `build_backbone`.
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
     **{name: _resnet(spec) for name, spec in RESNETS.items()},
-    "efficientnet_lite0": _lite(1.0, 1.0),
-    "efficientnet_lite1": _lite(1.0, 1.1),
-    "efficientnet_lite2": _lite(1.1, 1.2),
-    "efficientnet_lite3": _lite(1.2, 1.4),
-    "efficientnet_lite4": _lite(1.4, 1.8),
+    "efficientnet_lite0": partial(efficientnet_lite, 1.0, 1.0),
+    "efficientnet_lite1": partial(efficientnet_lite, 1.0, 1.1),
+    "efficientnet_lite2": partial(efficientnet_lite, 1.1, 1.2),
+    "efficientnet_lite3": partial(efficientnet_lite, 1.2, 1.4),
+    "efficientnet_lite4": partial(efficientnet_lite, 1.4, 1.8),
 }
 _INPUT_OPTIONS = ("color_order", "mean", "std")
 
@@ -46,14 +42,7 @@ def _check_name(name: str) -> None:
 def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | None:
     """Return the input that a backbone's weights require; None: any input.
 
-    Args:
-        name: key of `BACKBONES`.
-        weights: as for `build_backbone`.
-
-    Returns:
-        `color_order`, `mean` and `std` (3 floats each, in that order, for pixels 0..255), and the
-        graph options that these weights were trained with, as arguments of `build_backbone`.
-        EfficientNet-Lite requires its colors with random weights too.
+    Args and Returns: as `imagenet.required_options`; `name` must be a key of `BACKBONES`.
     """
     _check_name(name)
     return required_options(name, weights)
@@ -77,14 +66,9 @@ def build_backbone(
     Args:
         name: key of `BACKBONES`.
         weights: None (random), "imagenet", or the path of a file that `imagenet.py` lists.
-        stride_in_1x1: ResNets: put stride 2 in a bottleneck's first 1x1 convolution, not its 3x3.
-        padding: "symmetric" or "same", for convolutions of stride 2.
-        stem_padding: ResNets: the same for the first convolution alone.
-        pool_padding: ResNets: the same for the stem's max-pool.
-        bn_epsilon: epsilon of every batch norm.
-        freeze_bn: batch norms keep their loaded statistics, scale and shift.
-        frozen_stages: 1 freezes the stem, 2 all up to stride 4, ... 5 everything. Like freeze_bn
-            it is ignored unless `weights` is given: frozen random statistics are noise.
+        stride_in_1x1, stem_padding, pool_padding: of ResNets, as described in `BackboneConfig`.
+        padding, bn_epsilon, freeze_bn, frozen_stages: the same. Frozen random statistics would be
+            noise: the last two are ignored unless `weights` is given.
         load_weights: False freezes in the same way but reads no file, for a model whose weights
             come from elsewhere.
 
@@ -112,7 +96,7 @@ def build_backbone(
             f"Expected options of {name}: padding, bn_epsilon. "
             f"Received: {', '.join(sorted(absent))}. Remove them."
         )
-    demanded = backbone_preprocessing(name, weights) or {}
+    demanded = required_options(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
     backbone = builder(name=name, **{**demanded, **options})
     if weights is not None:

@@ -187,12 +187,8 @@ def resnet(
     Args:
         spec: depth, kind of block and groups.
         name: name of the model.
-        stride_in_1x1: put a bottleneck's stride 2 in its first 1x1 convolution, not its 3x3.
-            Basic blocks have no 1x1 and ignore it.
-        padding: "symmetric" or "same", for convolutions of stride 2 (see `pad_for_stride`).
-        stem_padding: the same for the first convolution; None: as `padding`.
-        pool_padding: the same for the stem's max-pool.
-        bn_epsilon: epsilon of every batch norm.
+        stride_in_1x1, padding, stem_padding, pool_padding, bn_epsilon: as described in
+            `BackboneConfig`. Basic blocks have no 1x1 convolution and ignore the first.
 
     Returns:
         Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
