@@ -42,4 +42,12 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "checkpoints": "import_checkpoint import_model",
+        "config": "Config load_config",
+        "modeling": "AnchorLabeler Detections RetinaNet RetinaNetLoss load retinanet save_model",
+        "training": "train",
+    },
+)

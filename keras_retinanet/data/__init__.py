@@ -39,4 +39,19 @@ __all__ = [
     "write_dataset",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "augmentation.mixing": "draw_mix mix",
+        "images.decoding": "decode_image image_size",
+        "loading": "SOURCES load_dataset load_train_val",
+        "pipeline.batches": "evaluation_dataset training_batches",
+        "pipeline.cache": "cached",
+        "problems": "Problems",
+        "records": "Dataset ImageRef Record",
+        "sources.recognition": "recognise",
+        "splits": "random_split",
+        "writers": "WRITERS write_dataset",
+        "writers.shared": "WriteOptions",
+    },
+)

@@ -31,4 +31,13 @@ __all__ = [
     "write_report",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "anchor_fitting": "best_ious coverage fit network_boxes",
+        "diagnosis": "Diagnosis diagnose",
+        "doctor_page": "write_report",
+        "findings": "Finding",
+        "label_view": "LabeledPicture contact_sheet draw_labels training_pictures",
+    },
+)

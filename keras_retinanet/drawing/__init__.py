@@ -22,4 +22,10 @@ __all__ = [
     "save_picture",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "marks": "Mark draw_marks",
+        "pictures": "draw_boxes draw_detections picture_grid save_picture",
+    },
+)

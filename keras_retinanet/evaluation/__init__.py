@@ -97,4 +97,30 @@ __all__ = [
     "xywh_to_xyxy",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "class_map": "map_classes",
+        "errors.breakdown": "aspect_breakdown size_breakdown",
+        "errors.confusion": "ConfusionMatrix confusion_matrix",
+        "errors.costs": "ErrorAnalysis analyse_errors format_errors",
+        "errors.worst": "worst_pictures",
+        "metrics.best_thresholds": "best_thresholds",
+        "metrics.calibration": "calibration",
+        "metrics.coco_figures": "FIGURES coco_evaluation figures",
+        "metrics.coco_metric": "coco_metrics format_metrics ground_truth score_files",
+        "metrics.openimages_metric": "open_images_evaluation",
+        "metrics.voc_metric": "voc_evaluation",
+        "report.comparison": "write_comparison",
+        "report.gallery": "dataset_pictures",
+        "report.report_page": "Analysis analyse write_report",
+        "report.saved": "read_runs",
+        "results": "coco_results write_coco_json write_csv",
+        "runner": "DetectorRun detections_for evaluate run_detector",
+        "summary": "format_summary summarise write_summary_csv write_summary_json",
+        "tables": (
+            "EvaluationSet Found Truths evaluation_set found_from_results results_from_found "
+            "set_from_annotations xywh_to_xyxy"
+        ),
+    },
+)

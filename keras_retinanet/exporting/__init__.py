@@ -31,4 +31,17 @@ __all__ = [
     "with_detections",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "checks": "Agreement check_export verify_export",
+        "detectors": "ExportedDetector",
+        "exported": "load_detector load_exported",
+        "facts": "model_facts read_facts",
+        "onnx_file": "export_onnx",
+        "sample": "Sample",
+        "saved_model.folder": "export_saved_model",
+        "tflite.conversion": "export_tflite",
+        "thresholds": "with_detections",
+    },
+)

@@ -22,4 +22,12 @@ __all__ = [
     "with_tiles",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "merging": "fuse overlaps",
+        "tiling": "Tiled merge_tiles tile_windows with_tiles",
+        "tta": "with_test_time",
+        "videos": "Video annotate_video",
+    },
+)

@@ -24,4 +24,13 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "building": "build_model build_optimizer compile_model",
+        "distribution": "strategy",
+        "run": "train",
+        "schedules": "rate_factor scaled_learning_rate total_steps",
+        "validation": "Score Validation",
+    },
+)

@@ -15,4 +15,11 @@ __all__ = [
     "write_tensors",
 ]
 
-__getattr__, __dir__ = lazily(__name__, __file__)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "checkpoint": "Checkpoint",
+        "reading": "read_checkpoint",
+        "torch_writer": "write_tensors",
+    },
+)
