@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
-    from keras_retinanet.checkpoints.catalogue_file import Entry, catalogue, find_entry
-    from keras_retinanet.checkpoints.downloads import fetch
+    from keras_retinanet.checkpoints.catalogue_file import Entry, catalogue, fetch, find_entry
     from keras_retinanet.checkpoints.families.torchvision_export import export_torchvision
     from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, recognise
     from keras_retinanet.checkpoints.model_files import model_file
@@ -28,8 +27,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "catalogue_file": "Entry catalogue find_entry",
-        "downloads": "fetch",
+        "catalogue_file": "Entry catalogue fetch find_entry",
         "families.torchvision_export": "export_torchvision",
         "importing": "FAMILIES import_checkpoint recognise",
         "model_files": "model_file",

@@ -1,4 +1,4 @@
-"""Which public weight files there are: name -> family, figures, license, address, hash."""
+"""Which public weight files there are: name -> family, figures, license, address, hash; fetched."""
 
 import difflib
 import functools
@@ -7,49 +7,32 @@ from importlib import resources
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.files.downloads import Source
+from keras_retinanet.files import downloads
 from keras_retinanet.files.text_files import parse_yaml
 
 FILE = "catalogue.yaml"
 NEAR_NAMES = 3
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One public file.
+@dataclass(frozen=True, kw_only=True)
+class Entry(downloads.Source):
+    """One public file, called by its maker's name and the maker's own name of it.
 
     Attributes:
-        name: the maker's name and the maker's own name of the file.
         family: key of `checkpoints.FAMILIES`.
         backbone: key of `backbones.BACKBONES`.
-        address: https; a page if `by_hand`.
         license: what the maker's repository says.
         source: where the address was read.
-        file: name in the cache.
         ap: box AP on COCO val2017 as published, in percent.
         score: what was published instead of an AP.
-        hash: "algorithm:leading hex digits", or "" where none is published.
-        bytes: exact size where published.
-        by_hand: the file can only be fetched in a browser.
     """
 
-    name: str
     family: str
     backbone: str
-    address: str
     license: str
     source: str
-    file: str
     ap: float | None = None
     score: str = ""
-    hash: str = ""
-    bytes: int | None = None
-    by_hand: bool = False
-
-    @property
-    def download(self) -> Source:
-        """What is needed to fetch it."""
-        return Source(self.name, self.address, self.file, self.hash, self.bytes, self.by_hand)
 
     @property
     def figure(self) -> str:
@@ -107,3 +90,21 @@ def provenance(entry: Entry) -> dict[str, str]:
         "license": entry.license,
         "published": figure,
     }
+
+
+def cached_path(entry: Entry, cache: Path | None = None) -> Path:
+    """Return where the file of `entry` lies, or would lie."""
+    return (cache or downloads.cache_folder()) / entry.file
+
+
+def fetch(entry: Entry, *, cache: Path | None = None, progress: bool = True) -> Path:
+    """Return the verified file of `entry`, downloading what is missing of it.
+
+    Args:
+        cache: folder (default `cache_folder()`). A file put there by hand is verified too.
+        progress: draw a bar where standard error is a terminal.
+
+    Raises:
+        UserError: as of `files.downloads.fetch`.
+    """
+    return downloads.fetch(entry, cache or downloads.cache_folder(), progress=progress)

@@ -3,6 +3,7 @@
 No weight of ours holds them, so they travel in a model's metadata and go back at the export.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -39,14 +40,11 @@ def read_counters(text: str) -> dict[str, int]:
     """
     if not text:
         return {}
-    try:
+    with contextlib.suppress(ValueError, AttributeError, RecursionError):
         counters = json.loads(text)
-        whole = {name: value for name, value in counters.items() if type(value) is int}
-    except (ValueError, AttributeError, RecursionError):
-        counters, whole = None, {}
-    if whole != counters or not all(_NAME.fullmatch(name) for name in whole):
-        raise UserError(
-            f"expected {COUNTERS} as JSON of names and integers. Received: {text[:40]!r}. "
-            "Import the checkpoint again."
-        )
-    return whole
+        if all(_NAME.fullmatch(name) and type(value) is int for name, value in counters.items()):
+            return counters
+    raise UserError(
+        f"expected {COUNTERS} as JSON of names and integers. Received: {text[:40]!r}. "
+        "Import the checkpoint again."
+    )

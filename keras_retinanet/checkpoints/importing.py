@@ -20,13 +20,7 @@ from keras_retinanet.checkpoints.families import (
     yhenon,
 )
 from keras_retinanet.checkpoints.families.coco_names import COCO80_NAMES
-from keras_retinanet.checkpoints.families.family import (
-    Family,
-    Preset,
-    Shapes,
-    fill,
-    shapes_of,
-)
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, fill, shapes_of
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError, listed
@@ -126,17 +120,23 @@ def model_of(
         checkpoint = family.adapt(checkpoint)
     preset = _preset(checkpoint, family, path)
     outputs = None if classes is None else _outputs(preset.class_names, classes)
-    config = _changed(preset.config, image_size, overrides)
-    names, ids = preset.class_names, preset.class_ids
+    if image_size is not None:
+        sides = {"short_side": image_size[0], "long_side": image_size[1]}
+        preset = preset.having(preprocessing=sides)
+    preset = dataclasses.replace(preset, config=_overridden(preset.config, overrides))
     changes = [*overrides]
     if outputs is not None:
-        changes.append(f"{len(outputs)} of {len(names)} outputs kept")
-        names, ids = [names[i] for i in outputs], [ids[i] for i in outputs]
-        config = _without_background(config, outputs)
-    model = RetinaNet(config, names, class_ids=ids, load_weights=False)
+        changes.append(f"{len(outputs)} of {len(preset.class_names)} outputs kept")
+        preset = _cut(preset, outputs)
+    model = RetinaNet(
+        preset.config, preset.class_names, class_ids=preset.class_ids, load_weights=False
+    )
     used = fill(model, checkpoint, family, outputs=outputs)
     facts = {
-        **preset.metadata,
+        "family": family.label or family.name,
+        "origin": family.origin,
+        "license": preset.license,
+        "assumptions": preset.assumptions,
         "from_file": Path(path).name,
         "sha256": _sha256(Path(path)),
         "tensors": f"{len(used)} of {len(checkpoint.tensors)} mapped, the others carry no weight",
@@ -163,14 +163,7 @@ def _preset(checkpoint: Checkpoint, family: Family, path: str | Path) -> Preset:
     return family.refine(preset, {**checkpoint.metadata, "file_name": Path(path).name})
 
 
-def _changed(
-    config: ModelConfig, image_size: tuple[int, int] | None, overrides: Sequence[str]
-) -> ModelConfig:
-    """The preset with the user's input size and other changes."""
-    if image_size is not None:
-        short, long = image_size
-        sides = dataclasses.replace(config.preprocessing, short_side=short, long_side=long)
-        config = dataclasses.replace(config, preprocessing=sides)
+def _overridden(config: ModelConfig, overrides: Sequence[str]) -> ModelConfig:
     foreign = [text for text in overrides if not text.startswith("model.")]
     if foreign:
         raise UserError(
@@ -194,11 +187,14 @@ def _outputs(names: Sequence[str], classes: str | Sequence[str]) -> list[int]:
     return [names.index(name) for name in wanted]
 
 
-def _without_background(config: ModelConfig, outputs: Sequence[int]) -> ModelConfig:
-    """Output 0 is background only while it is the checkpoint's own output 0."""
-    stays = config.detections.background_output and outputs[0] == 0
-    detections = dataclasses.replace(config.detections, background_output=stays)
-    return dataclasses.replace(config, detections=detections)
+def _cut(preset: Preset, outputs: Sequence[int]) -> Preset:
+    """Keep some outputs; one is background only while it is the checkpoint's own output 0."""
+    stays = preset.config.detections.background_output and outputs[0] == 0
+    return dataclasses.replace(
+        preset.having(detections={"background_output": stays}),
+        class_names=[preset.class_names[i] for i in outputs],
+        class_ids=[preset.class_ids[i] for i in outputs],
+    )
 
 
 def _sha256(path: Path) -> str:

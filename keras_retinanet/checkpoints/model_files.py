@@ -8,14 +8,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from keras_retinanet.checkpoints.catalogue_file import (
-    Entry,
-    catalogue,
-    entry_for,
-    near_names,
-    provenance,
-)
-from keras_retinanet.checkpoints.downloads import fetch
+from keras_retinanet.checkpoints import catalogue_file
+from keras_retinanet.checkpoints.catalogue_file import Entry, catalogue
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import sha256_of
 from keras_retinanet.files.downloads import cache_folder, locked, verify
@@ -43,11 +37,11 @@ def model_file(word: str | Path) -> Path:
     """
     path, name = Path(word), str(word)
     if path.is_file() or Path(f"{path}.index").is_file() or _holds_checkpoint(path):
-        return path if _is_own(path) else _imported(path, entry_for(path))
+        return path if _is_own(path) else _imported(path, catalogue_file.entry_for(path))
     if name in catalogue():
         entry = catalogue()[name]
-        return _imported(unpacked(fetch(entry)), entry)
-    near = near_names(name)
+        return _imported(unpacked(catalogue_file.fetch(entry)), entry)
+    near = catalogue_file.near_names(name)
     raise UserError(
         f"Expected a .keras file, a run folder, a checkpoint or a name of `keras_retinanet weights "
         f"list`. Received: {name}, not there." + (f" Near: {', '.join(near)}." if near else "")
@@ -56,7 +50,7 @@ def model_file(word: str | Path) -> Path:
 
 def _holds_checkpoint(folder: Path) -> bool:
     """Return whether `folder` is TensorFlow's or a KerasHub preset; no other is read or hashed."""
-    return any(True for kind in FOLDER_FILES for _ in folder.glob(kind))
+    return any(any(folder.glob(kind)) for kind in FOLDER_FILES)
 
 
 def _is_own(path: Path) -> bool:
@@ -89,8 +83,8 @@ def _import(path: Path, entry: Entry | None, imported: Path) -> None:
     model = import_checkpoint(path, family=entry.family if entry else None)
     if entry is not None:
         if path.is_file():
-            verify(path, entry.download, advice="Rename it if it is another file.")
-        model.metadata |= provenance(entry)
+            verify(path, entry, advice="Rename it if it is another file.")
+        model.metadata |= catalogue_file.provenance(entry)
     save_model(model, imported)
     print(f"imported {path} as {model.metadata.get('family', 'a RetinaNet')} into {imported}")
 

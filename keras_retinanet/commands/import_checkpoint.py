@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
 
     entry = entry_for(source)
     if entry is not None and source.is_file():
-        verify(source, entry.download, advice="Fetch it again, or rename it if it is another file.")
+        verify(source, entry, advice="Fetch it again, or rename it if it is another file.")
     model = import_checkpoint(
         source,
         family=args.family or (entry.family if entry else None),

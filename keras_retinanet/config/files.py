@@ -25,17 +25,15 @@ from keras_retinanet.files.text_files import parse_yaml, read_yaml_text
 # Model files written before version 0.1.0 have the key in British spelling.
 OLD_METADATA_KEYS = {"licence": "license"}
 
+_adapter = functools.cache(TypeAdapter)  # a quarter of a second for `Config`
+
 # ------------------------------------------------------------------------------- dict <-> Config
 
 
-def to_plain(config: Any) -> dict[str, Any]:
-    """Return a config dataclass as a dict for YAML and JSON: tuples become lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def config_to_dict(config: Config) -> dict[str, Any]:
+def config_to_dict(config: Config | ModelConfig) -> dict[str, Any]:
     """Return all keys of `config` in nested plain dicts; the inverse of `config_from_dict`."""
-    return to_plain(config)
+    # Through JSON, where tuples are lists.
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
@@ -68,11 +66,6 @@ def _from_dict(kind: type, values: Any) -> Any:
 
 
 @functools.cache
-def _adapter(kind: type) -> TypeAdapter:
-    return TypeAdapter(kind)
-
-
-@functools.cache
 def dotted_keys(kind: type = Config) -> tuple[str, ...]:
     """Return the dotted keys of all options below `kind`, such as "train.optimizer.name"."""
     keys: list[str] = []
@@ -86,7 +79,7 @@ def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str])
     """Return `values` as nested dicts, after each key is checked against the fields of `kind`."""
     if values is None:  # a section in which every line is commented out
         return {}
-    entries = {entry.name: entry for entry in dataclasses.fields(kind)}
+    entries = {entry.name: section_of(entry) for entry in dataclasses.fields(kind)}
     if not isinstance(values, Mapping):
         where = f"Section {prefix[:-1]}" if prefix else "A configuration"
         raise UserError(
@@ -97,11 +90,10 @@ def _checked_sections(kind: type, values: Any, prefix: str, keys: Sequence[str])
         key = f"{prefix}{str(name)[:MAX_SHOWN]}"
         if name not in entries:
             raise UserError(f"Unknown key {key}. The nearest valid key is {_nearest(key, keys)}.")
-        section = section_of(entries[name])
-        if section:
-            checked[name] = _checked_sections(section, value, f"{key}.", keys)
-        else:
-            checked[name] = _plain(value, key)
+        section = entries[name]
+        checked[name] = (
+            _checked_sections(section, value, f"{key}.", keys) if section else _plain(value, key)
+        )
     return checked
 
 

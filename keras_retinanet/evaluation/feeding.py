@@ -2,8 +2,6 @@
 
 A Keras model is fed by `tf.data`, which reads, decodes and resizes in parallel; anything else by
 its own `prepare`.
-
-Shape letter: B images.
 """
 
 from collections.abc import Iterator
@@ -21,11 +19,9 @@ from keras_retinanet.modeling.detecting import Prepared, Steps
 
 
 def prepared_canvases(model: Any, dataset: Dataset, *, batch_size: int) -> Iterator[Prepared]:
-    """Yield each image of a dataset as a network input of `model`, those of one canvas together.
+    """Yield each image of a dataset as a network input of `model`, a RetinaNet or the like.
 
-    Args:
-        model: has `preprocessing`, as a RetinaNet.
-        batch_size: how many of a canvas come in a row.
+    Those of one canvas come together, `batch_size` in a row.
     """
     if not len(dataset.records):
         return

@@ -19,19 +19,9 @@ CSV_HEADER = ("path", *CSV_COLUMNS)
 def coco_results(
     boxes: np.ndarray, scores: np.ndarray, *, category_ids: np.ndarray, image_id: int | str
 ) -> list[dict[str, Any]]:
-    """Write one image's detections in COCO's results form.
+    """Write one image's detections in COCO's results form, in the order given.
 
-    Args:
-        boxes: (N, 4) float, xyxy in pixels of the original image.
-        scores: (N,) float, 0..1.
-        category_ids: (N,) int, the dataset's original ids, not the contiguous ones.
-        image_id: the image's id in the annotation file.
-
-    Returns:
-        N dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`, all plain
-        Python values, in the order given.
-
-    Source: https://cocodataset.org/#format-results
+    Args and Returns: as `coco_rows`, but that `boxes` (N, 4) are xyxy and of one image.
     """
     # In float64, so that x + width gives back the float32 corner.
     xywh = xyxy_to_xywh(np.asarray(boxes, np.float64).reshape(-1, 4))

@@ -4,7 +4,7 @@ Shape letters: B images, N detections, K classes of the model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class DetectorRun:
     pictures: EvaluationSet
     found: Found
     unreadable: list[str]
-    first_ms: list[float] = field(default_factory=list)
-    warm_ms: list[float] = field(default_factory=list)
+    first_ms: list[float]
+    warm_ms: list[float]
 
     @property
     def detections(self) -> list[dict[str, Any]]:
@@ -187,10 +187,7 @@ def _batches(
 def detections_for(
     model: Any, dataset: Dataset, *, batch_size: int = 8, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Return a model's detections over a dataset as COCO results, with original ids.
-
-    Args, Returns and Raises: as `run_detector`, whose `detections` these are.
-    """
+    """Return a model's detections over a dataset as COCO results; as `run_detector`."""
     return run_detector(model, dataset, batch_size=batch_size, progress=progress).detections
 
 

@@ -5,6 +5,7 @@ Shape letters: N detections of an image, D of all.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.evaluation.tables import Found
+from keras_retinanet.evaluation.tables import Found, joined
 from keras_retinanet.files import hash_file
 from keras_retinanet.version import __version__
 
@@ -95,19 +96,13 @@ class Columns:
 
     def found(self) -> Found:
         """Return all detections in the order of the images, whatever the order they came in."""
-        kept = [(key, part) for key, part in sorted(self._parts.items()) if part is not None]
-        counts = [len(scores) for _, (_, scores, _) in kept]
-        pictures = np.array([key for key, _ in kept], np.int32)
-
-        def column(place: int, dtype: Any) -> np.ndarray:
-            parts = [part[place] for _, part in kept if len(part[place])]
-            return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
-
+        kept = {key: part for key, part in sorted(self._parts.items()) if part is not None}
+        boxes, scores, classes = zip(*kept.values(), strict=True) if kept else ((), (), ())
         return Found(
-            image=np.repeat(pictures, counts),
-            classes=column(2, np.int32),
-            boxes=column(0, np.float64).reshape(-1, 4),
-            scores=column(1, np.float64),
+            image=np.repeat(np.array([*kept], np.int32), [len(each) for each in scores]),
+            classes=joined(classes, np.int32),
+            boxes=joined(boxes, np.float64).reshape(-1, 4),
+            scores=joined(scores, np.float64),
         )
 
 
@@ -127,22 +122,24 @@ class Journal:
     def read(self) -> tuple[Columns, bool]:
         """Return the detections so far, and whether the file is of another run."""
         columns = Columns()
-        try:
-            with open(self.path, encoding="utf-8", errors="replace") as lines:
-                is_ours = next(lines, "").rstrip("\n") == self._header()
-                for line in lines if is_ours else ():
-                    columns.add_line(line)
-        except FileNotFoundError:
+        if not self.path.exists():
             return columns, False
+        with open(self.path, encoding="utf-8", errors="replace") as lines:
+            is_ours = next(lines, "").rstrip("\n") == self._header()
+            for line in lines if is_ours else ():
+                columns.add_line(line)
         return columns, not is_ours
 
     @contextmanager
     def writer(self) -> Iterator[Callable[[Iterable[str]], None]]:
         """Yield a function that appends lines; a file of another run is started again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "w" if self._is_other() else "a", encoding="utf-8") as stream:
+        with open(self.path, "a+", encoding="utf-8", errors="replace") as stream:
+            stream.seek(0)
+            if stream.readline().rstrip("\n") != self._header():
+                stream.truncate(0)
             # A line that a kill cut off ends here; the next one is whole again.
-            stream.write("\n" if stream.tell() else self._header() + "\n")
+            stream.write("\n" if stream.seek(0, os.SEEK_END) else self._header() + "\n")
             stream.flush()
 
             def write(lines: Iterable[str]) -> None:
@@ -154,14 +151,6 @@ class Journal:
     def remove(self) -> None:
         """Remove it: the results are written."""
         self.path.unlink(missing_ok=True)
-
-    def _is_other(self) -> bool:
-        """Return whether the file is there and of another run."""
-        try:
-            with open(self.path, encoding="utf-8", errors="replace") as lines:
-                return next(lines, "").rstrip("\n") != self._header()
-        except FileNotFoundError:
-            return False
 
     def _header(self) -> str:
         return json.dumps({"format": FORMAT, "key": self.key})

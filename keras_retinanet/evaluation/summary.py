@@ -6,6 +6,8 @@ Every metric is 0..1, or -1 where there is nothing to find.
 import csv
 import json
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,7 @@ def summarise(
     reliability = calibration(found, matches)
     return summary | {
         "ious": iou_table(coco),
-        "classes": [_merged(rows) for rows in zip(*parts, strict=True)],
+        "classes": [reduce(or_, rows) for rows in zip(*parts, strict=True)],
         "best_threshold": overall,
         "calibration": {
             "error": reliability.error,
@@ -95,13 +97,6 @@ def summarise(
             "bins": reliability.rows(),
         },
     }
-
-
-def _merged(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for row in rows:
-        merged |= row
-    return merged
 
 
 def format_summary(summary: dict[str, Any]) -> str:
@@ -122,17 +117,11 @@ def format_summary(summary: dict[str, Any]) -> str:
         f"(precision {one['precision']}, recall {one['recall']})",
         f"Calibration error of the scores: {_cell(summary['calibration']['error'])}",
         "",
-        format_rows(
-            [{"IoU": f"{row['IoU']:.2f}", **_without(row, "IoU")} for row in summary["ious"]]
-        ),
+        format_rows([row | {"IoU": f"{row['IoU']:.2f}"} for row in summary["ious"]]),
         "",
         format_rows(summary["classes"], ["class", *CLASS_COLUMNS]),
     ]
     return "\n".join(lines)
-
-
-def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != name}
 
 
 def format_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:

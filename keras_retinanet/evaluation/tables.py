@@ -7,8 +7,9 @@ of the original image, classes contiguous from 0. COCO's own forms are xywh
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,8 +19,27 @@ from keras_retinanet.modeling.detections import coco_rows
 from keras_retinanet.modeling.numpy_boxes import xywh_to_xyxy, xyxy_to_xywh
 
 
+class _Boxes:
+    """What both tables do with their columns."""
+
+    boxes: np.ndarray
+    # (N, 4) float64 where a file states boxes so: in floating point (x + w) - x is not always w,
+    # and COCO's evaluator reads w.
+    stated_xywh: np.ndarray | None
+
+    @property
+    def xywh(self) -> np.ndarray:
+        """The boxes as (N, 4) float64 corner and sides."""
+        return xyxy_to_xywh(self.boxes) if self.stated_xywh is None else self.stated_xywh
+
+    def select(self, rows: np.ndarray) -> Self:
+        """Return some of the rows, by their indices or as bool."""
+        columns = {name: column[rows] for name, column in vars(self).items() if column is not None}
+        return replace(self, **columns)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, eq=False)
-class Truths:
+class Truths(_Boxes):
     """The true boxes of all images, image by image in the order of the annotations.
 
     Attributes:
@@ -28,8 +48,7 @@ class Truths:
         boxes: (T, 4) float64 xyxy pixels.
         areas: (T,) float64, the annotation's own area (COCO's is the mask's) in pixels.
         ignore: (T,) bool: crowd, difficult or group of. Neither to find nor background.
-        stated_xywh: (T, 4) float64 where a file states boxes so: in floating point (x + w) - x
-            is not always w, and COCO's evaluator reads w.
+        stated_xywh: (T, 4) float64 or None.
     """
 
     image: np.ndarray
@@ -39,14 +58,9 @@ class Truths:
     ignore: np.ndarray
     stated_xywh: np.ndarray | None = None
 
-    @property
-    def xywh(self) -> np.ndarray:
-        """The boxes as (T, 4) float64 corner and sides."""
-        return xyxy_to_xywh(self.boxes) if self.stated_xywh is None else self.stated_xywh
-
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Found(_Boxes):
     """The detections in all images; of equal scores in an image the earlier row ranks first.
 
     Attributes:
@@ -54,7 +68,7 @@ class Found:
         classes: (D,) int32.
         boxes: (D, 4) float64 xyxy pixels.
         scores: (D,) float64, 0..1.
-        stated_xywh: (D, 4) float64 where a file states boxes so (see `Truths`).
+        stated_xywh: (D, 4) float64 or None.
     """
 
     image: np.ndarray
@@ -62,11 +76,6 @@ class Found:
     boxes: np.ndarray
     scores: np.ndarray
     stated_xywh: np.ndarray | None = None
-
-    @property
-    def xywh(self) -> np.ndarray:
-        """The boxes as (D, 4) float64 corner and sides."""
-        return xyxy_to_xywh(self.boxes) if self.stated_xywh is None else self.stated_xywh
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +95,18 @@ class EvaluationSet:
     class_names: list[str]
     class_ids: list[int]
     truths: Truths
-    image_index: dict[Any, int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        index = {image_id: place for place, image_id in enumerate(self.image_ids)}
-        object.__setattr__(self, "image_index", index)
+    @cached_property
+    def box_counts(self) -> np.ndarray:
+        """(K,) int64, how many boxes of each class there are to find."""
+        wanted = self.truths.classes[~self.truths.ignore]
+        return np.bincount(wanted, minlength=len(self.class_names))
+
+
+def class_rows(class_names: Sequence[str], **columns: np.ndarray) -> list[dict[str, Any]]:
+    """Return for each class its name, as "class", and its value in each of `columns` (K,)."""
+    rows = zip(class_names, *(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(("class", *columns), row, strict=True)) for row in rows]
 
 
 def image_ids(dataset: Dataset) -> list[int]:
@@ -111,10 +127,10 @@ def evaluation_set(dataset: Dataset) -> EvaluationSet:
     counts = [len(record.boxes) for record in records]
     truths = Truths(
         image=np.repeat(np.arange(len(records), dtype=np.int32), counts),
-        classes=_joined([record.classes for record in records], np.int32),
-        boxes=_joined([record.boxes for record in records], np.float64).reshape(-1, 4),
-        areas=_joined([record.areas for record in records], np.float64),
-        ignore=_joined([record.ignore for record in records], bool),
+        classes=joined([record.classes for record in records], np.int32),
+        boxes=joined([record.boxes for record in records], np.float64).reshape(-1, 4),
+        areas=joined([record.areas for record in records], np.float64),
+        ignore=joined([record.ignore for record in records], bool),
     )
     return EvaluationSet(
         image_ids=image_ids(dataset),
@@ -126,12 +142,10 @@ def evaluation_set(dataset: Dataset) -> EvaluationSet:
     )
 
 
-def _joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+def joined(parts: Sequence[np.ndarray], dtype: Any) -> np.ndarray:
+    """Return the rows of all parts, of which there may be none."""
     parts = [np.asarray(part, dtype) for part in parts if len(part)]
     return np.concatenate(parts) if parts else np.zeros(0, dtype)
-
-
-_ANNOTATION_LISTS = ("images", "categories", "annotations")
 
 
 def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
@@ -145,11 +159,12 @@ def set_from_annotations(annotation_file: dict[str, Any]) -> EvaluationSet:
     """
     if not isinstance(annotation_file, dict):
         raise UserError("Annotations must be a JSON object. Give a COCO instances file.")
-    for key in _ANNOTATION_LISTS:
-        if not isinstance(annotation_file.get(key), list):
+    lists = {key: annotation_file.get(key) for key in ("images", "categories", "annotations")}
+    for key, entries in lists.items():
+        if not isinstance(entries, list):
             raise UserError(f"Annotations must hold a list `{key}`. Give a COCO instances file.")
     try:
-        return _set_from_lists(*(annotation_file[key] for key in _ANNOTATION_LISTS))
+        return _set_from_lists(**lists)  # type: ignore[arg-type]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             "Annotations need `image_id`, `category_id` and `bbox` (xywh), images and categories "
@@ -163,19 +178,17 @@ def _set_from_lists(
     # Of equal ids the last counts, as in pycocotools' index.
     pictures = {entry["id"]: entry for entry in images}
     names = {category["id"]: category.get("name") for category in categories}
-    image_index = {image_id: place for place, image_id in enumerate(pictures)}
-    class_index = {class_id: place for place, class_id in enumerate(names)}
-    image = np.array([image_index.get(row["image_id"], -1) for row in annotations], np.int32)
-    classes = np.array([class_index.get(row["category_id"], -1) for row in annotations], np.int32)
+    image = _places(annotations, "image_id", list(pictures))
+    classes = _places(annotations, "category_id", list(names))
     xywh = np.array([row["bbox"] for row in annotations], np.float64).reshape(len(image), 4)
     areas = [
         row.get("area", side[0] * side[1])
         for row, side in zip(annotations, xywh[:, 2:].tolist(), strict=True)
     ]
     ignore = np.array([bool(int(row.get("iscrowd", 0))) for row in annotations], bool)
-    if not (np.isfinite(xywh).all() and np.isfinite(np.array(areas, np.float64)).all()):
+    truths = Truths(image, classes, xywh_to_xyxy(xywh), np.array(areas, np.float64), ignore, xywh)
+    if not (np.isfinite(xywh).all() and np.isfinite(truths.areas).all()):
         raise ValueError("a number is not finite")
-    kept = (image >= 0) & (classes >= 0)
     sizes = [(entry.get("height", 0), entry.get("width", 0)) for entry in pictures.values()]
     return EvaluationSet(
         image_ids=list(pictures),
@@ -183,15 +196,14 @@ def _set_from_lists(
         sizes=np.array(sizes, np.int32).reshape(-1, 2),
         class_names=[str(class_id if name is None else name) for class_id, name in names.items()],
         class_ids=list(names),
-        truths=Truths(
-            image=image[kept],
-            classes=classes[kept],
-            boxes=xywh_to_xyxy(xywh[kept]),
-            areas=np.array(areas, np.float64)[kept],
-            ignore=ignore[kept],
-            stated_xywh=xywh[kept],
-        ),
+        truths=truths.select((image >= 0) & (classes >= 0)),
     )
+
+
+def _places(rows: list[dict[str, Any]], key: str, ids: list[Any]) -> np.ndarray:
+    """Return the index of each row's `key` among `ids`; -1: it is not there."""
+    index = {each: place for place, each in enumerate(ids)}
+    return np.array([index.get(row[key], -1) for row in rows], np.int32)
 
 
 def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> Found:
@@ -206,10 +218,9 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
     """
     if not isinstance(rows, list):
         raise UserError("Detections must be a JSON list. Give a COCO results file.")
-    class_index = {class_id: place for place, class_id in enumerate(pictures.class_ids)}
     try:
-        image = np.array([pictures.image_index.get(row["image_id"], -1) for row in rows], np.int32)
-        classes = np.array([class_index.get(row["category_id"], -1) for row in rows], np.int32)
+        image = _places(rows, "image_id", pictures.image_ids)
+        classes = _places(rows, "category_id", pictures.class_ids)
         xywh = np.array([row["bbox"] for row in rows], np.float64).reshape(len(rows), 4)
         scores = np.array([row["score"] for row in rows], np.float64).reshape(len(rows))
         is_sound = bool(np.isfinite(xywh).all() and np.isfinite(scores).all())
@@ -230,8 +241,7 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
             f"{rows[0]['category_id']!r}, and no other of the file is known. Write the original "
             "ids, not contiguous ones."
         )
-    xywh = xywh[known]
-    return Found(image[known], classes[known], xywh_to_xyxy(xywh), scores[known], xywh)
+    return Found(image, classes, xywh_to_xyxy(xywh), scores, xywh).select(known)
 
 
 def _fault_of(rows: list[Any]) -> UserError:

@@ -135,8 +135,7 @@ def compare(
     best = offsets.argmin(axis=1)
     found = np.flatnonzero(rows & partners.any(axis=1))
     return total._replace(
-        pixels=float(offsets[found, best[found]].max()),
-        score=float(gaps[found, best[found]].max()),
+        pixels=float(offsets[found, best[found]].max()), score=float(gaps[found, best[found]].max())
     )
 
 
@@ -163,6 +162,5 @@ def verify_export(model: RetinaNet, path, dataset: Dataset, *, progress: bool = 
     ]
     before, after = metrics
     return Verified(
-        (100 * before["AP"], 100 * after["AP"]),
-        (before["ms_per_picture"], after["ms_per_picture"]),
+        (100 * before["AP"], 100 * after["AP"]), (before["ms_per_picture"], after["ms_per_picture"])
     )

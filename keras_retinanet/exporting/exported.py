@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, listed
 from keras_retinanet.exporting import onnx_check
 from keras_retinanet.exporting.detectors import (
     CanvasInput,
@@ -17,12 +17,7 @@ from keras_retinanet.exporting.detectors import (
     ExportedFile,
     WholePictures,
 )
-from keras_retinanet.exporting.facts import (
-    FILE_DIGESTS,
-    MODEL_DIGEST,
-    export_kind,
-    read_facts,
-)
+from keras_retinanet.exporting.facts import FILE_DIGESTS, MODEL_DIGEST, export_kind, read_facts
 from keras_retinanet.exporting.saved_model import program_check
 from keras_retinanet.exporting.tflite import tflite_check
 from keras_retinanet.exporting.tflite.tflite_trial import make_interpreter, try_tflite
@@ -74,9 +69,8 @@ def _onnx_doubt(path: Path, facts: dict[str, Any]) -> str | None:
 
 
 def _holds(parts: list[str]) -> str:
-    shown = [ascii(part)[1:-1][:SHOWN_PART] for part in parts[:SHOWN_PARTS]]
-    more = [f"{len(parts) - SHOWN_PARTS} more"] if len(parts) > SHOWN_PARTS else []
-    return f"holds what no export has: {', '.join([*shown, *more])}"
+    shown = [ascii(part)[1:-1][:SHOWN_PART] for part in parts]
+    return f"holds what no export has: {listed(shown, limit=SHOWN_PARTS)}"
 
 
 def _is_changed(files: list[str]) -> str | None:
@@ -139,9 +133,7 @@ def describe_exported(path: str | Path) -> ExportedFile:
         UserError: it is not there, damaged, not of this package or of a newer one.
     """
     path = Path(path)
-    kind = _kind(path)
-    with _named_faults(path):
-        facts = read_facts(kind.facts(path), str(path))
+    with _opened(path) as (kind, facts):
         return ExportedFile(path, facts, doubt=kind.doubt(path, facts))
 
 
@@ -157,9 +149,7 @@ def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
         UserError: it is not there, damaged, not of this package, of a newer one, or not trusted.
     """
     path = Path(path)
-    kind = _kind(path)
-    with _named_faults(path):
-        facts = read_facts(kind.facts(path), str(path))
+    with _opened(path) as (kind, facts):
         doubt = None if trust else kind.doubt(path, facts)
         if doubt is not None:
             raise UserError(
@@ -170,21 +160,21 @@ def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
         return kind.load(path, facts)
 
 
-def _kind(path: Path) -> Kind:
-    kind = export_kind(path)
-    if kind is None or not path.exists() or (kind != "saved_model" and not path.is_file()):
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Kind, dict[str, Any]]]:
+    """Give the kind and the facts of a file.
+
+    Whatever a parser or a runtime raises in the block becomes a UserError that names the file.
+    """
+    name = export_kind(path)
+    if name is None or not path.exists() or (name != "saved_model" and not path.is_file()):
         raise UserError(
             "Expected a SavedModel's folder, a .tflite or an .onnx file. "
             f"Received: {path}{', no file' if path.exists() else ', not there'}."
         )
-    return _KINDS[kind]
-
-
-@contextmanager
-def _named_faults(path: Path) -> Iterator[None]:
-    """Turn whatever a parser or a runtime raises into a UserError that names the file."""
+    kind = _KINDS[name]
     try:
-        yield
+        yield kind, read_facts(kind.facts(path), str(path))
     except UserError:
         raise
     except Exception as error:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.config.files import metadata_from_dict, to_plain
+from keras_retinanet.config.files import config_to_dict, metadata_from_dict
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 
@@ -91,7 +91,7 @@ def model_facts(
         "precision": precision,
         "class_names": list(model.class_names),
         "class_ids": [int(class_id) for class_id in model.class_ids],
-        "config": to_plain(model.config),
+        "config": config_to_dict(model.config),
         "metadata": metadata_from_dict(model.metadata),
         "input": {
             "dtype": dtype,

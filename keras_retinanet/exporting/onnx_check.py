@@ -48,7 +48,7 @@ class Field(NamedTuple):
 def onnx_facts(path: Path) -> bytes:
     """Return the text of the facts in an .onnx file; nothing if there is none."""
     found = b""
-    for field in _fields(_view(path)):
+    for field in _fields(memoryview(path.read_bytes())):
         if field.number == METADATA_PROPS:
             entry = {part.number: part.value for part in _fields(field.value)}
             if entry.get(KEY) == FACTS_KEY.encode() and len(entry.get(VALUE, b"")) <= MAX_FACTS:
@@ -68,7 +68,7 @@ def model_digest(content: bytes) -> str:
 def strange_parts(path: Path) -> list[str]:
     """Return what an .onnx file has and no export of ours: foreign operators, data elsewhere."""
     found: dict[str, None] = {}
-    waiting, count = [("model", _view(path))], 0
+    waiting, count = [("model", memoryview(path.read_bytes()))], 0
     while waiting:
         message, content = waiting.pop()
         operator, domain = b"", b""
@@ -94,10 +94,6 @@ def _is_elsewhere(field: Field) -> bool:
     """Return whether a tensor's field says that its numbers are in another file."""
     is_set = field.number == DATA_LOCATION and bytes(field.value) != b"\0"
     return is_set or field.number == EXTERNAL_DATA
-
-
-def _view(path: Path) -> memoryview:
-    return memoryview(path.read_bytes())
 
 
 def _fields(content: memoryview) -> Iterator[Field]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_retinanet.config.files import model_config_from_dict, to_plain
+from keras_retinanet.config.files import config_to_dict, model_config_from_dict
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 
@@ -26,7 +26,7 @@ def with_detections(
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         return model
-    plain = to_plain(model.config)
+    plain = config_to_dict(model.config)
     plain["detections"] |= changes
     model_config_from_dict(plain)  # refuses before anything is built
     changed = RetinaNet.from_config({**model.get_config(), "model": plain})

@@ -160,10 +160,10 @@ def _receive(source: Source, part: Path, bar: tqdm) -> None:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        response = _opener().open(
-            urllib.request.Request(source.address, headers=headers), timeout=TIMEOUT
-        )
-        with response:
+        request = urllib.request.Request(source.address, headers=headers)
+        # Proxies come from the environment, as urllib's own opener takes them.
+        opener = urllib.request.build_opener(_CheckedRedirects)
+        with opener.open(request, timeout=TIMEOUT) as response:
             total, start = _extent(response)
             if start not in (0, have):
                 raise _Passing("the server answered another range")
@@ -217,11 +217,6 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         _check_scheme(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    # Proxies come from the environment, as urllib's own opener takes them.
-    return urllib.request.build_opener(_CheckedRedirects)
 
 
 def _check_scheme(address: str) -> None:

@@ -28,7 +28,6 @@ def tile_windows(height: int, width: int, *, tile: int, overlap: float) -> np.nd
     """Return the tiles of an image: evenly spread, all of one size, up to every border.
 
     Args:
-        height, width: of the image in pixels.
         tile: side of a tile in pixels; a shorter side of the image is taken whole.
         overlap: the least share of a tile that it has in common with the next one, 0 to .9.
 

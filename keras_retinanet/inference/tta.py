@@ -93,17 +93,14 @@ def at_scale(detector: Any, scale: float) -> Any:
 
 
 class TestTime(ComposedDetector):
-    """Passes over an image and its mirror image, at several sizes; see `with_test_time`.
-
-    Attributes:
-        views: of each pass its scale, and whether it sees the mirror image.
-    """
+    """Passes over an image and its mirror image, at several sizes; see `with_test_time`."""
 
     __test__ = False  # no test, though pytest goes by the name
 
     def __init__(self, inner: Any, *, scales: Sequence[float], flip: bool):
         super().__init__(inner)
         self._at_scale = {scale: at_scale(inner, scale) for scale in scales}
+        # Of each pass its scale, and whether it sees the mirror image.
         self.views = [
             (scale, mirrored)
             for mirrored in ((False, True) if flip else (False,))

@@ -9,9 +9,8 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -31,19 +30,12 @@ FRAMES_PER_SECOND = 25.0
 CSV_HEADER = ("frame", "seconds", *CSV_COLUMNS)
 
 
-@dataclass(frozen=True)
-class VideoFigures:
-    """What one pass over a video gave.
+class VideoFigures(NamedTuple):
+    """What one pass over a video gave."""
 
-    Attributes:
-        frames: how many were read.
-        stated: how many the file says it has; 0: it does not.
-        detections: rows written.
-    """
-
-    frames: int
-    stated: int
-    detections: int
+    frames: int  # read
+    stated: int  # how many the file says it has; 0: it does not
+    detections: int  # rows written
 
 
 def _opencv() -> Any:
@@ -62,9 +54,6 @@ def _opencv() -> Any:
 
 class Video:
     """An open video file.
-
-    Args:
-        path: of the file.
 
     Attributes:
         frames_per_second: of the file, or `FRAMES_PER_SECOND`.

@@ -22,53 +22,33 @@ WAITING_BYTES = 1 << 29
 
 @runtime_checkable
 class Steps(Protocol):
-    """The three steps of a detection.
+    """The three steps of a detection."""
 
-    Attributes:
-        takes_batches: whether `infer` takes more than one image at a time.
-    """
-
-    takes_batches: bool
+    takes_batches: bool  # whether `infer` takes more than one image at a time
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        """Return the input of the network for a uint8 RGB image (H, W, 3), and the size in it.
-
-        Returns:
-            The input; height and width of the image inside it.
-        """
+        """Return the network's input for a uint8 RGB image (H, W, 3), and the (h, w) in it."""
 
     def infer(self, inputs: np.ndarray, sizes: np.ndarray) -> Any:
         """Return the raw detections of a batch, on the host: only this step is timed.
 
-        Args:
-            inputs: (B, ...) from `prepare`, all of one shape.
-            sizes: (B, 2) int32 from `prepare`.
+        Both are from `prepare`: inputs (B, ...) of one shape, sizes (B, 2) int32.
         """
 
     def finish(self, outputs: Any, row: int, size: Any, original_size: Any) -> Detections:
-        """Return the detections of image `row` of a batch, in pixels of that image.
+        """Return the detections of image `row` of what `infer` gave, in pixels of that image.
 
-        Args:
-            outputs: from `infer`.
-            row: the number of the image in the batch.
-            size: from `prepare`.
-            original_size: height and width of the image itself.
+        Its `size` is that from `prepare`, its `original_size` the (h, w) of the image itself.
         """
 
 
 @runtime_checkable
 class ObjectDetector(Steps, Protocol):
-    """A RetinaNet, an exported file, or a detector made of several passes of one.
+    """A RetinaNet, an exported file, or a detector made of several passes of one."""
 
-    Attributes:
-        config: the resolved configuration, with the thresholds in use.
-        class_names: K names.
-        class_ids: K original ids of the dataset.
-    """
-
-    config: ModelConfig
-    class_names: list[str]
-    class_ids: list[int]
+    config: ModelConfig  # resolved, with the thresholds in use
+    class_names: list[str]  # of K classes
+    class_ids: list[int]  # their original ids in the dataset
 
     def detect(
         self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
@@ -77,32 +57,20 @@ class ObjectDetector(Steps, Protocol):
 
 
 class Prepared(NamedTuple):
-    """An image that waits for its batch.
+    """An image that waits for its batch."""
 
-    Attributes:
-        number: identifies the image.
-        inputs, size: from `Steps.prepare`; inputs None: the image cannot be read.
-        original_size: height and width of the image itself.
-    """
-
-    number: int
-    inputs: np.ndarray | None
-    size: Sequence[int]
-    original_size: Sequence[int]
+    number: int  # identifies the image
+    inputs: np.ndarray | None  # from `Steps.prepare`; None: the image cannot be read
+    size: Sequence[int]  # from there too
+    original_size: Sequence[int]  # height and width of the image itself
 
 
 class DetectedBatch(NamedTuple):
-    """The detections of one batch.
+    """The detections of one batch."""
 
-    Attributes:
-        shape: of the inputs; the first batch of a shape may trace a graph.
-        milliseconds: of `infer`, per image; None: nothing was run.
-        found: the number and the detections of each image; None: it cannot be read.
-    """
-
-    shape: tuple[int, ...]
-    milliseconds: float | None
-    found: list[tuple[int, Detections | None]]
+    shape: tuple[int, ...]  # of the inputs; the first batch of a shape may trace a graph
+    milliseconds: float | None  # of `infer`, per image; None: nothing was run
+    found: list[tuple[int, Detections | None]]  # by number; None: it cannot be read
 
 
 def detect_batches(

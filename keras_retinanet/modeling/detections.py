@@ -25,6 +25,8 @@ def coco_rows(
 ) -> list[dict[str, Any]]:
     """Return N rows of COCO's results format, all plain Python values.
 
+    Each has `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`.
+
     Args:
         image_ids: N ids of the annotation file.
         category_ids: N original ids of the dataset, not the contiguous ones.
@@ -99,15 +101,11 @@ class Detections:
     # --------------------------------------------------------------------------- conversions
 
     def to_coco(self, image_id: int | str, class_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the detections as rows of COCO's results format.
+        """Return the detections as rows of COCO's results format (see `coco_rows`).
 
         Args:
             image_id: the id of the image in the annotation file.
             class_ids: the K original ids of the dataset, such as `RetinaNet.class_ids`.
-
-        Returns:
-            N dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`, all plain
-            Python values.
         """
         category_ids = np.take(class_ids, np.asarray(self.classes, np.int64))
         return coco_rows(

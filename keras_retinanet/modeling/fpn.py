@@ -13,8 +13,6 @@ from keras_retinanet.config.model import LEVELS, FPNConfig
 from keras_retinanet.modeling.backbones.resnet import pad_for_stride
 
 GROUP_NORM_GROUPS = 32  # Wu and He 2018, section 4.
-# Detectron's XavierFill: uniform with variance 1 / fan_in.
-_XAVIER = {"scale": 1.0, "mode": "fan_in", "distribution": "uniform"}
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -55,15 +53,12 @@ def norm_layer(norm: str, channels: int, name: str, epsilon: float | None = None
     """Return a normalization layer by its name in the configuration.
 
     Args:
-        norm: "none", "batch_norm" or "group_norm" (32 groups, or the greatest common
-            divisor of 32 and the channels).
+        norm: "none", which gives the identity, "batch_norm" or "group_norm" (32 groups, or the
+            greatest common divisor of 32 and the channels).
         channels: number of channels of its input.
         name: name of the layer.
         epsilon: added to the variance; None: 0.001 for batch norm (Keras), 1e-5 for group norm
             (PyTorch).
-
-    Returns:
-        A Keras layer; for "none" the identity.
 
     Raises:
         ValueError: unknown `norm`.
@@ -80,18 +75,16 @@ def norm_layer(norm: str, channels: int, name: str, epsilon: float | None = None
     )
 
 
+def _xavier() -> keras.initializers.Initializer:
+    """Detectron's XavierFill: uniform with variance 1 / fan_in."""
+    return keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
+
+
 def _conv3x3(channels: int, name: str, *, separable: bool, **options: Any) -> Any:
-    initializer = keras.initializers.VarianceScaling(**_XAVIER)
-    if separable:
-        return layers.SeparableConv2D(
-            channels,
-            3,
-            depthwise_initializer=initializer,
-            pointwise_initializer=keras.initializers.VarianceScaling(**_XAVIER),
-            name=name,
-            **options,
-        )
-    return layers.Conv2D(channels, 3, kernel_initializer=initializer, name=name, **options)
+    if not separable:
+        return layers.Conv2D(channels, 3, kernel_initializer=_xavier(), name=name, **options)
+    halves = {"depthwise_initializer": _xavier(), "pointwise_initializer": _xavier()}
+    return layers.SeparableConv2D(channels, 3, name=name, **halves, **options)
 
 
 def _top_down(
@@ -103,7 +96,7 @@ def _top_down(
         lateral = layers.Conv2D(
             channels,
             1,
-            kernel_initializer=keras.initializers.VarianceScaling(**_XAVIER),
+            kernel_initializer=_xavier(),
             name=f"lateral_c{level}",
         )(feature)
         if merged:
@@ -129,15 +122,8 @@ def build_fpn(
 
     Args:
         input_channels: numbers of channels of C3, C4 and C5.
-        channels: number of channels of every output.
-        p6_from: P6 is a 3x3 convolution of stride 2 on "c5", or on "p5".
-        relu_before_p7: P7 is such a convolution on relu(P6), else on P6.
-        padding: padding of these two: "symmetric" or "same" (see `resnet.pad_for_stride`).
-        norm: "none", or "batch_norm" or "group_norm", with its own statistics at each place.
-        norm_at: "outputs" normalizes each output after P6 and P7 are taken (TF Model Garden);
-            "merged" normalizes each lateral sum, and P6 and P7 before they are used (KerasHub).
-        norm_epsilon: see `norm_layer`.
-        separable: depthwise-separable 3x3 convolutions, for mobile.
+        channels, p6_from, relu_before_p7, padding, norm, norm_at, norm_epsilon, separable: as
+            described in `FPNConfig`; each place has its own norm.
 
     Returns:
         Model: [C3, C4, C5], each (B,h,w,C) where each side is half the previous one,

@@ -18,47 +18,24 @@ from keras_retinanet.config.model import LEVELS, HeadConfig
 from keras_retinanet.modeling.fpn import norm_layer
 
 
-def _conv3x3(filters: int, name: str, *, separable: bool, std: float, **options: Any) -> Any:
-    """Return a 3x3 convolution drawn from normal(std); of a separable one the pointwise half is."""
-    normal = keras.initializers.RandomNormal(stddev=std)
-    if separable:
-        return layers.SeparableConv2D(
-            filters,
-            3,
-            padding="same",
-            # The depthwise half keeps the variance, so that the product stays normal(std)-sized.
-            depthwise_initializer=keras.initializers.VarianceScaling(1.0, "fan_out"),
-            pointwise_initializer=normal,
-            name=name,
-            **options,
-        )
-    return layers.Conv2D(
-        filters, 3, padding="same", kernel_initializer=normal, name=name, **options
-    )
+def _conv3x3(filters: int, name: str, *, separable: bool, **options: Any) -> Any:
+    """Return a 3x3 convolution drawn from normal(.01); of a separable one the pointwise half is."""
+    options |= {"padding": "same", "name": name}
+    normal = keras.initializers.RandomNormal(stddev=0.01)
+    if not separable:
+        return layers.Conv2D(filters, 3, kernel_initializer=normal, **options)
+    # The depthwise half keeps the variance, so that the product stays normal(.01)-sized.
+    depthwise = keras.initializers.VarianceScaling(1.0, "fan_out")
+    halves = {"depthwise_initializer": depthwise, "pointwise_initializer": normal}
+    return layers.SeparableConv2D(filters, 3, **halves, **options)
 
 
-def _tower(
-    channels: int,
-    depth: int,
-    *,
-    norm: str,
-    norm_epsilon: float | None,
-    use_bias: bool,
-    separable: bool,
-) -> list[tuple[Any, list[Any]]]:
-    """Return `depth` pairs: a convolution for all levels, and one normalization per level."""
-    tower = []
-    for i in range(1, depth + 1):
-        conv = _conv3x3(channels, f"conv{i}", separable=separable, std=0.01, use_bias=use_bias)
-        if norm == "batch_norm":
-            # Statistics differ between levels; shared ones would fit none of them.
-            norms = [
-                norm_layer(norm, channels, f"norm{i}_p{level}", norm_epsilon) for level in LEVELS
-            ]
-        else:
-            norms = [norm_layer(norm, channels, f"norm{i}", norm_epsilon)] * len(LEVELS)
-        tower.append((conv, norms))
-    return tower
+def _norms(norm: str, channels: int, name: str, epsilon: float | None) -> list[Any]:
+    """Return one normalization per level."""
+    if norm == "batch_norm":
+        # Statistics differ between levels; shared ones would fit none of them.
+        return [norm_layer(norm, channels, f"{name}_p{level}", epsilon) for level in LEVELS]
+    return [norm_layer(norm, channels, name, epsilon)] * len(LEVELS)
 
 
 def build_head(
@@ -82,13 +59,9 @@ def build_head(
         in_channels: number of channels of P3..P7.
         num_anchors: A, number of anchors per cell.
         outputs_per_anchor: K for classes, 4 for boxes.
-        channels: number of channels of the tower's convolutions.
-        depth: number of the tower's convolutions.
-        norm: "none"; "group_norm", shared over levels; or "batch_norm", one per level. With a
+        channels, depth, norm, norm_epsilon, bias_before_norm, separable: as described in
+            `HeadConfig`. A group norm is shared over levels, a batch norm is one per level; with a
             norm the tower's convolutions have no bias.
-        norm_epsilon: see `fpn.norm_layer`.
-        bias_before_norm: keep their bias even with a norm.
-        separable: depthwise-separable convolutions, for mobile.
         prior: initial probability of every output after a sigmoid (section 4.1), for the class
             head only; None: outputs start around 0.
 
@@ -96,21 +69,20 @@ def build_head(
         Model: [P3..P7], each (B,h,w,in_channels) -> (B,R,outputs_per_anchor), float32 under any
         precision policy.
     """
+    use_bias = bias_before_norm or norm == "none"
+    tower = [
+        (
+            _conv3x3(channels, f"conv{i}", separable=separable, use_bias=use_bias),
+            _norms(norm, channels, f"norm{i}", norm_epsilon),
+        )
+        for i in range(1, depth + 1)
+    ]
     bias = 0.0 if prior is None else -math.log((1 - prior) / prior)
-    tower = _tower(
-        channels,
-        depth,
-        norm=norm,
-        norm_epsilon=norm_epsilon,
-        use_bias=bias_before_norm or norm == "none",
-        separable=separable,
-    )
     relu = layers.ReLU(name="relu")
     final = _conv3x3(
         num_anchors * outputs_per_anchor,
         "final",
         separable=separable,
-        std=0.01,
         bias_initializer=keras.initializers.Constant(bias),
         dtype="float32",
     )

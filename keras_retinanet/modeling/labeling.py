@@ -1,5 +1,6 @@
 """Anchors + padded ground truth -> the target of each anchor."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -122,8 +123,5 @@ class AnchorLabeler(keras.layers.Layer):
         return tf.cond(tf.reduce_any(ignore), compute, lambda: none)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "positive_iou": self.positive_iou,
-            "negative_iou": self.negative_iou,
-            "low_quality": self.low_quality,
-        }
+        options = [entry.name for entry in dataclasses.fields(MatchConfig)]
+        return super().get_config() | {option: getattr(self, option) for option in options}

@@ -4,6 +4,7 @@ Everything is summed over anchors, classes and coordinates; the one division is 
 positive anchors. Keras's own losses average over the last axis, which changes the meaning of alpha.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,14 +58,9 @@ class RetinaNetLoss(keras.losses.Loss):
     """Focal loss on the classes plus a loss on the boxes of the positive anchors.
 
     Args:
-        alpha, gamma: see `focal_loss`.
-        box: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.
-        beta: smooth-L1's transition.
-        box_weight: factor of the box loss.
+        alpha, gamma, box, beta, box_weight, normalizer_momentum: as described in `LossConfig`. The
+            model keeps the moving average of positives.
         box_coder: the encoding of boxes, a `BoxCoder` or its fields; None: the model's.
-        normalizer_momentum: 0: divide by the positives of the batch. Otherwise divide by their
-            moving average with this momentum, which starts at 100 (detectron2's default is 0.9);
-            the model keeps it.
     """
 
     def __init__(
@@ -150,15 +146,9 @@ class RetinaNetLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         coder = self.box_coder
-        return {
-            "name": self.name,
-            "alpha": self.alpha,
-            "gamma": self.gamma,
-            "box": self.box,
-            "beta": self.beta,
-            "box_weight": self.box_weight,
-            "box_coder": {"code": coder.code, "scales": list(coder.scales)} if coder else None,
-            "normalizer_momentum": self.normalizer_momentum,
+        options = ("name", *(entry.name for entry in dataclasses.fields(LossConfig)))
+        return {option: getattr(self, option) for option in options} | {
+            "box_coder": {"code": coder.code, "scales": list(coder.scales)} if coder else None
         }
 
 

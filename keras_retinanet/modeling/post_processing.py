@@ -70,10 +70,8 @@ class PostProcessing(DetectionConfig):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         """Return the candidates of the suppression; arguments as for a call.
 
-        Returns:
-            boxes (B, M, 4) xyxy; scores (B, M, C), where 0 is no candidate, of all C classes that
-            can be detected, or of one (C = 1) where each box has one class; that class (B, M)
-            int32, or None.
+        These are boxes (B, M, 4) xyxy; scores (B, M, C), where 0 is no candidate, of all C classes
+        that can be detected, or of one where each box has one class; that class (B, M), or None.
         """
         logits = tf.cast(outputs["class_logits"], tf.float32)
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
@@ -147,12 +145,8 @@ class PostProcessing(DetectionConfig):
             score_threshold=self.score_threshold,
             clip_boxes=False,
         )
-        return DetectionBatch(
-            result.nmsed_boxes,
-            result.nmsed_scores,
-            tf.cast(result.nmsed_classes, tf.int32),
-            result.valid_detections,
-        )
+        found = DetectionBatch(*result)
+        return found._replace(classes=tf.cast(found.classes, tf.int32))
 
     def _suppress_all(
         self, boxes: tf.Tensor, table: tf.Tensor, classes: tf.Tensor | None
@@ -168,12 +162,11 @@ class PostProcessing(DetectionConfig):
 
         kept = tf.map_fn(keep, (boxes, scores), fn_output_signature=tf.TensorSpec([None], "int32"))
         rows = tf.maximum(kept, 0)
-        return DetectionBatch(
-            tf.gather(boxes, rows, batch_dims=1),
-            tf.gather(scores, rows, batch_dims=1),
-            tf.gather(classes, rows, batch_dims=1),
-            tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1),
+        boxes, scores, classes = (
+            tf.gather(part, rows, batch_dims=1) for part in (boxes, scores, classes)
         )
+        num = tf.reduce_sum(tf.cast(kept >= 0, tf.int32), axis=1)
+        return DetectionBatch(boxes, scores, classes, num)
 
     def _clip(self, boxes: tf.Tensor, sizes: tf.Tensor, canvas: Any) -> tf.Tensor:
         if self.clip_to == "none":
@@ -190,10 +183,9 @@ class PostProcessing(DetectionConfig):
             kept &= _has_area(found.boxes)
         # No ties: other runtimes break them otherwise.
         order = tf.argsort(tf.where(kept, rows, rows + self.max_detections), axis=1)
-        kept = tf.gather(kept, order, batch_dims=1)
-        boxes, scores, classes = (
+        kept, boxes, scores, classes = (
             tf.gather(part, order, batch_dims=1)
-            for part in (found.boxes, found.scores, found.classes)
+            for part in (kept, found.boxes, found.scores, found.classes)
         )
         return DetectionBatch(
             tf.where(kept[..., None], boxes, 0.0),

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config.files import metadata_from_dict, model_config_from_dict, to_plain
+from keras_retinanet.config.files import config_to_dict, metadata_from_dict, model_config_from_dict
 from keras_retinanet.config.schema import BackboneConfig, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes, spatial_shape
@@ -173,7 +173,7 @@ class RetinaNet(TrainedModel):
     def get_config(self) -> dict[str, Any]:
         config = {
             "format": FORMAT,
-            "model": to_plain(self.config),
+            "model": config_to_dict(self.config),
             "class_names": self.class_names,
             "class_ids": self.class_ids,
             "metadata": self.metadata,
@@ -214,15 +214,11 @@ def resolve(config: ModelConfig) -> ModelConfig:
     demands = backbone_preprocessing(config.backbone.name, config.backbone.weights)
     if not demands:
         return config
-    graph = {f.name for f in dataclasses.fields(BackboneConfig)}
+    graph = {k: demands.pop(k) for k in vars(config.backbone) if k in demands}
     return dataclasses.replace(
         config,
-        backbone=dataclasses.replace(
-            config.backbone, **{k: v for k, v in demands.items() if k in graph}
-        ),
-        preprocessing=dataclasses.replace(
-            config.preprocessing, **{k: v for k, v in demands.items() if k not in graph}
-        ),
+        backbone=dataclasses.replace(config.backbone, **graph),
+        preprocessing=dataclasses.replace(config.preprocessing, **demands),
     )
 
 

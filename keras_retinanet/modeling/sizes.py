@@ -5,9 +5,9 @@ an exported graph compute the same sizes. A size is (height, width) in pixels.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -19,33 +19,28 @@ Length: TypeAlias = int | tf.Tensor
 Size: TypeAlias = tuple[Any, Any]
 
 
-class _Arithmetic(NamedTuple):
-    """What Python and TensorFlow spell differently; floats have 64 bits in both."""
-
-    real: Callable[[Any], Any]
-    integer: Callable[[Any], Any]
-    round_even: Callable[[Any], Any]
-    floor: Callable[[Any], Any]
-    minimum: Callable[[Any, Any], Any]
-    maximum: Callable[[Any, Any], Any]
-    where: Callable[[Any, Any, Any], Any]
-
-
-_PYTHON = _Arithmetic(
-    float, int, round, math.floor, min, max, lambda condition, yes, no: yes if condition else no
+# What Python and TensorFlow spell differently; floats have 64 bits in both.
+_PYTHON = SimpleNamespace(
+    real=float,
+    integer=int,
+    round_even=round,
+    floor=math.floor,
+    minimum=min,
+    maximum=max,
+    where=lambda condition, yes, no: yes if condition else no,
 )
-_GRAPH = _Arithmetic(
-    lambda value: tf.cast(value, tf.float64),
-    lambda value: tf.cast(value, tf.int32),
-    tf.round,
-    tf.floor,
-    tf.minimum,
-    tf.maximum,
-    tf.where,
+_GRAPH = SimpleNamespace(
+    real=lambda value: tf.cast(value, tf.float64),
+    integer=lambda value: tf.cast(value, tf.int32),
+    round_even=tf.round,
+    floor=tf.floor,
+    minimum=tf.minimum,
+    maximum=tf.maximum,
+    where=tf.where,
 )
 
 
-def _arithmetic(length: Length) -> _Arithmetic:
+def _arithmetic(length: Length) -> SimpleNamespace:
     return _GRAPH if isinstance(length, tf.Tensor) else _PYTHON
 
 

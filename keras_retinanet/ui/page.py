@@ -40,16 +40,13 @@ DOWNLOAD = """(text, name) => {
 
 
 class Page:
-    """The page's parts and what they do.
+    """The page's parts and what they do; gradio serves its `blocks`.
 
     Args:
         sides: one model, or two to compare.
         folder: where files lie that were dropped on the page.
         threshold: where the slider starts, 0..1.
         exif: as `add_pictures` takes it.
-
-    Attributes:
-        blocks: what gradio serves.
     """
 
     def __init__(self, sides: Sequence[Side], *, folder: Path, threshold: float, exif: str):

@@ -90,12 +90,10 @@ def serve(
     """Serve the page until Ctrl-C, to whoever knows the address that is printed.
 
     Args:
-        sides: one model, or two to compare.
+        sides, threshold, exif: as `Page` takes them.
         bound: as `bound_socket` gives it.
         folder: as `require_gradio` was given it, from `uploads.upload_folder`.
         max_upload_mb: megabytes of a file, at most.
-        threshold: where the slider starts, 0..1.
-        exif: as `pictures.add_pictures` takes it.
     """
     import uvicorn
 

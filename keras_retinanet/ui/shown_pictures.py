@@ -54,19 +54,12 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image on the page.
+    """An image on the page."""
 
-    Attributes:
-        name: of its file.
-        size: (height, width) in pixels of the file.
-        view: uint8 RGB, the same image with no side over `VIEW_SIDE`.
-        found: the detections of each side's model, in pixels of the file.
-    """
-
-    name: str
-    size: tuple[int, int]
-    view: np.ndarray
-    found: tuple[Detections, ...]
+    name: str  # of its file
+    size: tuple[int, int]  # height and width in pixels of the file
+    view: np.ndarray  # uint8 RGB, the same image with no side over `VIEW_SIDE`
+    found: tuple[Detections, ...]  # of each side's model, in pixels of the file
 
     @property
     def thumbnail(self) -> np.ndarray:

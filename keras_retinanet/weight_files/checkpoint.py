@@ -86,7 +86,8 @@ def collect(
         if wrapper is None:
             break
         outer = {key: value for key, value in structure.items() if key != wrapper}
-        metadata |= dict(_texts(outer))
+        texts = ((name, _text(leaf)) for name, leaf in _leaves(outer))
+        metadata |= {name: text for name, text in texts if text is not None}
         structure = structure[wrapper]
     tensors: dict[str, np.ndarray] = {}
     for name, leaf in _leaves(structure):
@@ -106,13 +107,6 @@ def _wrapper(structure: Any) -> str | None:
     if not isinstance(structure, Mapping):
         return None
     return next((key for key in WRAPPERS if isinstance(structure.get(key), Mapping)), None)
-
-
-def _texts(structure: Any) -> Iterator[tuple[str, str]]:
-    for name, leaf in _leaves(structure):
-        text = _text(leaf)
-        if text is not None:
-            yield name, text
 
 
 def _text(leaf: Any) -> str | None:

@@ -22,9 +22,7 @@ class Row(NamedTuple):
     theirs: str
     ours: str  # a name of the weights to fill, such as "backbone/stem_conv/kernel"
     layout: str = "same"  # a key of LAYOUTS
-
-
-Change = Callable[[Row, np.ndarray], np.ndarray]
+    part: Layout | None = None  # what is filled of the tensor in our layout; None: all of it
 
 
 def _axes(*order: int) -> tuple[Layout, Layout]:
@@ -52,7 +50,6 @@ def fill(
     source: str,
     advice: str,
     unused: str = "",
-    change: Change | None = None,
 ) -> list[str]:
     """Fill every one of `weights` from `tensors`.
 
@@ -63,7 +60,6 @@ def fill(
         source: what the tensors should be, for the message.
         advice: what to do where they are not, for the message.
         unused: pattern of names of tensors that may be there and are not needed.
-        change: gives what is filled of a tensor that has our layout already; None: all of it.
 
     Returns:
         The names of the tensors that were used, in the order of the rows.
@@ -73,27 +69,23 @@ def fill(
             has changed.
     """
     rows = list(rows)
-    faults = _faults(tensors, weights, rows, unused, change)
+    faults = _faults(tensors, weights, rows, unused)
     if faults:
         raise UserError(f"expected the tensors of {source}. Received: {faults}. {advice}")
     for row in rows:
-        ours = _ours(row, np.asarray(tensors[row.theirs]), change)
+        ours = _ours(row, np.asarray(tensors[row.theirs]))
         weights[row.ours].assign(ours.astype(np.float32, copy=False))
         release_array(tensors[row.theirs])
     return [row.theirs for row in rows]
 
 
-def _ours(row: Row, tensor: np.ndarray, change: Change | None) -> np.ndarray:
+def _ours(row: Row, tensor: np.ndarray) -> np.ndarray:
     array = LAYOUTS[row.layout][0](tensor)
-    return array if change is None else change(row, array)
+    return array if row.part is None else row.part(array)
 
 
 def _faults(
-    tensors: Mapping[str, Any],
-    weights: Mapping[str, Any],
-    rows: list[Row],
-    unused: str,
-    change: Change | None,
+    tensors: Mapping[str, Any], weights: Mapping[str, Any], rows: list[Row], unused: str
 ) -> str:
     """Return what is wrong with the tensors; "" if nothing is."""
     used = {row.theirs for row in rows}
@@ -101,7 +93,7 @@ def _faults(
     for row in rows:
         if row.theirs in tensors:
             theirs, ours = tensors[row.theirs], tuple(weights[row.ours].shape)
-            if _shape_for_us(row, theirs, change) != ours:
+            if _shape_for_us(row, theirs) != ours:
                 misshapen.append(f"{row.theirs} {tuple(theirs.shape)} for {ours}")
     found = {
         "missing": [row.theirs for row in rows if row.theirs not in tensors],
@@ -116,10 +108,10 @@ def _faults(
     return "; ".join(f"{kind}: {listed(names)}" for kind, names in found.items() if names)
 
 
-def _shape_for_us(row: Row, tensor: Any, change: Change | None) -> tuple[int, ...]:
+def _shape_for_us(row: Row, tensor: Any) -> tuple[int, ...]:
     # A stand-in of no size: a tensor that is read lazily is not read for its shape.
     stand_in = np.broadcast_to(np.int8(0), tuple(tensor.shape))
     try:
-        return _ours(row, stand_in, change).shape
+        return _ours(row, stand_in).shape
     except (ValueError, IndexError):  # another number of axes, or of outputs
         return (-1,)

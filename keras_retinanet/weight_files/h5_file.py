@@ -14,14 +14,8 @@ import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
-from keras_retinanet.weight_files.checkpoint import (
-    MAX_DEPTH,
-    MAX_NAME,
-    MAX_TENSORS,
-    MAX_TEXT,
-    Checkpoint,
-    Damaged,
-)
+from keras_retinanet.weight_files import checkpoint as bounds
+from keras_retinanet.weight_files.checkpoint import Checkpoint, Damaged
 from keras_retinanet.weight_files.h5_trial import check_h5, limit_memory
 from keras_retinanet.weight_files.keras_config import (
     KERAS_CONFIG,
@@ -60,21 +54,19 @@ def read_h5(view: memoryview, kind: str = "h5") -> Checkpoint:
     return Checkpoint(tensors, metadata, kind)
 
 
-def try_h5() -> str:
+def try_h5() -> None:
     """Read standard input as `read_h5` reads a file: of the trial's process (`h5_trial`).
 
-    Returns:
-        What is wrong with it; "" if nothing is, or what the caller will find and tell by itself.
+    Prints what is wrong with it, but for what the caller will find and tell by itself.
     """
     view = memoryview(sys.stdin.buffer.read())
     limit_memory(len(view))
     try:
         _read(view)
     except UserError:
-        return ""
+        pass
     except Exception as error:
-        return f"{error or type(error).__name__}"
-    return ""
+        print(error or type(error).__name__)
 
 
 def _read(view: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -107,16 +99,22 @@ def read_keras(view: memoryview) -> Checkpoint:
     return Checkpoint(weights.tensors, {**weights.metadata, **metadata}, "keras")
 
 
-def read_preset(folder: Path) -> Checkpoint | None:
+def read_preset(folder: Path) -> Checkpoint:
     """Read a preset of KerasHub: a folder of weights in HDF5, and JSON.
 
     Returns:
         Tensors by file and path (`task.weights.h5/layers/.../vars/0`), JSON files as text by their
-        names; None for a folder that is no preset.
+        names.
+
+    Raises:
+        UserError: the folder is no preset.
     """
     weights = sorted(folder.glob("*.weights.h5"))
     if not weights or not (folder / KERAS_CONFIG).is_file():
-        return None
+        raise UserError(
+            f"expected a weight file. Received: {folder}, a folder without a TensorFlow checkpoint "
+            "or a preset of KerasHub."
+        )
     metadata = {}
     for file in sorted(folder.glob("*.json")):
         metadata[file.name] = read_regular(file, max_bytes=MAX_CONFIG).decode()
@@ -134,7 +132,7 @@ def _texts(file: h5py.File) -> dict[str, str]:
     texts = {}
     for name in file.attrs:
         identity = file.attrs.get_id(name)
-        if identity.shape != () or identity.get_storage_size() > MAX_TEXT:
+        if identity.shape != () or identity.get_storage_size() > bounds.MAX_TEXT:
             continue
         value = file.attrs[name]
         value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -169,7 +167,8 @@ def _datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
         for name in group:
             visited += 1
             full = f"{path}/{name}" if path else name
-            if visited > MAX_TENSORS or depth > MAX_DEPTH or len(full) > MAX_NAME:
+            too_deep = depth > bounds.MAX_DEPTH or len(full) > bounds.MAX_NAME
+            if too_deep or visited > bounds.MAX_TENSORS:
                 raise Damaged("more, deeper or longer names than any model has")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise Damaged(f"a link to elsewhere ({full})")

@@ -67,26 +67,17 @@ class Budget:
             raise Damaged("more data than the file holds")
 
 
-class Builder:
-    """A function that stands for a name."""
-
-    __slots__ = ("make",)
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self.make = make
-
-
 class Bound(Stateless):
     """A builder within the budget of one pickle: with INERT, all that the unpickler can call."""
 
     __slots__ = ("_budget", "builder")
 
-    def __init__(self, builder: Builder, budget: Budget) -> None:
+    def __init__(self, builder: Callable[..., Any], budget: Budget) -> None:
         self.builder, self._budget = builder, budget
 
     def __call__(self, *arguments: Any) -> Any:
         self._budget.spend(arguments)
-        made = self.builder.make(*arguments)
+        made = self.builder(*arguments)
         if isinstance(made, NumpyArray):
             made.budget = self._budget
         return made
@@ -198,23 +189,23 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 NUMPY_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 NUMPY_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 BUILTINS = ("builtins", "__builtin__")
-BUILDERS: dict[tuple[str, str], Builder] = {
-    ("collections", "OrderedDict"): Builder(_dict),
-    ("collections", "Counter"): Builder(_dict),
-    ("collections", "defaultdict"): Builder(lambda *_: Entries()),
-    ("_codecs", "encode"): Builder(_encode),
-    ("torch", "Size"): Builder(lambda sides=(): tuple(sides)),
-    ("numpy", "dtype"): Builder(NumpyType),
-    **{(module, "_reconstruct"): Builder(lambda *_: NumpyArray()) for module in NUMPY_MULTIARRAY},
-    **{(module, "scalar"): Builder(_scalar) for module in NUMPY_MULTIARRAY},
-    **{(module, "_frombuffer"): Builder(_from_buffer) for module in NUMPY_NUMERIC},
-    **{(module, "dict"): Builder(_dict) for module in BUILTINS},
+# Functions that stand for names.
+BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): _dict,
+    ("collections", "Counter"): _dict,
+    ("collections", "defaultdict"): lambda *_: Entries(),
+    ("_codecs", "encode"): _encode,
+    ("torch", "Size"): lambda sides=(): tuple(sides),
+    ("numpy", "dtype"): NumpyType,
+    **{(module, "_reconstruct"): lambda *_: NumpyArray() for module in NUMPY_MULTIARRAY},
+    **{(module, "scalar"): _scalar for module in NUMPY_MULTIARRAY},
+    **{(module, "_frombuffer"): _from_buffer for module in NUMPY_NUMERIC},
+    **{(module, "dict"): _dict for module in BUILTINS},
     # How protocol 2 writes b"", and sets.
-    **{(module, "bytes"): Builder(lambda *_: b"") for module in BUILTINS},
-    **{(m, kind): Builder(lambda items=(): Items(items)) for m in BUILTINS
-       for kind in ("set", "frozenset", "list")},
+    **{(module, "bytes"): lambda *_: b"" for module in BUILTINS},
+    **{(m, kind): Items for m in BUILTINS for kind in ("set", "frozenset", "list")},
     # The method of an inert class, as mmengine's loggers write it.
-    **{(module, "getattr"): Builder(_getattr) for module in BUILTINS},
+    **{(module, "getattr"): _getattr for module in BUILTINS},
 }  # fmt: skip
 
 # Of the standard library, what only holds values. Classes by module, then single names.
@@ -239,7 +230,7 @@ TORCH_VALUES = re.compile(
 )
 
 
-def meaning(module: str, name: str) -> Builder | Inert:
+def meaning(module: str, name: str) -> Callable[..., Any]:
     """Return what a name in a pickle stands for.
 
     Raises:
@@ -251,20 +242,23 @@ def meaning(module: str, name: str) -> Builder | Inert:
     builder = BUILDERS.get((module, name))
     if builder is not None:
         return builder
-    if (module, name) in HARMLESS:
-        return INERT
-    if module == "numpy" and NUMPY_SCALARS.fullmatch(name):
-        return INERT
-    if module.startswith("numpy.random") and NUMPY_RANDOM.fullmatch(name):
-        return INERT
-    if module == "torch" and TORCH_VALUES.fullmatch(name):
-        return INERT
-    root = module.split(".")[0]
-    foreign = root not in sys.stdlib_module_names and root not in ("__builtin__", "copy_reg")
-    # A class by the custom of all who write Python, or a method of one: held, never called.
-    if (foreign or module in HOLDERS) and name[:1].isupper():
+    if _holds_values(module, name):
         return INERT
     raise UserError(refusal(module, name))
+
+
+def _holds_values(module: str, name: str) -> bool:
+    """Return whether a name is a class that calls nothing when it is made."""
+    root = module.split(".")[0]
+    foreign = root not in sys.stdlib_module_names and root not in ("__builtin__", "copy_reg")
+    return bool(
+        (module, name) in HARMLESS
+        or (module == "numpy" and NUMPY_SCALARS.fullmatch(name))
+        or (module.startswith("numpy.random") and NUMPY_RANDOM.fullmatch(name))
+        or (module == "torch" and TORCH_VALUES.fullmatch(name))
+        # A class by the custom of all who write Python, or a method of one: held, never called.
+        or ((foreign or module in HOLDERS) and name[:1].isupper())
+    )
 
 
 def refusal(module: str, name: str) -> str:

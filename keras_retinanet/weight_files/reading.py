@@ -5,12 +5,7 @@ from pathlib import Path
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import magic
 from keras_retinanet.weight_files.checkpoint import Checkpoint, Damaged
-from keras_retinanet.weight_files.h5_file import (
-    KERAS_CONFIG,
-    read_h5,
-    read_keras,
-    read_preset,
-)
+from keras_retinanet.weight_files.h5_file import KERAS_CONFIG, read_h5, read_keras, read_preset
 from keras_retinanet.weight_files.mapped_file import map_file, zip_member, zip_members
 from keras_retinanet.weight_files.safetensors_file import is_safetensors, read_safetensors
 from keras_retinanet.weight_files.tf_file import checkpoint_prefix, read_tf_checkpoint
@@ -50,7 +45,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if prefix is not None:
             checkpoint = read_tf_checkpoint(prefix)
         elif Path(path).is_dir():
-            checkpoint = _read_folder(Path(path))
+            checkpoint = read_preset(Path(path))
         else:
             checkpoint = _read(map_file(path))
     except UserError as error:
@@ -85,16 +80,6 @@ def _read(view: memoryview) -> Checkpoint:
     if magic.is_archive(view):
         raise Damaged("an archive: unpack it and give the .index file or the weight file in it")
     raise Damaged(f"not the first bytes of {FORMATS}")
-
-
-def _read_folder(folder: Path) -> Checkpoint:
-    checkpoint = read_preset(folder)
-    if checkpoint is None:
-        raise UserError(
-            f"expected a weight file. Received: {folder}, a folder without a TensorFlow checkpoint "
-            "or a preset of KerasHub."
-        )
-    return checkpoint
 
 
 def _read_zip(view: memoryview) -> Checkpoint:

@@ -70,7 +70,5 @@ def read_tf_checkpoint(prefix: Path) -> Checkpoint:
     stored = sum(file.stat().st_size for file in prefix.parent.glob(f"{prefix.name}.data-*"))
     if sum(math.prod(shape) * dtypes[name].size for name, shape in shapes.items()) > stored:
         raise Damaged("tensors larger than the data files")
-    tensors: dict[str, np.ndarray] = {}
-    for name in shapes:
-        tensors[name] = np.asarray(reader.get_tensor(name))
+    tensors = {name: np.asarray(reader.get_tensor(name)) for name in shapes}
     return Checkpoint(tensors, kind="tf")

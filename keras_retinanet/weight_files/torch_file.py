@@ -10,6 +10,7 @@ A bare pickle (`.pkl` of detectron2, Detectron) has NumPy arrays for tensors.
 
 import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from keras_retinanet.weight_files.mapped_file import (
     zip_member,
     zip_members,
 )
-from keras_retinanet.weight_files.pickle_names import Bound, Builder, NumpyArray, Stateless
+from keras_retinanet.weight_files.pickle_names import Bound, NumpyArray, Stateless
 from keras_retinanet.weight_files.unpickling import unpickle
 
 STORAGE_DTYPES = {
@@ -82,49 +83,51 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 
 def _rebuild_from_type(function: Any, _type: Any, arguments: Any, *_: Any) -> Any:
-    if not isinstance(function, Bound) or function.builder not in (TENSOR, PARAMETER):
+    if not isinstance(function, Bound) or function.builder not in (_rebuild_tensor, _parameter):
         raise Damaged("a tensor of an unknown making")
     return function(*arguments)
 
 
-def _unreadable(kind: str) -> Builder:
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _unreadable(kind: str) -> Callable[..., None]:
     def refuse(*_: Any) -> None:
         raise UserError(
             f"expected plain tensors. Received: a {kind} tensor, which no RetinaNet here has. "
             "Save the model's float weights."
         )
 
-    return Builder(refuse)
+    return refuse
 
 
-TENSOR = Builder(_rebuild_tensor)
-PARAMETER = Builder(lambda tensor, *_: tensor)
 TORCH_BUILDERS: dict[tuple[str, str], Any] = {
-    ("torch._utils", "_rebuild_tensor"): TENSOR,
-    ("torch._utils", "_rebuild_tensor_v2"): TENSOR,
-    ("torch._utils", "_rebuild_parameter"): PARAMETER,
-    ("torch._utils", "_rebuild_parameter_with_state"): PARAMETER,
-    ("torch._tensor", "_rebuild_from_type_v2"): Builder(_rebuild_from_type),
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
     **{("torch._utils", name): _unreadable(kind) for name, kind in UNREADABLE.items()},
     **{("torch", kind): _StorageKind(kind) for kind in STORAGE_DTYPES},
 }
 
 
-class _Storages:
-    """The storages that a structure speaks of, by key."""
+def _structure(file: ViewFile) -> tuple[Any, dict[str, _Storage]]:
+    """Return what a pickle of torch's builds, and the storages that it speaks of, by key."""
+    known: dict[str, _Storage] = {}
 
-    def __init__(self) -> None:
-        self.known: dict[str, _Storage] = {}
-
-    def __call__(self, pid: Any) -> _Storage:
+    def storage_of(pid: Any) -> _Storage:
         tag, kind, key, _device, count = pid[:5]
         # A sixth entry is a legacy view of another storage; torch stopped writing them in 0.4.
         if tag not in ("storage", b"storage") or not isinstance(kind, _StorageKind) or any(pid[5:]):
             raise Damaged("a storage of a kind that is not read, such as a quantized one")
         storage = _Storage(_key(key), kind.name, natural(count))
-        if self.known.setdefault(storage.key, storage) != storage:
+        if known.setdefault(storage.key, storage) != storage:
             raise Damaged("one storage described in two ways")
         return storage
+
+    return unpickle(file, TORCH_BUILDERS, storage_of), known
 
 
 def _key(key: Any) -> str:
@@ -148,11 +151,10 @@ def _read_legacy(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
         raise Damaged("not the header that torch.save writes")
     if not machine["little_endian"]:
         raise Damaged("big-endian numbers")
-    storages = _Storages()
-    structure = unpickle(file, TORCH_BUILDERS, storages)
+    structure, known = _structure(file)
     arrays = {}
     for key in unpickle(file):
-        storage = storages.known[_key(key)]
+        storage = known[_key(key)]
         start = file.tell() + 8
         count = int.from_bytes(view[start - 8 : start], "little")
         if count != storage.count:
@@ -175,12 +177,10 @@ def _read_zip(view: memoryview) -> tuple[Any, dict[str, np.ndarray]]:
     order = members.get(f"{folder}byteorder")
     if order is not None and zip_member(view, order) != b"little":
         raise Damaged("big-endian numbers")
-    storages = _Storages()
-    file = ViewFile(zip_member(view, members[pickled]))
-    structure = unpickle(file, TORCH_BUILDERS, storages)
+    structure, known = _structure(ViewFile(zip_member(view, members[pickled])))
     arrays = {
         key: _storage_array(storage, zip_member(view, members[f"{folder}data/{key}"]))
-        for key, storage in storages.known.items()
+        for key, storage in known.items()
     }
     return structure, arrays
 

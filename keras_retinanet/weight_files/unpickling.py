@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from keras_retinanet.weight_files.checkpoint import Damaged
 from keras_retinanet.weight_files.mapped_file import CHUNK, ViewFile
-from keras_retinanet.weight_files.pickle_names import Bound, Budget, Builder, meaning
+from keras_retinanet.weight_files.pickle_names import Bound, Budget, Stateless, meaning
 
 # A training checkpoint of ResNet-152 with its optimizer has a tenth of it; each makes < 100 bytes.
 MAX_OPCODES = 3_000_000
@@ -46,10 +46,11 @@ class _Unpickler(pickle.Unpickler):
         buffers: list[memoryview],
         budget: Budget,
         builders: Mapping[tuple[str, str], Any],
+        persistent: Callable[[Any], Any] | None,
     ) -> None:
         # Text of Python 2 is bytes, which latin1 keeps.
         super().__init__(io.BytesIO(program), encoding="latin1", buffers=buffers)
-        self._budget, self._builders = budget, builders
+        self._budget, self._builders, self._persistent = budget, builders, persistent
         self._found: dict[tuple[str, str], Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -57,20 +58,16 @@ class _Unpickler(pickle.Unpickler):
         found = self._found.get((module, name))
         if found is None:
             found = self._builders.get((module, name)) or meaning(module, name)
-            if isinstance(found, Builder):
+            if not isinstance(found, Stateless):
                 found = Bound(found, self._budget)
             self._found[module, name] = found
         return found
 
-
-class _TorchUnpickler(_Unpickler):
-    """Gives torch's storages for persistent ids."""
-
-    persistent: Callable[[Any], Any]
-
     def persistent_load(self, pid: Any) -> Any:
-        """Return the storage that a persistent id describes."""
-        return self.persistent(pid)
+        """Return the storage of torch's that a persistent id describes."""
+        if self._persistent is None:
+            raise Damaged("a persistent id, which only torch's files have")
+        return self._persistent(pid)
 
 
 def unpickle(
@@ -93,11 +90,7 @@ def unpickle(
     budget = Budget(2 * (file.seek(0, io.SEEK_END) - place))
     file.seek(place)
     program, buffers = _plain_program(file)
-    if persistent is None:
-        return _Unpickler(program, buffers, budget, builders or {}).load()
-    unpickler = _TorchUnpickler(program, buffers, budget, builders or {})
-    unpickler.persistent = persistent
-    return unpickler.load()
+    return _Unpickler(program, buffers, budget, builders or {}, persistent).load()
 
 
 def _steps(file: ViewFile) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:

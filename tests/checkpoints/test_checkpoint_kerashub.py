@@ -166,7 +166,7 @@ def test_torchvision_ports_have_coco_names(small):
     preset = kerashub.FAMILY.preset(shapes)
     assert len(preset.class_names) == 91
     assert preset.class_names[:2] == ["__background__", "person"]
-    assert "BSD-3-Clause" in preset.metadata["license"]
+    assert "BSD-3-Clause" in preset.license
 
 
 def test_anchors_and_decoder_of_the_configuration(preset, small):
@@ -210,15 +210,13 @@ def test_converter_of_the_configuration(preset, small):
         preset.config.preprocessing, antialias=True, mean=(127.5,) * 3, std=(127.5,) * 3
     )
     for word in ("800 px", "cuts or stretches", "bicubic"):
-        assert word in changed.metadata["assumptions"]
+        assert word in changed.assumptions
 
 
 def test_no_preprocessor_is_an_assumption(preset, small):
     changed = refined(preset, small, lambda config: config.update(preprocessor=None))
     assert changed.config.preprocessing == preset.config.preprocessing
-    assert changed.metadata["assumptions"] == (
-        "images are prepared as KerasHub's presets do (800 px)"
-    )
+    assert changed.assumptions == "images are prepared as KerasHub's presets do (800 px)"
 
 
 @pytest.mark.parametrize(

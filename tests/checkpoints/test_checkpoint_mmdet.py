@@ -151,7 +151,7 @@ def test_a_file_that_does_not_tell_its_style():
         preset_of(mmdet.FAMILY, shapes, {"file_name": "model.pth"})
     told = preset_of(mmdet.CAFFE, shapes, {"file_name": "model.pth"})
     assert told.config.backbone.stride_in_1x1 and told.config.preprocessing.color_order == "bgr"
-    assert "style caffe: not written in the file" in told.metadata["assumptions"]
+    assert "style caffe: not written in the file" in told.assumptions
     told = preset_of(mmdet.PYTORCH, shapes, {"file_name": "model.pth"})
     assert not told.config.backbone.stride_in_1x1
     assert not mmdet.CAFFE.recognizes(shapes) and not mmdet.PYTORCH.recognizes(shapes)
@@ -161,12 +161,12 @@ def test_relu_before_p7_is_an_assumption_that_the_file_can_lift():
     shapes = golden_shapes("mmdet_r18")
     preset = preset_of(mmdet.FAMILY, shapes)
     assert not preset.config.fpn.relu_before_p7
-    assert "no ReLU before P7" in preset.metadata["assumptions"]
+    assert "no ReLU before P7" in preset.assumptions
     lifted = preset_of(
         mmdet.FAMILY, shapes, {"meta.config": "neck=dict(relu_before_extra_convs=True)"}
     )
     assert lifted.config.fpn.relu_before_p7
-    assert not lifted.metadata["assumptions"]
+    assert not lifted.assumptions
 
 
 def test_a_file_and_the_option_for_the_relu(tmp_path):

@@ -84,7 +84,7 @@ def test_anchors(imported):
 def test_anchors_of_the_published_files():
     """P3 of the table in extras/cppapi/export.cpp of release 19.04, cut to two places."""
     preset = preset_of(odtk.FAMILY, golden_shapes("odtk_r18"), {"backbone.0": "ResNet18FPN"})
-    assert "release 19.04" in preset.metadata["assumptions"]
+    assert "release 19.04" in preset.assumptions
     table = [
         [-12, -12, 19, 19],
         [-8, -20, 15, 27],

@@ -89,7 +89,7 @@ def test_a_fine_tuned_model_on_another_trunk():
     assert preset.class_names == ["class_0", "class_1", "class_2", "class_3"]
     assert preset.class_ids == [0, 1, 2, 3]  # torchvision's labels are the outputs
     assert preset.config.backbone.bn_epsilon == 1e-5
-    assert "class names are unknown" in preset.metadata["assumptions"]
+    assert "class names are unknown" in preset.assumptions
     # Frozen batch norms have no counters: the model started from torchvision's own weights.
     assert V1.preset(shapes_of_r18(counter=False)).config.backbone.bn_epsilon == 0
 

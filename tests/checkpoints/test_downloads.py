@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from keras_retinanet.checkpoints.catalogue_file import Entry
-from keras_retinanet.checkpoints.downloads import cached_path, fetch
+from keras_retinanet.checkpoints.catalogue_file import Entry, cached_path, fetch
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import downloads
 from keras_retinanet.files.downloads import cache_folder

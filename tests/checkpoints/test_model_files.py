@@ -153,7 +153,9 @@ def test_a_checkpoint_is_imported_once(checkpoint, cache, capsys):
 def test_a_name_of_the_catalogue_is_fetched_and_its_origin_kept(checkpoint, cache, monkeypatch):
     entry = dataclasses.replace(find_entry(V2), hash="", bytes=None)
     monkeypatch.setitem(catalogue(), V2, entry)
-    monkeypatch.setattr(model_files, "fetch", lambda wanted: {entry: checkpoint[0]}[wanted])
+    monkeypatch.setattr(
+        model_files.catalogue_file, "fetch", lambda wanted: {entry: checkpoint[0]}[wanted]
+    )
     metadata = load(model_file(V2)).metadata
     assert metadata["origin"] == f"{V2}, {entry.address}"
     assert metadata["license"] == entry.license

@@ -14,7 +14,6 @@ from keras_retinanet.config.files import (
     load_config,
     model_config_from_dict,
     save_config,
-    to_plain,
     with_overrides,
 )
 from keras_retinanet.config.schema import Config, ModelConfig
@@ -138,7 +137,7 @@ def test_saved_and_loaded_is_equal(tmp_path, name):
     save_config(config, tmp_path / "run" / "config.yaml")
     assert load_config(tmp_path / "run" / "config.yaml") == config
     assert config_from_dict(config_to_dict(config)) == config
-    assert model_config_from_dict(to_plain(config.model)) == config.model
+    assert model_config_from_dict(config_to_dict(config.model)) == config.model
 
 
 def test_plain_is_what_any_yaml_reader_knows():

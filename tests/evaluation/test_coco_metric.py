@@ -13,13 +13,12 @@ from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.metrics.coco_figures import FIGURES, per_class
 from keras_retinanet.evaluation.metrics.coco_metric import (
-    FIGURES,
     coco_metrics,
     format_metrics,
     ground_truth,
     match,
-    per_class,
     score_files,
 )
 from keras_retinanet.evaluation.results import coco_results, write_coco_json, write_csv

@@ -10,7 +10,7 @@ from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.errors.kinds import ERROR_KINDS
-from keras_retinanet.evaluation.errors.worst import worst_pictures
+from keras_retinanet.evaluation.errors.worst import error_costs, worst_pictures
 from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, mean_precision, operating_points
 from keras_retinanet.evaluation.metrics.matching import match_detections
 from keras_retinanet.evaluation.report import gallery, report_page
@@ -91,13 +91,13 @@ def test_plain_figures_pass_through_json(analysis):
 
 
 def test_gallery_takes_the_worst_pictures_of_each_kind_in_turn(analysis):
-    errors = analysis.errors
+    errors, costs = analysis.errors, error_costs(analysis.errors)
     worst = worst_pictures(errors, limit=40)
     kinds = sorted(ERROR_KINDS, key=lambda kind: -errors.costs[kind])
     firsts = list(dict.fromkeys(worst[kind][0].image for kind in kinds))
-    assert gallery.chosen_pictures(errors, 40)[: len(firsts)] == firsts
-    assert len(set(gallery.chosen_pictures(errors, 7))) == 7
-    assert sorted(gallery.chosen_pictures(errors, 1000)) == list(range(40))
+    assert gallery.chosen_pictures(errors, 40, costs=costs)[: len(firsts)] == firsts
+    assert len(set(gallery.chosen_pictures(errors, 7, costs=costs))) == 7
+    assert sorted(gallery.chosen_pictures(errors, 1000, costs=costs)) == list(range(40))
 
 
 def test_rows_hold_every_judged_detection(analysis, tmp_path):
@@ -118,7 +118,7 @@ def test_rows_hold_every_judged_detection(analysis, tmp_path):
             if data["kinds"][row[6]] == "correct":
                 assert picture["truths"][row[7]][4] == row[4] and row[8] >= 0.5
     total = sum(row[9] for row in rows)
-    assert total == pytest.approx(100 * gallery.error_costs(analysis.errors).detections.sum(), 0.01)
+    assert total == pytest.approx(100 * error_costs(analysis.errors).detections.sum(), 0.01)
     assert len(found.scores) > len(rows)  # one picture has more than 100
 
 

@@ -78,7 +78,6 @@ def test_columns_are_those_of_the_annotation_file_bit_for_bit(rng):
     for name in ("image", "classes", "boxes", "xywh", "areas", "ignore"):
         np.testing.assert_array_equal(getattr(direct.truths, name), getattr(read.truths, name))
     assert direct.image_ids == read.image_ids == [1, 2]
-    assert direct.image_index == {1: 0, 2: 1}
 
 
 def test_boxes_of_a_file_keep_their_sides():

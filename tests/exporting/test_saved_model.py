@@ -20,7 +20,7 @@ from exporting_cases import (
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_retinanet.config.files import to_plain
+from keras_retinanet.config.files import config_to_dict
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import FILE_DIGESTS
@@ -181,7 +181,7 @@ def test_what_the_loaded_object_says(model, folder, answers):
     assert [name.decode() for name in said["class_names"]] == model.class_names
     facts = json.loads(said["facts"])
     assert facts["class_ids"] == CLASS_IDS
-    assert facts["config"] == to_plain(model.config)
+    assert facts["config"] == config_to_dict(model.config)
     assert facts["input"]["range"] == [0, 255]
     assets = folder / "assets"
     stored = json.loads((assets / "model.json").read_text("utf-8"))

@@ -30,7 +30,8 @@ from keras_retinanet.exporting.onnx_check import MESSAGES
 from keras_retinanet.exporting.saved_model import program_check
 from keras_retinanet.exporting.tflite import flatbuffer as tflite_file
 from keras_retinanet.exporting.tflite import tflite_trial
-from keras_retinanet.weight_files import h5_trial
+from keras_retinanet.processes import trials
+from keras_retinanet.weight_files import h5_file
 
 PICTURE = np.zeros((SIDE, SIDE, 3), np.uint8)
 
@@ -296,8 +297,8 @@ def test_what_the_interpreter_reports_is_one_line(flatbuffer, tmp_path):
 
 
 def test_a_process_that_does_not_end_is_one_line(flatbuffer, tmp_path, monkeypatch):
-    monkeypatch.setattr(tflite_trial, "PROGRAM", "import time; time.sleep(600)")
-    monkeypatch.setattr(tflite_trial, "SECONDS", 0.2)
+    monkeypatch.setattr(trials, "PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr(trials, "SECONDS", 0.2)
     path = tmp_path / "x.tflite"
     path.write_bytes(as_exported(flatbuffer))
     assert "which does not come to an end within 0.2 s" in refusal(path)
@@ -307,7 +308,7 @@ def test_a_file_is_tried_once(flatbuffer, tmp_path, home, monkeypatch):
     path = tmp_path / "x.tflite"
     path.write_bytes(as_exported(flatbuffer))
     assert len(load_exported(path).detect(PICTURE)) == 1
-    monkeypatch.setattr(tflite_trial, "PROGRAM", "raise SystemExit(1)")
+    monkeypatch.setattr(trials, "PROGRAM", "raise SystemExit(1)")
     assert len(load_exported(path).detect(PICTURE)) == 1
     shutil.rmtree(home)
     assert "crashes" in refusal(path)
@@ -390,13 +391,20 @@ def test_facts_that_are_not_ours_are_one_line(harmless, tmp_path, changes):
     assert "has no valid model.json" in refusal(path)
 
 
-@pytest.mark.parametrize("program", [h5_trial.PROGRAM, tflite_trial.PROGRAM])
-def test_modules_in_the_current_folder_are_not_imported(tmp_path, program):
+@pytest.mark.parametrize(
+    "target",
+    [(h5_file.__name__, "try_h5"), (tflite_trial.__name__, "run_once")],
+    ids=["h5", "tflite"],
+)
+def test_modules_in_the_current_folder_are_not_imported(tmp_path, target):
     for name in ("resource", "json", "signal", "subprocess"):
         (tmp_path / f"{name}.py").write_text("open('imported', 'w'); raise SystemExit(9)")
     root = str(Path(tflite_trial.__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, "-c", program, root, "60"], cwd=tmp_path, input=b"", capture_output=True
+        [sys.executable, "-c", trials.PROGRAM, root, "60", *target],
+        cwd=tmp_path,
+        input=b"",
+        capture_output=True,
     )
     assert done.returncode != 9
     assert not (tmp_path / "imported").exists()

@@ -142,7 +142,7 @@ def test_a_crash_of_hdf5_is_one_line(tmp_path, monkeypatch):
     path = tmp_path / "weights.h5"
     with h5py.File(path, "w") as file:
         file["kernel"] = np.zeros(3)
-    segmentation_fault = subprocess.CompletedProcess([], -11)
+    segmentation_fault = subprocess.CompletedProcess([], -11, b"")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: segmentation_fault)
     refused_h5(path, "HDF5's library fails on it")
 

@@ -16,13 +16,9 @@ COCO80_IDS: list[int] = [i for i in range(1, 91) if i not in UNUSED_IDS]
 BACKGROUND = "__background__"
 
 
-def _all_names() -> list[str]:
-    used = dict(zip(COCO80_IDS, COCO80_NAMES, strict=True))
-    return [BACKGROUND, *(used.get(i, f"N/A_{i}") for i in range(1, 91))]
-
-
+_USED = dict(zip(COCO80_IDS, COCO80_NAMES, strict=True))
 # Output i stands for COCO's id i: 0 is background, and the unused ids have names of their own.
-COCO91_NAMES: list[str] = _all_names()
+COCO91_NAMES: list[str] = [BACKGROUND, *(_USED.get(i, f"N/A_{i}") for i in range(1, 91))]
 COCO91_IDS: list[int] = list(range(91))
 
 

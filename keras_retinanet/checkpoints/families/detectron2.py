@@ -7,24 +7,13 @@ configs/Base-RetinaNet.yaml, and data/transforms (Pillow's resize of BGR bytes).
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 import numpy as np
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows
-from keras_retinanet.checkpoints.families.trunk_names import trunk_name
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
-from keras_retinanet.errors import UserError
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count, has
+from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
+from keras_retinanet.config import model as configs
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.filling import Row
@@ -33,10 +22,10 @@ from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 TRUNK = "backbone.bottom_up."
 CLASS_FINAL, BOX_FINAL = "head.cls_score.weight", "head.bbox_pred.weight"
 P6 = "backbone.top_block.p6.weight"
-KNOWN = {CLASS_FINAL, BOX_FINAL, P6, "backbone.fpn_lateral3.weight", f"{TRUNK}stem.conv1.weight"}
-ANCHORS_PER_CELL = 9
+KNOWN = [CLASS_FINAL, BOX_FINAL, P6, "backbone.fpn_lateral3.weight", f"{TRUNK}stem.conv1.weight"]
 MEAN_BGR = (103.53, 116.28, 123.675)
 PIXELS = ("pixel_mean", "pixel_std")
+TOWER_CONV = re.compile(r"head\.cls_subnet\.\d+\.weight")
 _BLOCK = re.compile(r"res([2-5])\.(\d+)\.(conv[123]|shortcut)\.(norm\.)?(\w+)")
 
 
@@ -51,24 +40,23 @@ def _adapt(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _preset(shapes: Shapes) -> Preset:
-    if shapes[BOX_FINAL][0] != 4 * ANCHORS_PER_CELL:
-        raise UserError(
-            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {BOX_FINAL} of shape "
-            f"{shapes[BOX_FINAL]}. Other anchors cannot be told from the file."
-        )
-    names, ids = coco_classes(shapes[CLASS_FINAL][0] // ANCHORS_PER_CELL)
-    channels = shapes[CLASS_FINAL][1]
+    outputs, channels = shapes[CLASS_FINAL][:2]
+    received = f"{BOX_FINAL} of shape {shapes[BOX_FINAL]}"
+    names, ids = coco_classes(class_count(outputs, shapes[BOX_FINAL][0], received))
     trunk = {
         f"{match[1]}{_torch_name(match[2])}": shape
         for name, shape in shapes.items()
         if (match := re.fullmatch(rf"({re.escape(TRUNK)})(.+)", name))
     }
-    config = ModelConfig(
-        backbone=BackboneConfig(name=trunk_name(trunk, TRUNK), stride_in_1x1=True),
-        fpn=FPNConfig(channels=channels, p6_from="p5" if shapes[P6][1] == channels else "c5"),
-        head=HeadConfig(channels=channels, depth=_depth(shapes)),
-        anchors=AnchorConfig(offset=0.0, order="scale_outer"),
-        preprocessing=PreprocessingConfig(
+    depth = len([name for name in shapes if TOWER_CONV.fullmatch(name)])
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(name=trunk_name(trunk, TRUNK), stride_in_1x1=True),
+        fpn=configs.FPNConfig(
+            channels=channels, p6_from="p5" if shapes[P6][1] == channels else "c5"
+        ),
+        head=configs.HeadConfig(channels=channels, depth=depth),
+        anchors=configs.AnchorConfig(offset=0.0, order="scale_outer"),
+        preprocessing=configs.PreprocessingConfig(
             canvas="exact",
             rounding="half_up",
             resize_method="pillow",
@@ -76,15 +64,10 @@ def _preset(shapes: Shapes) -> Preset:
             mean=MEAN_BGR,
             std=(1.0, 1.0, 1.0),
         ),
-        detections=DetectionConfig(clip_before_nms=False, drop_empty=True),
+        detections=configs.DetectionConfig(clip_before_nms=False, drop_empty=True),
     )
-    metadata = {
-        "family": "detectron2",
-        "origin": "detectron2 (github.com/facebookresearch/detectron2)",
-        "license": "CC BY-SA 3.0",
-        "assumptions": "the model zoo's anchors, input size and thresholds",
-    }
-    return Preset(config, names, ids, metadata)
+    assumptions = "the model zoo's anchors, input size and thresholds"
+    return Preset(config, names, ids, "CC BY-SA 3.0", assumptions)
 
 
 def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
@@ -96,25 +79,16 @@ def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     if mean is None or std is None or len(mean) != 3 or len(std) != 3:
         return preset
     # ImageNet's red is its brightest: the larger end tells the order.
-    order: Literal["bgr", "rgb"] = "bgr" if mean[0] <= mean[2] else "rgb"
-    is_caffe = np.allclose(std, 1.0)
-    config = dataclasses.replace(
-        preset.config,
-        backbone=dataclasses.replace(preset.config.backbone, stride_in_1x1=bool(is_caffe)),
-        preprocessing=dataclasses.replace(
-            preset.config.preprocessing, color_order=order, mean=mean, std=std
-        ),
-    )
-    assumed = preset.metadata["assumptions"]
+    order = "bgr" if mean[0] <= mean[2] else "rgb"
+    is_caffe = bool(np.allclose(std, 1.0))
+    assumptions = preset.assumptions
     if not is_caffe:
-        assumed += "; stride in the 3x3 (model.backbone.stride_in_1x1=true changes it)"
-    return dataclasses.replace(
-        preset, config=config, metadata=preset.metadata | {"assumptions": assumed}
+        assumptions += "; stride in the 3x3 (model.backbone.stride_in_1x1=true changes it)"
+    return preset.having(
+        assumptions=assumptions,
+        backbone={"stride_in_1x1": is_caffe},
+        preprocessing={"color_order": order, "mean": mean, "std": std},
     )
-
-
-def _depth(shapes: Shapes) -> int:
-    return sum(re.fullmatch(r"head\.cls_subnet\.\d+\.weight", name) is not None for name in shapes)
 
 
 def _torch_name(name: str) -> str:
@@ -154,7 +128,8 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
 
 FAMILY = Family(
     "detectron2",
-    recognizes=lambda shapes: set(shapes) >= KNOWN,
+    "detectron2 (github.com/facebookresearch/detectron2)",
+    recognizes=has(*map(re.escape, KNOWN)),
     preset=_preset,
     rows=_rows,
     unused=r"anchor_generator\..*|pixel_mean|pixel_std|.*\.num_batches_tracked",

@@ -16,23 +16,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import (
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count, has
+from keras_retinanet.checkpoints.families.keras_json import refining
+from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.filling import Row
 
-ANCHORS_PER_CELL = 9
 STRIDES = [8, 16, 32, 64, 128]
 # By the number of blocks of stage 4, the one that differs.
 TRUNKS = {6: "resnet50", 23: "resnet101", 36: "resnet152"}
@@ -40,12 +31,6 @@ EXPLICIT_STEM = "padding_conv1"
 CLASSES = "the file has no class names: 80 outputs are taken for COCO's"
 STEM = "no list of layers in the file: explicit padding at the stem, as in the published ones"
 _BRANCHES = {"1": "branch2a", "2": "branch2b", "3": "branch2c"}
-
-
-def _recognises(shapes: Shapes) -> bool:
-    return all(
-        any(part in name for name in shapes) for part in ("pyramid_regression", "C5_reduced")
-    )
 
 
 # ------------------------------------------------------------------------------------- names
@@ -94,7 +79,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
             yield Row(f"{theirs}/{weight.name}", f"backbone/{layer.name}/{weight.name}")
     for level in (3, 4, 5):
         yield from _conv_rows(f"C{level}_reduced", f"fpn/lateral_c{level}")
-    for level in LEVELS:
+    for level in configs.LEVELS:
         yield from _conv_rows(f"P{level}", f"fpn/output_p{level}")
     for theirs, ours in (("classification", "class_head"), ("regression", "box_head")):
         for i in range(model.config.head.depth):
@@ -122,25 +107,17 @@ def _preset(shapes: Shapes) -> Preset:
             f"keras-retinanet with {blocks} blocks in stage 4. Its other backbones cannot be "
             "imported."
         )
-    anchors = shapes["pyramid_regression/kernel"][-1] // 4
-    if anchors != ANCHORS_PER_CELL:
-        raise UserError(
-            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {anchors} in "
-            "pyramid_regression. Other anchors cannot be told from the file."
-        )
-    names, ids = coco_classes(shapes["pyramid_classification/kernel"][-1] // anchors)
-    metadata = {
-        "family": "keras_retinanet",
-        "origin": "keras-retinanet (github.com/fizyr/keras-retinanet)",
-        "license": "Apache-2.0",
-        "assumptions": f"{CLASSES}; {STEM}",
-    }
-    return Preset(_config(TRUNKS[blocks], shapes), names, ids, metadata)
+    outputs = shapes["pyramid_regression/kernel"][-1]
+    received = f"{outputs // 4} in pyramid_regression"
+    count = class_count(shapes["pyramid_classification/kernel"][-1], outputs, received)
+    names, ids = coco_classes(count)
+    config = _config(TRUNKS[blocks], shapes)
+    return Preset(config, names, ids, "Apache-2.0", f"{CLASSES}; {STEM}")
 
 
-def _config(trunk: str, shapes: Shapes) -> ModelConfig:
-    return ModelConfig(
-        backbone=BackboneConfig(
+def _config(trunk: str, shapes: Shapes) -> configs.ModelConfig:
+    return configs.ModelConfig(
+        backbone=configs.BackboneConfig(
             name=trunk,
             stride_in_1x1=True,
             padding="symmetric",
@@ -148,14 +125,14 @@ def _config(trunk: str, shapes: Shapes) -> ModelConfig:
             pool_padding="same",
             bn_epsilon=1e-5,
         ),
-        fpn=FPNConfig(channels=shapes["P3/bias"][0], padding="same"),
-        head=HeadConfig(
+        fpn=configs.FPNConfig(channels=shapes["P3/bias"][0], padding="same"),
+        head=configs.HeadConfig(
             channels=shapes["pyramid_classification/kernel"][2],
             depth=_count(shapes, r"pyramid_classification_\d+/kernel"),
         ),
-        box_coder=BoxCoderConfig("corners", (0.2, 0.2, 0.2, 0.2)),
+        box_coder=configs.BoxCoderConfig("corners", (0.2, 0.2, 0.2, 0.2)),
         # One image at a time, unpadded; OpenCV samples by the scale, not by the rounded size.
-        preprocessing=PreprocessingConfig(
+        preprocessing=configs.PreprocessingConfig(
             canvas="exact",
             multiple=1,
             exact_scale="both",
@@ -164,43 +141,32 @@ def _config(trunk: str, shapes: Shapes) -> ModelConfig:
             std=(1.0, 1.0, 1.0),
         ),
         # ClipBoxes cuts at width - 1 and height - 1.
-        detections=DetectionConfig(pre_nms_top_k=None, max_detections=300, clip_margin=1.0),
+        detections=configs.DetectionConfig(pre_nms_top_k=None, max_detections=300, clip_margin=1.0),
     )
 
 
+@refining("keras-retinanet")
 def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     """Add what the file's configuration says: the stem's padding and, converted, the detections."""
-    try:
-        layers = list(_layers(json.loads(metadata.get("model_config", "null"))))
-        return _refined(preset, layers, metadata.get("layer_names", "").splitlines())
-    except UserError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            "expected the configuration that keras-retinanet writes. Received: "
-            f"{type(error).__name__}: {error}. Save the weights alone, and import those."
-        ) from error
-
-
-def _refined(preset: Preset, layers: list[dict[str, Any]], listed: list[str]) -> Preset:
-    names = {str(layer["config"].get("name")) for layer in layers} | set(listed)
+    layers = list(_layers(json.loads(metadata.get("model_config", "null"))))
+    names = {str(layer["config"].get("name")) for layer in layers}
+    names |= set(metadata.get("layer_names", "").splitlines())
     if {"conv1", "bn_conv1"} & names:
         stem = "symmetric" if EXPLICIT_STEM in names else "same"
-        preset = _with(preset, "backbone", stem_padding=stem)
-        preset.metadata["assumptions"] = CLASSES
+        preset = preset.having(assumptions=CLASSES, backbone={"stem_padding": stem})
     found = {kind: [layer["config"] for layer in layers if layer["class_name"] == kind]
              for kind in ("Anchors", "RegressBoxes", "FilterDetections")}  # fmt: skip
     if found["Anchors"]:
-        preset = _with(preset, "anchors", **_anchors(found["Anchors"]))
+        preset = preset.having(anchors=_anchors(found["Anchors"]))
     for options in found["RegressBoxes"]:
         if any(options.get("mean", ())):
             raise UserError(
                 "expected box deltas of mean 0. Received: "
                 f"mean={options['mean']} in the file's RegressBoxes, which cannot be imported."
             )
-        preset = _with(preset, "box_coder", scales=tuple(options.get("std", (0.2,) * 4)))
+        preset = preset.having(box_coder={"scales": tuple(options.get("std", (0.2,) * 4))})
     for options in found["FilterDetections"]:
-        preset = _with(preset, "detections", **_detections(options))
+        preset = preset.having(detections=_detections(options))
     return preset
 
 
@@ -241,10 +207,12 @@ def _detections(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with(preset: Preset, part: str, **changes: Any) -> Preset:
-    """Return `preset` with fields of one part of its configuration changed."""
-    changed = dataclasses.replace(getattr(preset.config, part), **changes)
-    return dataclasses.replace(preset, config=dataclasses.replace(preset.config, **{part: changed}))
-
-
-FAMILY = Family("keras_retinanet", _recognises, _preset, _rows, adapt=_adapt, refine=_refine)
+FAMILY = Family(
+    "keras_retinanet",
+    "keras-retinanet (github.com/fizyr/keras-retinanet)",
+    has(r".*pyramid_regression.*", r".*C5_reduced.*"),
+    _preset,
+    _rows,
+    adapt=_adapt,
+    refine=_refine,
+)

@@ -12,19 +12,16 @@ from typing import NamedTuple
 
 from keras_retinanet.checkpoints.families.family import Shapes
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones.resnet import RESNETS
 from keras_retinanet.weight_files.filling import Row
 
 BN_WEIGHTS = ("gamma", "beta", "moving_mean", "moving_variance")
 GROUP_NORM_WEIGHTS = ("gamma", "beta")
 CONV_WEIGHTS = ("kernel", "bias")
 STAGE_WIDTHS = (64, 128, 256, 512)
-# Blocks of each stage, and whether they are bottlenecks.
-TRUNKS = {
-    "resnet18": ((2, 2, 2, 2), False),
-    "resnet34": ((3, 4, 6, 3), False),
-    "resnet50": ((3, 4, 6, 3), True),
-    "resnet101": ((3, 4, 23, 3), True),
-    "resnet152": ((3, 8, 36, 3), True),
+# (blocks of each stage, whether they are bottlenecks) -> name. Neither package has a ResNeXt.
+TRUNKS: dict[tuple[tuple[int, ...], bool], str] = {
+    (s.blocks, s.bottleneck): name for name, s in RESNETS.items() if s.groups == 1
 }
 
 
@@ -57,29 +54,28 @@ def trunk_name(kernels: Iterable[tuple[int, ...]]) -> str:
         // (1 if bottleneck else 2)
         for width in STAGE_WIDTHS
     )
-    names = [name for name, trunk in TRUNKS.items() if trunk == (found, bottleneck)]
-    if not names:
+    if (found, bottleneck) not in TRUNKS:
         raise UserError(
-            f"expected a backbone among {', '.join(TRUNKS)}. Received: {found} blocks in its "
-            "four stages. Other backbones cannot be imported."
+            f"expected a backbone among {', '.join(TRUNKS.values())}. Received: {found} blocks in "
+            "its four stages. Other backbones cannot be imported."
         )
-    return names[0]
+    return TRUNKS[found, bottleneck]
 
 
 def trunk_convolutions(name: str) -> list[TrunkConv]:
     """Return the convolutions after the stem's in the order in which Keras counts them."""
-    blocks, bottleneck = TRUNKS[name]
+    spec = RESNETS[name]
     order = []
-    for stage, count in enumerate(blocks):
+    for stage, count in enumerate(spec.blocks):
         for block in range(count):
-            numbers = [1, 2, 3] if bottleneck else [1, 2]
-            if block == 0 and (bottleneck or stage > 0):
+            numbers = [1, 2, 3] if spec.bottleneck else [1, 2]
+            if block == 0 and (spec.bottleneck or stage > 0):
                 numbers.insert(-1, 0)
             order += [TrunkConv(stage, block, number) for number in numbers]
     return order
 
 
-def layer_rows(theirs: str, ours: str, weights: Iterable[str]) -> Iterator[Row]:
+def layer_rows(theirs: str, ours: str, weights: Iterable[str] = CONV_WEIGHTS) -> Iterator[Row]:
     """Yield the rows of one layer: `theirs` without "/vars", `ours` "part/layer"."""
     for index, weight in enumerate(weights):
         yield Row(f"{theirs}/vars/{index}", f"{ours}/{weight}")

@@ -6,24 +6,16 @@ src/models/backbones/resnet_v1/resnet_v1_backbone.py (stride in the first 1x1, e
 """
 
 import dataclasses
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from keras_retinanet.checkpoints.families import family
 from keras_retinanet.checkpoints.families import keras3_names as names
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.kerascv_config import USUAL_SIDE, preprocessing, refine
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-)
+from keras_retinanet.checkpoints.families.keras_json import refining, thresholds
+from keras_retinanet.config import model as configs
 from keras_retinanet.data.sources.voc import VOC_CLASSES
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
@@ -39,6 +31,9 @@ FPN_AS_BUILT = (
     *("conv_c3_1x1", "conv_c4_1x1", "conv_c5_1x1", "conv_c3_3x3", "conv_c4_3x3", "conv_c5_3x3"),
     *("conv_c6_3x3", "conv_c7_3x3"),
 )
+# KerasCV's guides and its training script for Pascal VOC.
+USUAL_SIDE = 640
+STRIDES = [8, 16, 32, 64, 128]
 # Keras 2's name for what Keras 3 calls "layers".
 KERAS2_LAYERS = "_layer_checkpoint_dependencies/"
 WEIGHT_INDEX = {
@@ -54,15 +49,6 @@ _OLDER_TRUNK = re.compile(
     r"(?:.*/)?(?P<layer>conv1|v2_stack_(?P<stage>\d)_block(?P<block>\d+)_(?P<number>\d))"
     r"_(?P<kind>conv|bn)/(?P<weight>\w+)(?::0)?"
 )
-PER_CELL = 9
-ORIGIN = "KerasCV (github.com/keras-team/keras-cv)"
-
-
-def _recognises(shapes: Shapes) -> bool:
-    return any(
-        f"/{FPN_AS_BUILT[0]}/vars/" in name or "v2_stack_0_block1_1_conv/" in name
-        for name in shapes
-    ) and any("prediction_head" in name for name in shapes)
 
 
 # ------------------------------------------------------------------------- one form of the names
@@ -132,41 +118,40 @@ def _older_trunk_names(tensors: dict[str, Any]) -> dict[str, str]:
 # --------------------------------------------------------------------------------- graph and rows
 
 
-def _preset(shapes: Shapes) -> Preset:
+def _preset(shapes: family.Shapes) -> family.Preset:
     outputs = names.shape_in(shapes, f"{HEADS['class_head']}/prediction_layer/vars/0", "kerascv")
     boxes = names.shape_in(shapes, f"{HEADS['box_head']}/prediction_layer/vars/0", "kerascv")
-    if boxes[-1] != 4 * PER_CELL:
+    if boxes[-1] != 4 * family.ANCHORS_PER_CELL:
         raise UserError(
-            f"expected {PER_CELL} anchors a cell, as KerasCV's own heads have. Received: "
-            f"{boxes[-1]} box outputs. Heads of other shapes cannot be imported."
+            f"expected {family.ANCHORS_PER_CELL} anchors a cell, as KerasCV's own heads have. "
+            f"Received: {boxes[-1]} box outputs. Heads of other shapes cannot be imported."
         )
     tower = rf"{HEADS['class_head']}/conv_layers/conv2d(_\d+)?/vars/0"
-    config = ModelConfig(
-        backbone=BackboneConfig(
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(
             name=names.trunk_name(names.below(shapes, rf"{TRUNK}/layers/conv2d(_\d+)?/vars/0")),
             stride_in_1x1=True,
             padding="same",
             pool_padding="same",
             bn_epsilon=1.001e-5,
         ),
-        fpn=FPNConfig(padding="same"),
-        head=HeadConfig(depth=len(names.below(shapes, tower))),
-        anchors=AnchorConfig(ratio_is="w/h", order="scale_outer", clip=True),
-        box_coder=BoxCoderConfig("yxhw", scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
-        preprocessing=preprocessing(rescaling=True),
-        detections=DetectionConfig(
+        fpn=configs.FPNConfig(padding="same"),
+        head=configs.HeadConfig(depth=len(names.below(shapes, tower))),
+        anchors=configs.AnchorConfig(ratio_is="w/h", order="scale_outer", clip=True),
+        box_coder=configs.BoxCoderConfig("yxhw", scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
+        preprocessing=configs.PreprocessingConfig(
+            USUAL_SIDE, USUAL_SIDE, canvas="square", rounding="floor", **_pixels(rescaling=True)
+        ),
+        detections=configs.DetectionConfig(
             score_threshold=0.5, pre_nms_top_k=None, suppress="best_class", clip_to="none"
         ),
     )
-    class_names, ids = _classes(outputs[-1] // PER_CELL)
-    metadata = {
-        "family": "kerascv",
-        "origin": ORIGIN,
-        "license": "not stated in the file",
-        "assumptions": f"images are resized to {USUAL_SIDE} px and padded, as KerasCV's guides "
-        "do, for the model does not say",
-    }
-    return Preset(config, class_names, ids, metadata)
+    class_names, ids = _classes(outputs[-1] // family.ANCHORS_PER_CELL)
+    assumptions = (
+        f"images are resized to {USUAL_SIDE} px and padded, as KerasCV's guides do, for the model "
+        "does not say"
+    )
+    return family.Preset(config, class_names, ids, "not stated in the file", assumptions)
 
 
 def _classes(count: int) -> tuple[list[str], list[int]]:
@@ -179,25 +164,73 @@ def _classes(count: int) -> tuple[list[str], list[int]]:
 def _rows(model: RetinaNet) -> Iterator[Row]:
     yield from names.trunk_rows(model.config.backbone.name, TRUNK)
     for level in (3, 4, 5):
-        lateral = f"{FPN}/conv_c{level}_1x1"
-        yield from names.layer_rows(lateral, f"fpn/lateral_c{level}", names.CONV_WEIGHTS)
-    for level in LEVELS:
-        output = f"{FPN}/conv_c{level}_3x3"
-        yield from names.layer_rows(output, f"fpn/output_p{level}", names.CONV_WEIGHTS)
+        yield from names.layer_rows(f"{FPN}/conv_c{level}_1x1", f"fpn/lateral_c{level}")
+    for level in configs.LEVELS:
+        yield from names.layer_rows(f"{FPN}/conv_c{level}_3x3", f"fpn/output_p{level}")
     for ours, theirs in HEADS.items():
         for index in range(model.config.head.depth):
             conv = f"{theirs}/conv_layers/{names.numbered('conv2d', index)}"
-            yield from names.layer_rows(conv, f"{ours}/conv{index + 1}", names.CONV_WEIGHTS)
-        final = f"{theirs}/prediction_layer"
-        yield from names.layer_rows(final, f"{ours}/final", names.CONV_WEIGHTS)
+            yield from names.layer_rows(conv, f"{ours}/conv{index + 1}")
+        yield from names.layer_rows(f"{theirs}/prediction_layer", f"{ours}/final")
 
 
-FAMILY = Family(
+# ----------------------------------------------------------------- the JSON beside the weights
+
+
+def _pixels(*, rescaling: bool) -> dict[str, Any]:
+    """Return the input's mean and deviation; `rescaling`: the backbone first divides by 255."""
+    return {"mean": (0.0,) * 3, "std": (255.0,) * 3 if rescaling else (1.0,) * 3}
+
+
+@refining("KerasCV")
+def _refine(preset: family.Preset, metadata: Mapping[str, str]) -> family.Preset:
+    """Return `preset` with what the configuration of a whole model says, where there is one."""
+    text = metadata.get("config.json") or metadata.get("model_config") or "{}"
+    stored = json.loads(text).get("config", {})
+    if "label_encoder" not in stored:
+        return preset.having(
+            assumptions=f"{preset.assumptions}; colors are divided by 255; anchors and detection "
+            "thresholds are KerasCV's defaults"
+        )
+    backbone, decoder = stored["backbone"], stored["prediction_decoder"]
+    strides = backbone["config"].get("stackwise_strides")
+    if backbone["class_name"] != "ResNetBackbone" or strides != [1, 2, 2, 2]:
+        raise UserError(
+            "expected KerasCV's ResNetBackbone with strides [1, 2, 2, 2]. Received: "
+            f"{backbone['class_name']} with {strides}. Others cannot be imported."
+        )
+    per_class = decoder["class_name"] == "MultiClassNonMaxSuppression"
+    return preset.having(
+        anchors=_anchors(stored["label_encoder"]["config"]["anchor_generator"]["config"]),
+        preprocessing=_pixels(rescaling=backbone["config"]["include_rescaling"]),
+        detections={
+            **thresholds(decoder["config"], "KerasCV"),
+            "suppress": "per_class" if per_class else "best_class",
+        },
+    )
+
+
+def _anchors(stored: dict[str, Any]) -> dict[str, Any]:
+    if stored["strides"] != STRIDES:
+        raise UserError(
+            f"expected anchors every 8, 16, 32, 64 and 128 pixels. Received: {stored['strides']}. "
+            "Others cannot be imported."
+        )
+    return {
+        "sizes": tuple(float(size) for size in stored["sizes"]),
+        "scales": tuple(float(scale) for scale in stored["scales"]),
+        "ratios": tuple(float(ratio) for ratio in stored["aspect_ratios"]),
+        "clip": stored["clip_boxes"],
+    }
+
+
+FAMILY = family.Family(
     "kerascv",
-    _recognises,
+    "KerasCV (github.com/keras-team/keras-cv)",
+    family.has(r".*(/conv_c3_1x1/vars/|v2_stack_0_block1_1_conv/).*", r".*prediction_head.*"),
     _preset,
     _rows,
     unused=r"(.*/)?(optimizer|top_level_model_weights).*",
     adapt=_adapt,
-    refine=refine,
+    refine=_refine,
 )

@@ -15,26 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import COCO80_IDS, COCO80_NAMES, coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows
-from keras_retinanet.checkpoints.families.trunk_names import trunk_name
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count, has
+from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
+from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.filling import Row
 from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
-ANCHORS_PER_CELL = 9
 CAFFE_COLOURS: dict[str, Any] = {
     "color_order": "bgr",
     "mean": (103.53, 116.28, 123.675),
@@ -44,6 +32,7 @@ NO_RELU = (
     "no ReLU before P7: the default of MMDetection's FPN, which its RetinaNet configurations leave "
     "as it is (import with --set model.fpn.relu_before_p7=true to change it)"
 )
+UNTOLD_STYLE = f"style {{}}: not written in the file; {NO_RELU}"
 # What our graph takes for granted of `anchor_generator`; another value would move every box.
 ANCHOR_FIELDS = {
     "octave_base_scale": 4,
@@ -60,41 +49,36 @@ TOWER_CONV = re.compile(r"bbox_head\.cls_convs\.\d+\.conv\.weight")
 def _preset(shapes: Shapes) -> Preset:
     """The pytorch style; `_refine` changes what the file says otherwise."""
     depth = len([name for name in shapes if TOWER_CONV.fullmatch(name)])
-    anchors, remainder = divmod(shapes["bbox_head.retina_reg.weight"][0], 4)
-    if anchors != ANCHORS_PER_CELL or remainder:
-        raise UserError(
-            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {anchors} in "
-            "bbox_head.retina_reg.weight. Other anchors cannot be told from the file."
-        )
-    names, ids = coco_classes(shapes["bbox_head.retina_cls.weight"][0] // anchors)
-    config = ModelConfig(
-        backbone=BackboneConfig(name=trunk_name(shapes, "backbone."), stride_in_1x1=False),
-        fpn=FPNConfig(channels=shapes["neck.lateral_convs.0.conv.weight"][0], relu_before_p7=False),
-        head=HeadConfig(channels=shapes["bbox_head.retina_cls.weight"][1], depth=depth),
-        anchors=AnchorConfig(offset=0.0),
-        box_coder=BoxCoderConfig(log_clip="both"),
-        preprocessing=PreprocessingConfig(
+    outputs = shapes["bbox_head.retina_reg.weight"][0]
+    received = f"{outputs // 4} in bbox_head.retina_reg.weight"
+    class_outputs, channels = shapes["bbox_head.retina_cls.weight"][:2]
+    names, ids = coco_classes(class_count(class_outputs, outputs, received))
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(name=trunk_name(shapes, "backbone."), stride_in_1x1=False),
+        fpn=configs.FPNConfig(
+            channels=shapes["neck.lateral_convs.0.conv.weight"][0], relu_before_p7=False
+        ),
+        head=configs.HeadConfig(channels=channels, depth=depth),
+        anchors=configs.AnchorConfig(offset=0.0),
+        box_coder=configs.BoxCoderConfig(log_clip="both"),
+        preprocessing=configs.PreprocessingConfig(
             canvas="exact", rounding="half_up", resize_method="rounded"
         ),
-        detections=DetectionConfig(drop_empty=True),
+        detections=configs.DetectionConfig(drop_empty=True),
     )
-    metadata = {
-        "family": "mmdet",
-        "origin": "MMDetection (github.com/open-mmlab/mmdetection)",
-        "license": "Apache-2.0",
-        "assumptions": NO_RELU,
-    }
-    return Preset(config, names, ids, metadata)
+    return Preset(config, names, ids, "Apache-2.0", NO_RELU)
 
 
 def _pytorch(preset: Preset, metadata: Mapping[str, str]) -> Preset:
-    return _assuming(_named(preset, metadata), style="pytorch")
+    return _named(preset, metadata).having(assumptions=UNTOLD_STYLE.format("pytorch"))
 
 
 def _caffe(preset: Preset, metadata: Mapping[str, str]) -> Preset:
-    preset = _with(preset, "backbone", stride_in_1x1=True)
-    preset = _with(preset, "preprocessing", **CAFFE_COLOURS)
-    return _assuming(_named(preset, metadata), style="caffe")
+    return _named(preset, metadata).having(
+        assumptions=UNTOLD_STYLE.format("caffe"),
+        backbone={"stride_in_1x1": True},
+        preprocessing=CAFFE_COLOURS,
+    )
 
 
 def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
@@ -117,15 +101,17 @@ def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
 
 
 def _configured(preset: Preset, text: str) -> Preset:
-    style = _field(text, "style", "pytorch")
-    preset = _with(preset, "backbone", stride_in_1x1=style == "caffe")
+    relu = bool(_field(text, "relu_before_extra_convs", False))
+    preset = preset.having(
+        assumptions="" if relu else NO_RELU,
+        backbone={"stride_in_1x1": _field(text, "style", "pytorch") == "caffe"},
+        fpn={"relu_before_p7": relu},
+    )
     mean, std = (_field(text, name, value=LIST) for name in ("mean", "std"))
     if mean and std:
         rgb = _field(text, "bgr_to_rgb", _field(text, "to_rgb", True))
         colours = {"color_order": "rgb" if rgb else "bgr", "mean": tuple(mean), "std": tuple(std)}
-        preset = _with(preset, "preprocessing", **colours)
-    relu = bool(_field(text, "relu_before_extra_convs", False))
-    preset = _with(preset, "fpn", relu_before_p7=relu)
+        preset = preset.having(preprocessing=colours)
     anchor_text = text.partition("anchor_generator")[2]
     for name, expected in ANCHOR_FIELDS.items():
         found = _field(anchor_text, name, expected)
@@ -134,8 +120,7 @@ def _configured(preset: Preset, text: str) -> Preset:
                 f"expected {name}={expected} in the file's anchor_generator. Received: {found}. "
                 "Only the published RetinaNet's anchors can be imported."
             )
-    metadata = preset.metadata | {"assumptions": "" if relu else NO_RELU}
-    return dataclasses.replace(preset, metadata=metadata)
+    return preset
 
 
 def _field(text: str, name: str, default: Any = None, *, value: str = VALUE) -> Any:
@@ -158,22 +143,11 @@ def _named(preset: Preset, metadata: Mapping[str, str]) -> Preset:
     return preset
 
 
-def _with(preset: Preset, part: str, **changes: Any) -> Preset:
-    """`preset` with fields of one part of its configuration changed."""
-    changed = dataclasses.replace(getattr(preset.config, part), **changes)
-    return dataclasses.replace(preset, config=dataclasses.replace(preset.config, **{part: changed}))
-
-
-def _assuming(preset: Preset, *, style: str) -> Preset:
-    assumptions = f"style {style}: not written in the file; {NO_RELU}"
-    return dataclasses.replace(preset, metadata=preset.metadata | {"assumptions": assumptions})
-
-
 def _rows(model: RetinaNet) -> Iterator[Row]:
     yield from torch_resnet_rows(model.backbone, "backbone.")
     for i, level in enumerate((3, 4, 5)):
         yield from conv_rows(f"neck.lateral_convs.{i}.conv", f"fpn/lateral_c{level}")
-    for i, level in enumerate(LEVELS):
+    for i, level in enumerate(configs.LEVELS):
         yield from conv_rows(f"neck.fpn_convs.{i}.conv", f"fpn/output_p{level}")
     for theirs, ours in (("cls", "class_head"), ("reg", "box_head")):
         for i in range(model.config.head.depth):
@@ -181,16 +155,17 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         yield from conv_rows(f"bbox_head.retina_{theirs}", f"{ours}/final")
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return {"bbox_head.retina_cls.weight", "neck.fpn_convs.4.conv.weight"} <= set(shapes)
-
-
-def _never(_shapes: Shapes) -> bool:
-    return False
-
-
-_COUNTERS = r".*\.num_batches_tracked"
-FAMILY = Family("mmdet", _recognises, _preset, _rows, unused=_COUNTERS, refine=_refine)
+FAMILY = Family(
+    "mmdet",
+    "MMDetection (github.com/open-mmlab/mmdetection)",
+    has(r"bbox_head\.retina_cls\.weight", r"neck\.fpn_convs\.4\.conv\.weight"),
+    _preset,
+    _rows,
+    unused=r".*\.num_batches_tracked",
+    refine=_refine,
+    label="mmdet",
+)
 # The style by the user's word, for a file that does not tell: `--family` alone reaches these.
-PYTORCH = Family("mmdet_pytorch", _never, _preset, _rows, unused=_COUNTERS, refine=_pytorch)
-CAFFE = Family("mmdet_caffe", _never, _preset, _rows, unused=_COUNTERS, refine=_caffe)
+_BY_NAME = dataclasses.replace(FAMILY, recognizes=lambda shapes: False)
+PYTORCH = dataclasses.replace(_BY_NAME, name="mmdet_pytorch", refine=_pytorch)
+CAFFE = dataclasses.replace(_BY_NAME, name="mmdet_caffe", refine=_caffe)

@@ -14,44 +14,24 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from keras_retinanet.checkpoints.families import family
 from keras_retinanet.checkpoints.families.coco_names import BACKGROUND, COCO91_IDS, coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, named_weights
-from keras_retinanet.config.model import LEVELS
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones.resnet import RESNETS
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.filling import Row
 
-ANCHORS_PER_CELL = 9
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 AVERAGE = re.compile(r"(?P<variable>.+)/\.OPTIMIZER_SLOT/[^/]+/average")
 # By the number of bottlenecks in all.
-TRUNKS = {16: "resnet50", 33: "resnet101", 50: "resnet152"}
+TRUNKS = {sum(RESNETS[name].blocks): name for name in ("resnet50", "resnet101", "resnet152")}
 # The decoder's layers by depth in its graph, deepest first; what ties stands in the outputs' order.
 DECODER = (
-    "lateral_c5",
-    "lateral_c4",
-    "output_p5",
-    "lateral_c3",
-    "output_p6",
-    "output_p3",
-    "output_p4",
-    "output_p7",
-    "norm_p3",
-    "norm_p4",
-    "norm_p5",
-    "norm_p6",
-    "norm_p7",
+    *("lateral_c5", "lateral_c4", "output_p5", "lateral_c3"),
+    *("output_p6", "output_p3", "output_p4", "output_p7"),
+    *("norm_p3", "norm_p4", "norm_p5", "norm_p6", "norm_p7"),
 )
 BLOCK = "backbone/layer_with_weights-{}"
 # The stem's convolution and batch norm come before the blocks.
@@ -60,12 +40,6 @@ ASSUMPTIONS = (
     "activation ReLU, FPN outputs joined by a sum, input 640 x 640, anchors of 4 strides: "
     "retinanet_resnetfpn_coco's, which a checkpoint does not tell"
 )
-
-
-def _recognises(shapes: Shapes) -> bool:
-    return any(name.startswith("head/_cls_norms/0/0/") for name in shapes) and any(
-        name.startswith("backbone/layer_with_weights-0/") for name in shapes
-    )
 
 
 def _adapt(checkpoint: Checkpoint) -> Checkpoint:
@@ -77,7 +51,7 @@ def _adapt(checkpoint: Checkpoint) -> Checkpoint:
     return dataclasses.replace(checkpoint, tensors=tensors)
 
 
-def _preset(shapes: Shapes) -> Preset:
+def _preset(shapes: family.Shapes) -> family.Preset:
     blocks = sum(name.endswith("/_conv3/kernel") for name in shapes)
     if blocks not in TRUNKS or "decoder/layer_with_weights-12/gamma" not in shapes:
         raise UserError(
@@ -85,44 +59,35 @@ def _preset(shapes: Shapes) -> Preset:
             f"Received: a backbone with {blocks} bottlenecks. SpineNet and the others cannot be "
             "imported."
         )
-    anchors = shapes["head/_box_regressor/kernel"][-1] // 4
-    if anchors != ANCHORS_PER_CELL:
-        raise UserError(
-            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {anchors} in "
-            "head/_box_regressor. Other anchors cannot be told from the file."
-        )
-    metadata = {
-        "family": "model_garden",
-        "origin": "TensorFlow Model Garden (github.com/tensorflow/models)",
-        "license": "Apache-2.0",
-        "assumptions": ASSUMPTIONS,
-    }
-    names, ids = _classes(shapes["head/_classifier/kernel"][-1] // anchors)
-    return Preset(_config(TRUNKS[blocks], shapes), names, ids, metadata)
+    outputs = shapes["head/_box_regressor/kernel"][-1]
+    received = f"{outputs // 4} in head/_box_regressor"
+    count = family.class_count(shapes["head/_classifier/kernel"][-1], outputs, received)
+    names, ids = _classes(count)
+    return family.Preset(_config(TRUNKS[blocks], shapes), names, ids, "Apache-2.0", ASSUMPTIONS)
 
 
-def _config(trunk: str, shapes: Shapes) -> ModelConfig:
-    return ModelConfig(
-        backbone=BackboneConfig(
+def _config(trunk: str, shapes: family.Shapes) -> configs.ModelConfig:
+    return configs.ModelConfig(
+        backbone=configs.BackboneConfig(
             name=trunk, stride_in_1x1=False, padding="same", pool_padding="same", bn_epsilon=1e-3
         ),
-        fpn=FPNConfig(
+        fpn=configs.FPNConfig(
             channels=shapes["decoder/layer_with_weights-12/gamma"][0],
             p6_from="p5",
             padding="same",
             norm="batch_norm",
         ),
-        head=HeadConfig(
+        head=configs.HeadConfig(
             channels=shapes["head/_classifier/kernel"][2],
             depth=sum(re.fullmatch(r"head/_cls_convs/\d+/kernel", n) is not None for n in shapes),
             norm="batch_norm",
             bias_before_norm=True,
         ),
-        anchors=AnchorConfig(ratio_is="w/h", order="scale_outer"),
-        box_coder=BoxCoderConfig("yxhw"),
-        preprocessing=PreprocessingConfig(640, 640, canvas="square", multiple=128),
+        anchors=configs.AnchorConfig(ratio_is="w/h", order="scale_outer"),
+        box_coder=configs.BoxCoderConfig("yxhw"),
+        preprocessing=configs.PreprocessingConfig(640, 640, canvas="square", multiple=128),
         # Boxes are cut at the square, padding included; output 0 is never a detection.
-        detections=DetectionConfig(
+        detections=configs.DetectionConfig(
             pre_nms_top_k=5000, top_k_per="class", clip_to="canvas", background_output=True
         ),
     )
@@ -145,8 +110,7 @@ def _trunk_names(trunk: str, layer: str) -> str:
     if layer.startswith("stem_"):
         return BLOCK.format({"stem_conv": 0, "stem_bn": 1}[layer])
     stage, block, kind = layer.split("_", 2)
-    lengths = {"resnet50": (3, 4, 6), "resnet101": (3, 4, 23), "resnet152": (3, 8, 36)}[trunk]
-    before = sum(lengths[: int(stage.removeprefix("stage")) - 2])
+    before = sum(RESNETS[trunk].blocks[: int(stage.removeprefix("stage")) - 2])
     number = FIRST_BLOCK + before + int(block.removeprefix("block")) - 1
     named = {"shortcut_conv": "_shortcut", "shortcut_bn": "_norm0"}
     part = named.get(kind) or f"_{kind}".replace("_bn", "_norm")
@@ -167,21 +131,22 @@ def _pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
     ):
         for i in range(model.config.head.depth):
             yield f"head/_{kind}_convs/{i}", f"{ours}/conv{i + 1}"
-            for number, level in enumerate(LEVELS):
+            for number, level in enumerate(configs.LEVELS):
                 yield f"head/_{kind}_norms/{number}/{i}", f"{ours}/norm{i + 1}_p{level}"
         yield f"head/{final}", f"{ours}/final"
 
 
 def _rows(model: RetinaNet) -> Iterator[Row]:
     layers = {ours: theirs for theirs, ours in _pairs(model)}
-    for name in named_weights(model):
+    for name in family.named_weights(model):
         layer, _, weight = name.rpartition("/")
         yield Row(f"{layers[layer]}/{weight}", name)
 
 
-FAMILY = Family(
+FAMILY = family.Family(
     "model_garden",
-    _recognises,
+    "TensorFlow Model Garden (github.com/tensorflow/models)",
+    family.has(r"head/_cls_norms/0/0/.*", r"backbone/layer_with_weights-0/.*"),
     _preset,
     _rows,
     # Counters, and an optimizer's own values.

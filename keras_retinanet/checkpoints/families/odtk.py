@@ -8,19 +8,12 @@ coder. Files written since then also hold `ratios` and `scales`, which tells the
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows
-from keras_retinanet.checkpoints.families.trunk_names import trunk_name
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, has
+from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
+from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.filling import Row
@@ -37,7 +30,7 @@ BACKBONES = {
     "resnext101_32x8d": "ResNeXt101_32x8dFPN",
 }
 RATIOS = (1.0, 2.0, 0.5)
-SCALES = tuple(4 * 2 ** (i / 3) for i in range(3))
+SCALES = tuple(2 ** (i / 3) for i in range(3))
 EDGES = (
     "boxes end one pixel after the peer's x2 and y2, which name the last pixel inside; input "
     "resized as its Pillow loader does, not its DALI one"
@@ -66,43 +59,23 @@ def _preset(shapes: Shapes) -> Preset:
             "box_head.8.weight. Rotated boxes cannot be imported."
         )
     names, ids = coco_classes(shapes["cls_head.8.weight"][0] // anchors)
-    config = ModelConfig(
-        backbone=BackboneConfig(name=trunk, stride_in_1x1=False),
-        anchors=_anchors(RATIOS, SCALES, rounded_base=True),
-        box_coder=BoxCoderConfig(log_clip="none"),
-        preprocessing=PreprocessingConfig(
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(name=trunk, stride_in_1x1=False),
+        anchors=configs.AnchorConfig(
+            scales=SCALES, ratios=RATIOS, order="scale_outer", rounded_base=True
+        ),
+        box_coder=configs.BoxCoderConfig(log_clip="none"),
+        preprocessing=configs.PreprocessingConfig(
             canvas="exact",
             multiple=128,
             rounding="floor",
             resize_method="pillow",
             exact_scale="boxes",
         ),
-        detections=DetectionConfig(clip_to="canvas"),
+        detections=configs.DetectionConfig(clip_to="canvas"),
     )
-    metadata = {
-        "family": "odtk",
-        "origin": "NVIDIA ODTK (github.com/NVIDIA/retinanet-examples)",
-        "license": "BSD-3-Clause",
-        "assumptions": f"anchors of release 19.04, for the file names none; {EDGES}",
-    }
-    return Preset(config, names, ids, metadata)
-
-
-def _anchors(
-    ratios: tuple[float, ...],
-    scales: tuple[float, ...],
-    *,
-    rounded_base: bool = False,
-    inclusive: bool = False,
-) -> AnchorConfig:
-    """Scales are multiples of the stride there; ours of `sizes`, which are 4 strides."""
-    return AnchorConfig(
-        scales=tuple(scale / 4 for scale in scales),
-        ratios=ratios,
-        order="scale_outer",
-        rounded_base=rounded_base,
-        inclusive=inclusive,
-    )
+    assumptions = f"anchors of release 19.04, for the file names none; {EDGES}"
+    return Preset(config, names, ids, "BSD-3-Clause", assumptions)
 
 
 def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
@@ -115,12 +88,13 @@ def _refine(preset: Preset, metadata: Mapping[str, str]) -> Preset:
 
 
 def _float_anchors(preset: Preset, metadata: Mapping[str, str]) -> Preset:
-    ratios, scales = (_floats(metadata, name) for name in ("ratios", "scales"))
-    anchors = _anchors(ratios or RATIOS, scales or SCALES, inclusive=True)
-    config = dataclasses.replace(preset.config, anchors=anchors)
-    return dataclasses.replace(
-        preset, config=config, metadata=preset.metadata | {"assumptions": EDGES}
-    )
+    anchors: dict[str, Any] = {"rounded_base": False, "inclusive": True}
+    if ratios := _floats(metadata, "ratios"):
+        anchors["ratios"] = ratios
+    if scales := _floats(metadata, "scales"):
+        # Multiples of the stride; ours are of `sizes`, which are 4 strides.
+        anchors["scales"] = tuple(scale / 4 for scale in scales)
+    return preset.having(assumptions=EDGES, anchors=anchors)
 
 
 def _floats(metadata: Mapping[str, str], name: str) -> tuple[float, ...]:
@@ -142,20 +116,18 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         yield from conv_rows(f"{theirs}.8", f"{ours}/final")
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return {"cls_head.8.weight", "box_head.8.weight"} <= set(shapes) and any(
-        name.startswith("backbones.") for name in shapes
-    )
-
-
-def _never(_shapes: Shapes) -> bool:
-    return False
-
-
-# The backbone's own classifier is saved with it and never used.
-_UNUSED = r".*\.num_batches_tracked|backbones\.\w+\.features\.fc\.(weight|bias)"
-FAMILY = Family("odtk", _recognises, _preset, _rows, unused=_UNUSED, refine=_refine)
+FAMILY = Family(
+    "odtk",
+    "NVIDIA ODTK (github.com/NVIDIA/retinanet-examples)",
+    has(r"cls_head\.8\.weight", r"box_head\.8\.weight", r"backbones\..*"),
+    _preset,
+    _rows,
+    # The backbone's own classifier is saved with it and never used.
+    unused=r".*\.num_batches_tracked|backbones\.\w+\.features\.fc\.(weight|bias)",
+    refine=_refine,
+    label="odtk",
+)
 # Weights trained since March 2020 whose file was stripped to its state dict: by the user's word.
-FLOAT_ANCHORS = Family(
-    "odtk_float_anchors", _never, _preset, _rows, unused=_UNUSED, refine=_float_anchors
+FLOAT_ANCHORS = dataclasses.replace(
+    FAMILY, name="odtk_float_anchors", recognizes=lambda shapes: False, refine=_float_anchors
 )

@@ -11,22 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_retinanet.checkpoints.families.coco_names import COCO91_IDS, COCO91_NAMES
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import (
-    conv_rows,
-    group_norm_rows,
-)
-from keras_retinanet.checkpoints.families.trunk_names import trunk_name
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BackboneConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
-from keras_retinanet.errors import UserError
+from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, class_count
+from keras_retinanet.checkpoints.families.torch_style import conv_rows, group_norm_rows, trunk_name
+from keras_retinanet.config import model as configs
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.filling import Row
@@ -37,7 +24,6 @@ CLASS_FINAL = "head.classification_head.cls_logits.weight"
 BOX_FINAL = "head.regression_head.bbox_reg.weight"
 GROUP_NORM = "head.classification_head.conv.0.1.weight"
 P6 = "backbone.fpn.extra_blocks.p6.weight"
-ANCHORS_PER_CELL = 9
 # `FrozenBatchNorm2d` has no counter; torchvision sets its epsilon to 0 for its own weights.
 COUNTER = f"{TRUNK}bn1.num_batches_tracked"
 # Names before torchvision .12 (FPN) and .13 (heads' towers, in V1 alone) -> today's.
@@ -74,36 +60,29 @@ def _recognises(shapes: Shapes, *, v2: bool) -> bool:
 
 
 def _preset(shapes: Shapes, *, v2: bool) -> Preset:
-    if shapes[BOX_FINAL][0] != 4 * ANCHORS_PER_CELL:
-        raise UserError(
-            f"expected {ANCHORS_PER_CELL} anchors a cell. Received: {BOX_FINAL} of shape "
-            f"{shapes[BOX_FINAL]}. Other anchors cannot be told from the file."
-        )
-    count = shapes[CLASS_FINAL][0] // ANCHORS_PER_CELL
+    outputs, channels = shapes[CLASS_FINAL][:2]
+    received = f"{BOX_FINAL} of shape {shapes[BOX_FINAL]}"
+    count = class_count(outputs, shapes[BOX_FINAL][0], received)
     names, ids = [f"class_{i}" for i in range(count)], list(range(count))
     if count == len(COCO91_NAMES):
         names, ids = list(COCO91_NAMES), list(COCO91_IDS)
     exact_zero = not v2 and COUNTER not in shapes
-    channels = shapes[CLASS_FINAL][1]
-    config = ModelConfig(
-        backbone=BackboneConfig(
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(
             name=trunk_name(shapes, TRUNK),
             stride_in_1x1=False,
             bn_epsilon=0.0 if exact_zero else 1e-5,
         ),
-        fpn=FPNConfig(channels=channels, p6_from="p5" if shapes[P6][1] == channels else "c5"),
-        head=HeadConfig(channels=channels, norm="group_norm" if v2 else "none"),
-        anchors=AnchorConfig(offset=0.0, rounded=True, stride="true"),
-        preprocessing=PreprocessingConfig(canvas="exact", rounding="floor"),
-        detections=DetectionConfig(max_detections=300),
+        fpn=configs.FPNConfig(
+            channels=channels, p6_from="p5" if shapes[P6][1] == channels else "c5"
+        ),
+        head=configs.HeadConfig(channels=channels, norm="group_norm" if v2 else "none"),
+        anchors=configs.AnchorConfig(offset=0.0, rounded=True, stride="true"),
+        preprocessing=configs.PreprocessingConfig(canvas="exact", rounding="floor"),
+        detections=configs.DetectionConfig(max_detections=300),
     )
-    metadata = {
-        "family": "torchvision_v2" if v2 else "torchvision_v1",
-        "origin": "torchvision (github.com/pytorch/vision)",
-        "license": "BSD-3-Clause",
-        "assumptions": _assumptions(count, exact_zero=exact_zero),
-    }
-    return Preset(config, names, ids, metadata)
+    assumptions = _assumptions(count, exact_zero=exact_zero)
+    return Preset(config, names, ids, "BSD-3-Clause", assumptions)
 
 
 def _assumptions(count: int, *, exact_zero: bool) -> str:
@@ -142,6 +121,7 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
 def _family(name: str, *, v2: bool) -> Family:
     return Family(
         name,
+        "torchvision (github.com/pytorch/vision)",
         recognizes=lambda shapes: _recognises(shapes, v2=v2),
         preset=lambda shapes: _preset(shapes, v2=v2),
         rows=_rows,

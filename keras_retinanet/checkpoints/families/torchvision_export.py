@@ -14,31 +14,22 @@ import numpy as np
 from keras_retinanet.checkpoints.counters import COUNTERS, read_counters
 from keras_retinanet.checkpoints.families.family import named_weights
 from keras_retinanet.checkpoints.families.torchvision import V1, V2
-from keras_retinanet.config.schema import (
-    AnchorConfig,
-    BoxCoderConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.config import model as configs
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones.resnet import RESNETS
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.filling import LAYOUTS, Row
 from keras_retinanet.weight_files.torch_writer import Tensor, write_tensors
 
 # Backbones of torchvision.models.resnet that our names stand for.
-TRUNKS = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-)
+TRUNKS = [name for name in RESNETS if name != "resnext101_32x4d"]
 # What torchvision's RetinaNet computes, where it leaves no choice to its builder.
 _GRAPH: dict[str, Any] = {
-    "fpn": FPNConfig(),
-    "head": HeadConfig(),
-    "anchors": AnchorConfig(offset=0.0, rounded=True, stride="true"),
-    "box_coder": BoxCoderConfig(),
-    "preprocessing": PreprocessingConfig(),
+    "fpn": configs.FPNConfig(),
+    "head": configs.HeadConfig(),
+    "anchors": configs.AnchorConfig(offset=0.0, rounded=True, stride="true"),
+    "box_coder": configs.BoxCoderConfig(),
+    "preprocessing": configs.PreprocessingConfig(),
 }
 # Choices that its builder takes, that weights do not depend on, or that only training reads.
 _FREE = {
@@ -98,7 +89,7 @@ def state_dict(model: RetinaNet) -> list[Tensor]:
     return sorted(tensors, key=_place)
 
 
-def check_graph(config: ModelConfig) -> None:
+def check_graph(config: configs.ModelConfig) -> None:
     """Refuse what torchvision's RetinaNet cannot compute."""
     trunk = config.backbone
     wrong = []

@@ -7,22 +7,14 @@ published COCO file is a state dict.
 
 from collections.abc import Iterator
 
+from keras_retinanet.checkpoints.families import family
 from keras_retinanet.checkpoints.families.coco_names import coco_classes
-from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes
-from keras_retinanet.checkpoints.families.resnet_names import conv_rows
-from keras_retinanet.checkpoints.families.trunk_names import trunk_name
-from keras_retinanet.config.schema import (
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.checkpoints.families.torch_style import conv_rows, trunk_name
+from keras_retinanet.config import model as configs
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.filling import Row
 from keras_retinanet.weight_files.torch_names import torch_resnet_rows
 
-ANCHORS_PER_CELL = 9
 # The peer keeps every box that its suppression leaves; COCO's metric counts 100.
 MANY_DETECTIONS = 1000
 ASSUMPTIONS = (
@@ -31,25 +23,21 @@ ASSUMPTIONS = (
 )
 
 
-def _preset(shapes: Shapes) -> Preset:
-    names, ids = coco_classes(shapes["classificationModel.output.weight"][0] // ANCHORS_PER_CELL)
-    config = ModelConfig(
-        backbone=BackboneConfig(name=trunk_name(shapes), stride_in_1x1=False),
-        box_coder=BoxCoderConfig(scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
-        preprocessing=PreprocessingConfig(
+def _preset(shapes: family.Shapes) -> family.Preset:
+    names, ids = coco_classes(
+        shapes["classificationModel.output.weight"][0] // family.ANCHORS_PER_CELL
+    )
+    config = configs.ModelConfig(
+        backbone=configs.BackboneConfig(name=trunk_name(shapes), stride_in_1x1=False),
+        box_coder=configs.BoxCoderConfig(scales=(0.1, 0.1, 0.2, 0.2), log_clip="none"),
+        preprocessing=configs.PreprocessingConfig(
             short_side=608, long_side=1024, canvas="exact_beyond", exact_scale="boxes"
         ),
-        detections=DetectionConfig(
+        detections=configs.DetectionConfig(
             pre_nms_top_k=None, max_detections=MANY_DETECTIONS, clip_to="canvas"
         ),
     )
-    metadata = {
-        "family": "yhenon",
-        "origin": "yhenon/pytorch-retinanet (github.com/yhenon/pytorch-retinanet)",
-        "license": "Apache-2.0",
-        "assumptions": ASSUMPTIONS,
-    }
-    return Preset(config, names, ids, metadata)
+    return family.Preset(config, names, ids, "Apache-2.0", ASSUMPTIONS)
 
 
 def _rows(model: RetinaNet) -> Iterator[Row]:
@@ -65,8 +53,11 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
         yield from conv_rows(f"{theirs}.output", f"{ours}/final")
 
 
-def _recognises(shapes: Shapes) -> bool:
-    return {"fpn.P7_2.weight", "classificationModel.output.weight"} <= set(shapes)
-
-
-FAMILY = Family("yhenon", _recognises, _preset, _rows, unused=r".*\.num_batches_tracked")
+FAMILY = family.Family(
+    "yhenon",
+    "yhenon/pytorch-retinanet (github.com/yhenon/pytorch-retinanet)",
+    family.has(r"fpn\.P7_2\.weight", r"classificationModel\.output\.weight"),
+    _preset,
+    _rows,
+    unused=r".*\.num_batches_tracked",
+)

@@ -17,8 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Download the file and print where it is; return the exit code."""
-    from keras_retinanet.checkpoints.catalogue_file import find_entry
-    from keras_retinanet.checkpoints.downloads import fetch
+    from keras_retinanet.checkpoints.catalogue_file import fetch, find_entry
 
     entry = find_entry(args.name)
     path = fetch(entry)

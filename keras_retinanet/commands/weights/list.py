@@ -24,8 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the table; return the exit code."""
-    from keras_retinanet.checkpoints.catalogue_file import catalogue
-    from keras_retinanet.checkpoints.downloads import cached_path
+    from keras_retinanet.checkpoints.catalogue_file import cached_path, catalogue
 
     entries = [e for e in catalogue().values() if e.family.startswith(args.family or "")]
     if not entries:

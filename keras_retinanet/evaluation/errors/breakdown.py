@@ -30,27 +30,18 @@ COCO_EPSILON = 1e-10
 
 @dataclass(frozen=True)
 class BinFigures:
-    """What became of the true boxes of one size or shape.
+    """What became of the true boxes of one size or shape."""
 
-    Attributes:
-        name: "32-64 px", "wide".
-        low, high: bounds of the measure; `high` is outside, and may be infinite.
-        ap: AP at the IoU of the analysis by COCO's rule for sizes: true boxes of other bins are
-            ignored, and so are unmatched detections of other bins. -1 without true boxes.
-        truths: how many; the sum of the next four.
-        found: by a detection of any score.
-        badly_placed, misnamed: not found, though a Loc or Cls error is about it.
-        missed: found by nothing.
-    """
-
-    name: str
+    name: str  # "32-64 px", "wide"
     low: float
-    high: float
+    high: float  # outside, and may be infinite
+    # At the IoU of the analysis by COCO's rule for sizes: true boxes of other bins are ignored, and
+    # so are unmatched detections of other bins. -1 without true boxes.
     ap: float
-    truths: int
-    found: int
-    badly_placed: int
-    misnamed: int
+    truths: int  # how many; the sum of the next four
+    found: int  # by a detection of any score
+    badly_placed: int  # not found, though a Loc error is about it
+    misnamed: int  # not found, though a Cls error is about it
     missed: int
 
     @property
@@ -156,17 +147,10 @@ def _pairs(ious: np.ndarray, threshold: float) -> dict[int, list[tuple[int, floa
 def _matched(
     pairs: dict[int, list[tuple[int, float]]], ignored: list[bool], *, crowd: list[bool]
 ) -> Iterator[tuple[int, int]]:
-    """Match one image's detections as COCO does: boxes to find before those to ignore.
+    """Match one image's detections as COCO does; yield each match with RIGHT or NO_MATTER.
 
-    Lists and a loop: with one or two pairs a row that is faster than arrays.
-
-    Args:
-        pairs: of each detection, best first, the boxes of its class that it may take.
-        ignored: of each box, whether it is neither to find nor background.
-        crowd: of each box, whether it is ignored and matches any number of detections.
-
-    Yields:
-        Each matched row with RIGHT or NO_MATTER.
+    Boxes to find come before those to ignore; a crowd matches any number of detections. Lists and
+    a loop: with one or two pairs a row that is faster than arrays.
     """
     taken = set()
     for row, choices in pairs.items():
@@ -182,11 +166,7 @@ def _matched(
 def _mean_ap(
     errors: ErrorAnalysis, correct: np.ndarray, *, counts: np.ndarray, is_here: np.ndarray
 ) -> float:
-    """Return the mean AP of the classes of true boxes `is_here` (T,); -1 without any.
-
-    Args:
-        correct, counts: (D,) bool, of each detection.
-    """
+    """Return the mean AP of the classes of true boxes `is_here` (T,); -1 without any."""
     pictures, found = errors.pictures, errors.found
     classes = pictures.truths.classes[is_here]
     positives = np.bincount(classes, minlength=len(pictures.class_names))

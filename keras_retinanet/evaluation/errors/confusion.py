@@ -46,13 +46,16 @@ class ConfusionMatrix:
         sums = self.counts.sum(axis=1, keepdims=True)
         return self.counts / np.maximum(sums, 1)
 
-    def most_confused(self, limit: int = 10) -> list[Confusion]:
-        """Return the pairs of classes that were confused most often, without background."""
+    def between(self) -> np.ndarray:
+        """Return how often each of the K classes was taken for each other one (K, K)."""
         between = self.counts[:-1, :-1].copy()
         np.fill_diagonal(between, 0)
+        return between
+
+    def most_confused(self, limit: int = 10) -> list[Confusion]:
+        """Return the pairs of classes that were confused most often, without background."""
+        between, shares = self.between(), self.shares()
         order = np.argsort(-between, axis=None, kind="stable")[:limit]
-        pairs = [np.unravel_index(place, between.shape) for place in order]
-        shares = self.shares()
         return [
             Confusion(
                 self.class_names[row],
@@ -60,7 +63,7 @@ class ConfusionMatrix:
                 int(between[row, column]),
                 float(shares[row, column]),
             )
-            for row, column in pairs
+            for row, column in zip(*np.unravel_index(order, between.shape), strict=True)
             if between[row, column]
         ]
 
@@ -126,8 +129,7 @@ def _counts(pictures: EvaluationSet, found: Found, partners: np.ndarray) -> np.n
     counts = np.zeros((background + 1, background + 1), np.int64)
     paired = partners >= 0
     np.add.at(counts, (truths.classes[partners[paired]], found.classes[paired]), 1)
-    np.add.at(counts, (background, found.classes[partners == -1]), 1)
-    to_find = ~truths.ignore
-    to_find[partners[paired]] = False
-    np.add.at(counts, (truths.classes[to_find], background), 1)
+    # What is not paired is a false alarm, or not found.
+    counts[-1, :-1] = np.bincount(found.classes[partners == -1], minlength=background)
+    counts[:-1, -1] = pictures.box_counts - counts[:-1].sum(axis=1)
     return counts

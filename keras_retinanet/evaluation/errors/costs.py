@@ -92,30 +92,17 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-@dataclass(frozen=True, eq=False)
-class _Ranking:
-    """All detections that may count, best first, and how many boxes of each class to find.
+def _orders(found: Found, judged: Judgement) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of all detections that may count, best first, in two orders of equal scores.
 
-    tidecv puts its fixed list together again, errors before correct detections. Among equal
-    scores that decides, so rows are kept in both orders.
+    First by image; then errors before correct detections, by image within both: so tidecv puts its
+    fixed list together again.
     """
-
-    order: np.ndarray  # (D',) rows by score, then in the order of the images
-    mended_order: np.ndarray  # (D',) by score, errors first, then in the order of the images
-    positives: np.ndarray  # (K,)
-
-    @classmethod
-    def of(cls, pictures: EvaluationSet, found: Found, judged: Judgement) -> "_Ranking":
-        rows = np.flatnonzero(judged.kinds >= 0)
-        # Stable sorts from the last key to the first.
-        rows = rows[np.lexsort((-found.scores[rows], found.image[rows]))]
-        errors_first = rows[np.argsort(judged.kinds[rows] == CORRECT, kind="stable")]
-        classes = pictures.truths.classes[~pictures.truths.ignore]
-        return cls(
-            order=rows[np.argsort(-found.scores[rows], kind="stable")],
-            mended_order=errors_first[np.argsort(-found.scores[errors_first], kind="stable")],
-            positives=np.bincount(classes, minlength=len(pictures.class_names)),
-        )
+    rows, scores = np.flatnonzero(judged.kinds >= 0), -found.scores
+    rows = rows[np.lexsort((scores[rows], found.image[rows]))]
+    order = rows[np.argsort(scores[rows], kind="stable")]
+    is_correct = judged.kinds[order] == CORRECT
+    return order, order[np.lexsort((is_correct, scores[order]))]
 
 
 def analyse_errors(
@@ -139,13 +126,20 @@ def analyse_errors(
     """
     limits = {"foreground": foreground, "background": background}
     judged = judge(pictures, found, **limits, max_detections=max_detections)
-    ranking = _Ranking.of(pictures, found, judged)
-    counted = ranking.order[~judged.ignored[ranking.order]]
-    correct = judged.kinds[counted] == CORRECT
-    class_ap = _class_ap(found.classes[counted], correct, ranking.positives)
-    mended = {kind: _mended_ap(pictures, found, judged, ranking, kind) for kind in ERROR_KINDS}
-    class_counts = {kind: _class_counts(pictures, found, judged, kind) for kind in ERROR_KINDS}
+    correct, positives = judged.kinds == CORRECT, pictures.box_counts
+    as_is = {"classes": found.classes, "correct": correct, "counts": ~judged.ignored}
+    order, errors_first = _orders(found, judged)
+    class_ap = _class_ap(order, positives, **as_is)
     ap = _mean(class_ap)
+    # Every wrong detection after the correct ones; and the true boxes alone that were found.
+    right_first = _class_ap(order[np.argsort(~correct[order], kind="stable")], positives, **as_is)
+    reached = np.bincount(found.classes[correct], minlength=len(positives))
+    all_found = _class_ap(errors_first, reached, **as_is)
+    mended = {kind: _mended_ap(pictures, found, judged, errors_first, kind) for kind in ERROR_KINDS}
+    class_counts = {}
+    for kind in ERROR_KINDS:
+        classes = (pictures.truths if kind == "Miss" else found).classes[judged.rows(kind)]
+        class_counts[kind] = np.bincount(classes, minlength=len(positives))
     return ErrorAnalysis(
         pictures=pictures,
         found=found,
@@ -155,30 +149,24 @@ def analyse_errors(
         class_ap=class_ap,
         costs={kind: max(_mean(figures) - ap, 0.0) for kind, figures in mended.items()},
         class_costs={kind: figures - class_ap for kind, figures in mended.items()},
-        false_positive_cost=_mean(_ap_right_first(found, judged, ranking)) - ap,
-        false_negative_cost=_mean(_ap_all_found(found, judged, ranking)) - ap,
+        false_positive_cost=_mean(right_first) - ap,
+        false_negative_cost=_mean(all_found) - ap,
         counts={kind: int(counts.sum()) for kind, counts in class_counts.items()},
         class_counts=class_counts,
     )
 
 
-def _ap_right_first(found: Found, judged: Judgement, ranking: _Ranking) -> np.ndarray:
-    """Return the AP (K,) with every wrong detection after the correct ones."""
-    rows = ranking.order[~judged.ignored[ranking.order]]
-    rows = rows[np.argsort(judged.kinds[rows] != CORRECT, kind="stable")]
-    return _class_ap(found.classes[rows], judged.kinds[rows] == CORRECT, ranking.positives)
-
-
-def _ap_all_found(found: Found, judged: Judgement, ranking: _Ranking) -> np.ndarray:
-    """Return the AP (K,) with the true boxes alone that were found."""
-    rows = ranking.mended_order[~judged.ignored[ranking.mended_order]]
-    correct = judged.kinds[rows] == CORRECT
-    reached = np.bincount(found.classes[rows[correct]], minlength=len(ranking.positives))
-    return _class_ap(found.classes[rows], correct, reached)
-
-
-def _class_ap(classes: np.ndarray, correct: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    return class_average_precision(classes, correct, positives, recalls=TIDE_RECALLS)
+def _class_ap(
+    order: np.ndarray,
+    positives: np.ndarray,
+    *,
+    classes: np.ndarray,
+    correct: np.ndarray,
+    counts: np.ndarray,
+) -> np.ndarray:
+    """Return the AP (K,) of those rows of `order` that count."""
+    rows = order[counts[order]]
+    return class_average_precision(classes[rows], correct[rows], positives, recalls=TIDE_RECALLS)
 
 
 def _mean(class_ap: np.ndarray) -> float:
@@ -186,24 +174,16 @@ def _mean(class_ap: np.ndarray) -> float:
     return float(defined.mean()) if defined.size else 0.0
 
 
-def _class_counts(
-    pictures: EvaluationSet, found: Found, judged: Judgement, kind: str
-) -> np.ndarray:
-    classes = pictures.truths.classes if kind == "Miss" else found.classes
-    return np.bincount(classes[judged.rows(kind)], minlength=len(pictures.class_names))
-
-
 def _mended_ap(
-    pictures: EvaluationSet, found: Found, judged: Judgement, ranking: _Ranking, kind: str
+    pictures: EvaluationSet, found: Found, judged: Judgement, order: np.ndarray, kind: str
 ) -> np.ndarray:
     """Return the AP (K,) with all errors of `kind` fixed.
 
     The best Cls or Loc error about a box not found becomes correct, all other errors of the kind
     go. A detection to ignore counts once it is correct. A missed box is no longer there.
     """
-    positives, order = ranking.positives, ranking.mended_order
-    classes, correct = found.classes.copy(), judged.kinds == CORRECT
-    counts = ~judged.ignored
+    positives, classes = pictures.box_counts, found.classes.copy()
+    correct, counts = judged.kinds == CORRECT, ~judged.ignored
     if kind == "Miss":
         missed = pictures.truths.classes[judged.rows(kind)]
         positives = positives - np.bincount(missed, minlength=len(positives))
@@ -213,8 +193,7 @@ def _mended_ap(
         mends = about_one[judged.mended_by[judged.truths[about_one]] == about_one]
         counts[rows], counts[mends], correct[mends] = False, True, True
         classes[mends] = pictures.truths.classes[judged.truths[mends]]
-    order = order[counts[order]]
-    return _class_ap(classes[order], correct[order], positives)
+    return _class_ap(order, positives, classes=classes, correct=correct, counts=counts)
 
 
 def format_errors(errors: ErrorAnalysis) -> str:

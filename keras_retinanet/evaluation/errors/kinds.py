@@ -40,32 +40,24 @@ FOUND, MISNAMED, BADLY_PLACED, MISSED, IGNORED = range(5)
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What each detection is worth and what became of each true box.
+    """What each detection is worth and what became of each true box; a row of -1: none."""
 
-    Attributes:
-        kinds: (D,) int8, index into `DETECTION_KINDS`; UNSCORED past the limit of an image.
-        ignored: (D,) bool: lies in a region to ignore of its class, so it does not count. Its
-            kind is what it would be otherwise.
-        truths: (D,) int32, row of the true box that it found (correct), doubles (Dupe), should
-            have had as class (Cls) or place (Loc), or overlaps most (Both, Bkg); -1: none.
-        ious: (D,) float64, IoU with that box.
-        found_by: (T,) int32, row of the detection that found the box; -1: none.
-        mended_by: (T,) int32, of a box not found: row of the best Cls or Loc error about it,
-            which would find it if fixed; -1: none.
-        fates: (T,) int8, index into `TRUTH_FATES`: Cls and Loc by `mended_by`.
-        nearest: (T,) int32, row of the detection, of any class, that overlaps most; -1: none.
-        nearest_ious: (T,) float64.
-    """
-
+    # (D,) int8, index into `DETECTION_KINDS`; UNSCORED past the limit of an image.
     kinds: np.ndarray
+    # (D,) bool: lies in a region to ignore of its class, so it does not count. Its kind is what it
+    # would be otherwise.
     ignored: np.ndarray
+    # (D,) int32, row of the true box that it found (correct), doubles (Dupe), should have had as
+    # class (Cls) or place (Loc), or overlaps most (Both, Bkg).
     truths: np.ndarray
-    ious: np.ndarray
-    found_by: np.ndarray
+    ious: np.ndarray  # (D,) float64, IoU with that box
+    found_by: np.ndarray  # (T,) int32, row of the detection that found the box
+    # (T,) int32, of a box not found: row of the best Cls or Loc error about it, which would find it
+    # if fixed.
     mended_by: np.ndarray
-    fates: np.ndarray
-    nearest: np.ndarray
-    nearest_ious: np.ndarray
+    fates: np.ndarray  # (T,) int8, index into `TRUTH_FATES`: Cls and Loc by `mended_by`
+    nearest: np.ndarray  # (T,) int32, row of the detection, of any class, that overlaps most
+    nearest_ious: np.ndarray  # (T,) float64
 
     def rows(self, kind: str) -> np.ndarray:
         """Return the rows of detections of `kind` (of true boxes for "Miss") that count."""
@@ -150,9 +142,7 @@ def _judge_picture(
 ) -> None:
     """Fill in `judged` for detections `rows` (d,), best first, and true boxes `there` (t,).
 
-    Args:
-        ious, same: (d, t) IoU, and whether the classes are the same.
-        limits: (background, foreground).
+    Of each pair (d, t) are given the IoU and whether the classes are the same.
     """
     judged.kinds[rows] = BKG
     if not rows.size or not there.size:

@@ -79,7 +79,7 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
     count = len(errors.pictures.class_names)
     counted = np.flatnonzero((judged.kinds >= 0) & ~judged.ignored)
     counted = counted[np.lexsort((found.image[counted], -found.scores[counted]))]
-    positives = np.bincount(truths.classes[~truths.ignore], minlength=count)
+    positives = errors.pictures.box_counts
     correct = judged.kinds == CORRECT
     costs = ErrorCosts(np.zeros(len(found.scores)), np.zeros(len(truths.classes)))
 
@@ -108,16 +108,19 @@ def error_costs(errors: ErrorAnalysis) -> ErrorCosts:
     return ErrorCosts(costs.detections / classes, costs.truths / classes)
 
 
-def worst_pictures(errors: ErrorAnalysis, *, limit: int = 12) -> dict[str, list[WorstPicture]]:
+def worst_pictures(
+    errors: ErrorAnalysis, *, limit: int = 12, costs: ErrorCosts | None = None
+) -> dict[str, list[WorstPicture]]:
     """Return the images whose errors cost most.
 
     Args:
         limit: maximum number of images of each kind of error.
+        costs: those of `errors`, if known already.
 
     Returns:
         Error kind -> images, the most costly first; of equal cost the one with more errors.
     """
-    costs = error_costs(errors)
+    costs = costs or error_costs(errors)
     return {kind: _worst(errors, costs, kind)[:limit] for kind in ERROR_KINDS}
 
 

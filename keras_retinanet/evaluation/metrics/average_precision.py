@@ -13,6 +13,12 @@ COCO_RECALLS = np.linspace(0.0, 1.0, 101)
 TIDE_RECALLS = np.arange(101) / 100
 
 
+def mean(values: np.ndarray) -> float:
+    """The mean of what is defined (above -1) among a table's values; -1 where nothing is."""
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else -1.0
+
+
 def class_average_precision(
     classes: np.ndarray, correct: np.ndarray, positives: np.ndarray, *, recalls: np.ndarray
 ) -> np.ndarray:

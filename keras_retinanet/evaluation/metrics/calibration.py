@@ -18,20 +18,13 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The reliability of scores, bin by bin.
+    """The reliability of scores, bin by bin; NaN for the figures of an empty one."""
 
-    Attributes:
-        edges: (B + 1,) float64, from 0 to 1; a score on an edge lies in the bin above it, a 1 in
-            the last.
-        detections: (B,) int64, how many there are.
-        score, precision: (B,) float64: their mean score and the share that is right; NaN for an
-            empty bin.
-    """
-
+    # (B + 1,) float64, from 0 to 1; a score on an edge lies in the bin above it, a 1 in the last.
     edges: np.ndarray
-    detections: np.ndarray
-    score: np.ndarray
-    precision: np.ndarray
+    detections: np.ndarray  # (B,) int64, how many there are
+    score: np.ndarray  # (B,) float64, their mean score
+    precision: np.ndarray  # (B,) float64, the share that is right
 
     @property
     def error(self) -> float:

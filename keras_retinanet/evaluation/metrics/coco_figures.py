@@ -4,17 +4,18 @@ pycocotools is the reference; where hotcoco is installed it computes the same ta
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.metrics.average_precision import mean
 from keras_retinanet.evaluation.metrics.fast_coco import fast_tables, is_installed
 from keras_retinanet.evaluation.metrics.reference_coco import reference_tables
-from keras_retinanet.evaluation.tables import EvaluationSet, Found
+from keras_retinanet.evaluation.tables import EvaluationSet, Found, class_rows
 
 Engine = Literal["auto", "hotcoco", "pycocotools"]
-ENGINES = ("auto", "hotcoco", "pycocotools")
+ENGINES = get_args(Engine)
 
 # Name -> title, IoU, area and detections per image, in the order of pycocotools' `stats`.
 FIGURES: dict[str, tuple[str, str, str, int]] = {
@@ -42,25 +43,18 @@ LIMITS = (1, 10, 100)
 class CocoFigures:
     """What COCO's matching gave, from which every metric is read.
 
-    T IoUs (`IOUS`), R recalls (`RECALLS`), K classes, A areas (`AREAS`), M limits (`LIMITS`).
-
-    Attributes:
-        precision, recall, scores: (T, R, K, A, M), (T, K, A, M), (T, R, K, A, M) float64; -1 where
-            there is nothing to find. `scores` is the score at which each recall is reached.
-        class_names: (K,).
-        boxes, pictures, detections: (K,) int64: boxes to find of each class, images that have
-            such a box, detections of the class.
-        engine: "hotcoco" or "pycocotools".
+    T IoUs (`IOUS`), R recalls (`RECALLS`), K classes, A areas (`AREAS`), M limits (`LIMITS`). The
+    tables are float64, -1 where there is nothing to find.
     """
 
-    precision: np.ndarray
-    recall: np.ndarray
-    scores: np.ndarray
+    precision: np.ndarray  # (T, R, K, A, M)
+    recall: np.ndarray  # (T, K, A, M)
+    scores: np.ndarray  # (T, R, K, A, M), the score at which each recall is reached
     class_names: list[str]
-    boxes: np.ndarray
-    pictures: np.ndarray
-    detections: np.ndarray
-    engine: str
+    boxes: np.ndarray  # (K,) int64, to find
+    pictures: np.ndarray  # (K,) int64, images that have such a box
+    detections: np.ndarray  # (K,) int64
+    engine: str  # "hotcoco" or "pycocotools"
 
     def figure(self, name: str, index: int | None = None) -> float:
         """Read one of the twelve, 0..1; -1 where there is nothing to find.
@@ -74,12 +68,6 @@ class CocoFigures:
         classes = slice(None) if index is None else slice(index, index + 1)
         table = self.precision if name.startswith("AP") else self.recall
         return mean(table[ious, ..., classes, AREAS.index(area), LIMITS.index(limit)])
-
-
-def mean(values: np.ndarray) -> float:
-    """The mean of what is defined (above -1) among a table's values; -1 where nothing is."""
-    defined = values[values > -1]
-    return float(defined.mean()) if defined.size else -1.0
 
 
 def coco_evaluation(
@@ -98,13 +86,12 @@ def coco_evaluation(
     """
     chosen = _chosen_engine(engine)
     tables = (fast_tables if chosen == "hotcoco" else reference_tables)(pictures, found)
-    truths, count = pictures.truths, len(pictures.class_names)
-    wanted = ~truths.ignore
-    having = np.unique(np.stack([truths.classes[wanted], truths.image[wanted]], axis=1), axis=0)
+    wanted, count = pictures.truths.select(~pictures.truths.ignore), len(pictures.class_names)
+    having = np.unique(np.stack([wanted.classes, wanted.image], axis=1), axis=0)
     return CocoFigures(
         *tables,
         class_names=pictures.class_names,
-        boxes=np.bincount(truths.classes[wanted], minlength=count),
+        boxes=pictures.box_counts,
         pictures=np.bincount(having[:, 0], minlength=count),
         detections=np.bincount(found.classes, minlength=count),
         engine=chosen,
@@ -140,15 +127,10 @@ def per_class(evaluation: CocoFigures) -> dict[str, dict[str, float]]:
 
 def class_table(evaluation: CocoFigures) -> list[dict[str, Any]]:
     """Return for each class its name, counts (`boxes`, `pictures`, `detections`) and 12 figures."""
+    counts = {name: getattr(evaluation, name) for name in ("boxes", "pictures", "detections")}
     return [
-        {
-            "class": name,
-            "boxes": int(evaluation.boxes[index]),
-            "pictures": int(evaluation.pictures[index]),
-            "detections": int(evaluation.detections[index]),
-            **{figure: evaluation.figure(figure, index) for figure in FIGURES},
-        }
-        for index, name in enumerate(evaluation.class_names)
+        row | {figure: evaluation.figure(figure, index) for figure in FIGURES}
+        for index, row in enumerate(class_rows(evaluation.class_names, **counts))
     ]
 
 

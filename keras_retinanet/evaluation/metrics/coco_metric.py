@@ -13,31 +13,14 @@ from keras_retinanet.evaluation.metrics.coco_figures import (
     Engine,
     coco_evaluation,
     figures,
-    per_class,
 )
+from keras_retinanet.evaluation.metrics.reference_coco import annotation_rows
 from keras_retinanet.evaluation.tables import (
     evaluation_set,
     found_from_results,
-    image_ids,
     set_from_annotations,
 )
 from keras_retinanet.files.text_files import read_json
-
-# Whoever scores finds all it needs here.
-__all__ = [
-    "FIGURES",
-    "CocoFigures",
-    "Engine",
-    "coco_evaluation",
-    "coco_metrics",
-    "figures",
-    "format_metrics",
-    "ground_truth",
-    "image_ids",
-    "match",
-    "per_class",
-    "score_files",
-]
 
 
 def ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
@@ -58,25 +41,9 @@ def ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
             pictures.image_ids, pictures.file_names, pictures.sizes.tolist(), strict=True
         )
     ]
-    rows = zip(
-        truths.image.tolist(),
-        truths.classes.tolist(),
-        truths.xywh.tolist(),
-        truths.areas.tolist(),
-        truths.ignore.tolist(),
-        strict=True,
+    annotations = annotation_rows(
+        truths, image_ids=pictures.image_ids, class_ids=pictures.class_ids
     )
-    annotations = [
-        {
-            "id": number,
-            "image_id": pictures.image_ids[image],
-            "category_id": pictures.class_ids[index],
-            "bbox": bbox,
-            "area": area,
-            "iscrowd": int(ignore),
-        }
-        for number, (image, index, bbox, area, ignore) in enumerate(rows, start=1)
-    ]
     categories = [
         {"id": class_id, "name": name}
         for class_id, name in zip(pictures.class_ids, pictures.class_names, strict=True)

@@ -17,16 +17,11 @@ THRESHOLDS = np.arange(101) / 100
 
 @dataclass(frozen=True, eq=False)
 class OperatingPoints:
-    """What is right and wrong at each of `THRESHOLDS`, by COCO's matching at IoU .5.
+    """What is right and wrong at each of `THRESHOLDS`, by COCO's matching at IoU .5."""
 
-    Attributes:
-        boxes: (K,) int64, how many there are to find.
-        right, wrong: (K, S) int64, detections with a score of the threshold or more.
-    """
-
-    boxes: np.ndarray
-    right: np.ndarray
-    wrong: np.ndarray
+    boxes: np.ndarray  # (K,) int64, how many there are to find
+    right: np.ndarray  # (K, S) int64, detections with a score of the threshold or more
+    wrong: np.ndarray  # (K, S) int64
 
     def totals(self) -> dict[str, np.ndarray]:
         """Return `precision`, `recall` and `F1` (S,) of all classes; NaN where not defined."""

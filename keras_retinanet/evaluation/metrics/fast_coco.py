@@ -1,11 +1,7 @@
 """COCO's matching by hotcoco, an optional package: the same numbers as pycocotools', sooner.
 
-Of the three fast engines on PyPI (benchmarks/coco_engines.py runs them all) hotcoco 1.3.0 was
-chosen: every value of the precision, recall and score tables is bit-equal to pycocotools 2.0.11,
-it is the fastest on two cores, takes columns as they are, needs NumPy alone, and one wheel a
-platform serves all Python versions from 3.10 (MIT license). vernier 0.5.4 is bit-equal too, but
-slower, wants pyarrow and calls itself planned; faster-coco-eval 1.8.0 is the oldest and the
-slowest, and a last bit off.
+Of the fast engines on PyPI (benchmarks/coco_engines.py runs them all) it is the fastest one that
+is bit-equal to pycocotools, and it needs NumPy alone.
 """
 
 import importlib.util

@@ -18,17 +18,11 @@ MAX_DETECTIONS = 100
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What became of each detection.
+    """What became of each detection."""
 
-    Attributes:
-        truths: (D,) int32, row of the true box that it finds; -1: none.
-        counts: (D,) bool: False in a region to ignore of its class, and past the limit.
-        boxes: (K,) int64, how many boxes of each class there are to find.
-    """
-
-    truths: np.ndarray
-    counts: np.ndarray
-    boxes: np.ndarray
+    truths: np.ndarray  # (D,) int32, row of the true box that it finds; -1: none
+    counts: np.ndarray  # (D,) bool: False in a region to ignore of its class, and past the limit
+    boxes: np.ndarray  # (K,) int64, how many boxes of each class there are to find
 
     @property
     def is_right(self) -> np.ndarray:
@@ -61,8 +55,7 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
         columns = match_in_order(ious, iou, last_of_equals=True)
         taken[rows] = np.append(boxes, -1)[columns]
         counts[rows] = (columns >= 0) | (pairs.best_coverage(rows, crowds) < iou)
-    wanted = truths.classes[~truths.ignore]
-    return Matches(taken, counts, np.bincount(wanted, minlength=len(pictures.class_names)))
+    return Matches(taken, counts, pictures.box_counts)
 
 
 def _places_in_class(classes: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.metrics.average_precision import mean
 from keras_retinanet.evaluation.metrics.pairs import ImagePairs, rows_of_each
 from keras_retinanet.evaluation.metrics.voc_metric import area_ap, first_claims, precision_recall
-from keras_retinanet.evaluation.tables import EvaluationSet, Found
+from keras_retinanet.evaluation.tables import EvaluationSet, Found, class_rows
 
 # The share of two boxes, and of a detection inside a group, from which on they match.
 OPEN_IMAGES_IOU = 0.5
@@ -21,38 +22,23 @@ OPEN_IMAGES_IOU = 0.5
 
 @dataclass(frozen=True, eq=False)
 class OpenImagesFigures:
-    """Average precisions of each class at IoU .5, -1 for a class without a box to find.
-
-    Attributes:
-        ap: (K,) float64, the area below the precision made monotone (VOC 2010's).
-        boxes, groups, detections: (K,) int64 counts; `groups` are not among `boxes`, and each is
-            one more thing to find. Detections of classes not looked for are not counted.
-    """
+    """Average precisions of each class at IoU .5, -1 for a class without a box to find."""
 
     class_names: list[str]
-    ap: np.ndarray
-    boxes: np.ndarray
-    groups: np.ndarray
-    detections: np.ndarray
+    ap: np.ndarray  # (K,) float64, the area below the precision made monotone (VOC 2010's)
+    boxes: np.ndarray  # (K,) int64
+    groups: np.ndarray  # (K,) int64, not among `boxes`; each is one more thing to find
+    detections: np.ndarray  # (K,) int64, without those of classes not looked for
 
     @property
     def mean(self) -> float:
         """The mean over the classes that have a box or a group to find; -1 without any."""
-        defined = self.ap[self.ap >= 0]
-        return float(defined.mean()) if defined.size else -1.0
+        return mean(self.ap)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return for each class its name, counts and average precision."""
-        return [
-            {
-                "class": name,
-                "boxes": int(self.boxes[index]),
-                "groups": int(self.groups[index]),
-                "detections": int(self.detections[index]),
-                "OpenImages_AP": float(self.ap[index]),
-            }
-            for index, name in enumerate(self.class_names)
-        ]
+        counts = {"boxes": self.boxes, "groups": self.groups, "detections": self.detections}
+        return class_rows(self.class_names, **counts, OpenImages_AP=self.ap)
 
 
 def open_images_evaluation(
@@ -86,7 +72,7 @@ def open_images_evaluation(
     # One row a group that was met, with its best score.
     is_first = first_claims(np.where(in_group, group, -1), found.scores)
     counts = ~in_group | is_first
-    boxes = np.bincount(truths.classes[~truths.ignore], minlength=count)
+    boxes = pictures.box_counts
     groups = np.bincount(truths.classes[truths.ignore], minlength=count)
     is_right = is_true | is_first
     ap = [
@@ -112,14 +98,7 @@ def _of_verified(pictures: EvaluationSet, found: Found, verified: np.ndarray) ->
         )
     looked_for = np.array(verified, bool)
     looked_for[pictures.truths.image, pictures.truths.classes] = True
-    kept = looked_for[found.image, found.classes]
-    return Found(
-        found.image[kept],
-        found.classes[kept],
-        found.boxes[kept],
-        found.scores[kept],
-        found.xywh[kept],
-    )
+    return found.select(looked_for[found.image, found.classes])
 
 
 def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +111,5 @@ def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarr
     for rows, there in pairs:
         for kind, measure in enumerate((pairs.ious, pairs.coverages)):
             boxes = there[is_group[there] == bool(kind)]
-            best, values = pairs.nearest(rows, boxes, measure)
-            claims[kind, rows] = np.where(values >= OPEN_IMAGES_IOU, best, -1)
+            claims[kind, rows] = pairs.nearest(rows, boxes, measure, least=OPEN_IMAGES_IOU)
     return claims[0], claims[1]

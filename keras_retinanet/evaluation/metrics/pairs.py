@@ -1,8 +1,6 @@
 """Detections beside the true boxes of their image: the rows, overlaps and greedy matching.
 
-Every metric and analysis pairs detections with true boxes by these functions; their rules differ
-in what they make of the overlaps. Shape letters: D detections, T true boxes; d and t those of one
-image.
+Shape letters: D detections, T true boxes; d and t those of one image.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,12 +15,11 @@ from keras_retinanet.modeling.numpy_boxes import coverages, overlaps
 def rows_of_each(
     index: np.ndarray, count: int, scores: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """Return the row numbers of each image or class.
+    """Return the row numbers of each of `count` images or classes, in the order given.
 
     Args:
-        index: (N,) int, each row's image or class, below `count`.
-        scores: (N,) float: then rows are best first, the earlier first among equals. Without,
-            they are in the order given.
+        index: (N,) int, each row's image or class.
+        scores: (N,) float: then rows are best first, the earlier first among equals.
     """
     # Stable sorts from the last key to the first; 16 bits are sorted by digits, much faster.
     order = np.arange(len(index)) if scores is None else np.argsort(-scores, kind="stable")
@@ -69,19 +66,23 @@ class ImagePairs:
         return shares.max(axis=1, initial=0.0)
 
     def nearest(
-        self, rows: np.ndarray, there: np.ndarray, measure: Callable[..., np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the true box (d,) of its class with the largest `measure`, or -1, and that (d,).
+        self,
+        rows: np.ndarray,
+        there: np.ndarray,
+        measure: Callable[..., np.ndarray],
+        *,
+        least: float,
+    ) -> np.ndarray:
+        """Return the true box (d,) of its class with the largest `measure`, or -1.
 
         Args:
             measure: `ious` or `coverages`.
+            least: a smaller `measure` is none.
         """
         if not there.size:
-            return np.full(len(rows), -1), np.full(len(rows), -1.0)
+            return np.full(len(rows), -1)
         table = np.where(self.same_class(rows, there), measure(rows, there), -1.0)
-        best = table.argmax(axis=1)
-        values = table[np.arange(len(rows)), best]
-        return np.where(values >= 0, there[best], -1), values
+        return np.where(table.max(axis=1) >= least, there[table.argmax(axis=1)], -1)
 
 
 def match_in_order(ious: np.ndarray, threshold: float, *, last_of_equals: bool) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.metrics.average_precision import mean
 from keras_retinanet.evaluation.metrics.pairs import ImagePairs, rows_of_each
-from keras_retinanet.evaluation.tables import EvaluationSet, Found
+from keras_retinanet.evaluation.tables import EvaluationSet, Found, class_rows
 
 # The challenge's IoU.
 VOC_IOU = 0.5
@@ -25,44 +26,25 @@ LAST_PIXEL = np.array([0.0, 0.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class VocFigures:
-    """Average precisions of each class at one IoU, -1 for a class without a box to find.
-
-    Attributes:
-        ap_11: (K,) float64, VOC 2007's: the mean of the best precision at 11 recalls.
-        ap_area: (K,) float64, VOC 2010's: the area below the precision made monotone.
-        boxes, difficult, detections: (K,) int64 counts; `difficult` are not among `boxes`.
-    """
+    """Average precisions of each class at one IoU, -1 for a class without a box to find."""
 
     iou: float
     class_names: list[str]
-    ap_11: np.ndarray
-    ap_area: np.ndarray
-    boxes: np.ndarray
-    difficult: np.ndarray
-    detections: np.ndarray
+    ap_11: np.ndarray  # (K,) float64, VOC 2007's: the mean of the best precision at 11 recalls
+    ap_area: np.ndarray  # (K,) float64, VOC 2010's: the area below the precision made monotone
+    boxes: np.ndarray  # (K,) int64
+    difficult: np.ndarray  # (K,) int64, not among `boxes`
+    detections: np.ndarray  # (K,) int64
 
     @property
     def means(self) -> dict[str, float]:
         """`VOC07_AP` and `VOC_AP`: the means over the classes that have a box to find, or -1."""
-        has_boxes = self.boxes > 0
-        return {
-            name: float(values[has_boxes].mean()) if has_boxes.any() else -1.0
-            for name, values in (("VOC07_AP", self.ap_11), ("VOC_AP", self.ap_area))
-        }
+        return {"VOC07_AP": mean(self.ap_11), "VOC_AP": mean(self.ap_area)}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return for each class its name, counts and both average precisions."""
-        return [
-            {
-                "class": name,
-                "boxes": int(self.boxes[index]),
-                "difficult": int(self.difficult[index]),
-                "detections": int(self.detections[index]),
-                "VOC07_AP": float(self.ap_11[index]),
-                "VOC_AP": float(self.ap_area[index]),
-            }
-            for index, name in enumerate(self.class_names)
-        ]
+        counts = {"boxes": self.boxes, "difficult": self.difficult, "detections": self.detections}
+        return class_rows(self.class_names, **counts, VOC07_AP=self.ap_11, VOC_AP=self.ap_area)
 
 
 def voc_evaluation(
@@ -85,11 +67,13 @@ def voc_evaluation(
     if not 0 < iou <= 1:
         raise UserError(f"Expected an IoU above 0, at most 1. Received: iou={iou}. VOC's is 0.5.")
     truths, count = pictures.truths, len(pictures.class_names)
-    nearest, ious = _nearest_truths(pictures, found, border=LAST_PIXEL * inclusive)
-    is_hit = ious >= iou
-    counts = ~(is_hit & _at(truths.ignore, nearest))
-    is_true = first_claims(np.where(is_hit, nearest, -1), found.scores)
-    boxes = np.bincount(truths.classes[~truths.ignore], minlength=count)
+    claimed = np.full(len(found.scores), -1)
+    pairs = ImagePairs(pictures, found, border=LAST_PIXEL * inclusive)
+    for rows, there in pairs:
+        claimed[rows] = pairs.nearest(rows, there, pairs.ious, least=iou)
+    counts = ~np.append(truths.ignore, False)[claimed]  # the last for what claims none
+    is_true = first_claims(claimed, found.scores)
+    boxes = pictures.box_counts
     curves = [
         precision_recall(is_true[rows], boxes[index])
         for index, rows in enumerate(rows_of_each(found.classes, count, found.scores))
@@ -104,22 +88,6 @@ def voc_evaluation(
         difficult=np.bincount(truths.classes[truths.ignore], minlength=count),
         detections=np.bincount(found.classes, minlength=count),
     )
-
-
-def _nearest_truths(
-    pictures: EvaluationSet, found: Found, *, border: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return each detection's most overlapped true box of its class (D,), or -1, and the IoU."""
-    nearest, ious = np.full(len(found.scores), -1), np.full(len(found.scores), -1.0)
-    pairs = ImagePairs(pictures, found, border=border)
-    for rows, there in pairs:
-        nearest[rows], ious[rows] = pairs.nearest(rows, there, pairs.ious)
-    return nearest, ious
-
-
-def _at(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return values[rows], False where the row is -1."""
-    return np.append(values, False)[rows]
 
 
 def first_claims(claimed: np.ndarray, scores: np.ndarray) -> np.ndarray:

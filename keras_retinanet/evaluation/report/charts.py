@@ -1,7 +1,8 @@
 """The report's charts, drawn by matplotlib. No name is drawn: names are text of the page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,16 +54,12 @@ DRAWN_IOUS = range(0, len(IOUS), 2)
 
 
 class Chart(NamedTuple):
-    """A drawing, and the words around it: names are text of the page and not of the drawing.
-
-    Attributes:
-        legend: pairs of a color and what it stands for.
-    """
+    """A drawing, and the words around it: names are text of the page and not of the drawing."""
 
     name: str
     title: str
     svg: Markup
-    legend: list[tuple[str, str]]
+    legend: list[tuple[str, str]]  # colors and what they stand for
     note: str = ""
 
 
@@ -82,26 +79,37 @@ def _axes(x: str, y: str, *, unit_square: bool = False) -> Iterator[tuple[Axes, 
         drawing.append(chart_svg(figure))
 
 
+def _plot(
+    axes: Axes,
+    places: Any,
+    curves: Iterable[tuple[str, Any]],
+    *,
+    colors: Iterable[str] = LINE_COLORS,
+    **style: Any,
+) -> list[tuple[str, str]]:
+    """Draw curves, each a name and its values at `places`, or None; return the legend."""
+    legend = []
+    for (name, values), color in zip(curves, colors, strict=False):
+        if values is not None:
+            axes.plot(places, values, color=color, **{"linewidth": 1.8, **style})
+            legend.append((color, name))
+    return legend
+
+
 def class_curves(coco: CocoFigures) -> Chart:
     """Draw the precision of each class at IoU .5; those with most boxes in color."""
     order = np.argsort(-coco.boxes, kind="stable")
-    order = order[coco.boxes[order] > 0]
-    named, rest = order[: len(LINE_COLORS)], order[len(LINE_COLORS) :]
-    legend = []
+    curves = [
+        (coco.class_names[index], mean_precision(coco, slice(0, 1), index))
+        for index in order[coco.boxes[order] > 0].tolist()
+    ]
+    named, rest = curves[: len(LINE_COLORS)], curves[len(LINE_COLORS) :]
     with _axes("recall", "precision", unit_square=True) as (axes, drawing):
-        for index in rest.tolist():
-            axes.plot(RECALLS, _curve(coco, index), color=GRID, linewidth=0.9)
-        for index, color in zip(named.tolist(), LINE_COLORS, strict=False):
-            axes.plot(RECALLS, _curve(coco, index), color=color, linewidth=1.8)
-            legend.append((color, coco.class_names[index]))
-    if rest.size:
+        _plot(axes, RECALLS, rest, colors=repeat(GRID), linewidth=0.9)
+        legend = _plot(axes, RECALLS, named)
+    if rest:
         legend.append((GRID, f"{len(rest)} more"))
     return Chart("class-curves", "Precision by class, IoU 0.50", drawing[0], legend)
-
-
-def _curve(coco: CocoFigures, index: int) -> np.ndarray:
-    curve = mean_precision(coco, slice(0, 1), index)
-    return np.zeros(len(RECALLS)) if curve is None else curve
 
 
 def iou_curves(coco: CocoFigures) -> Chart:
@@ -110,23 +118,20 @@ def iou_curves(coco: CocoFigures) -> Chart:
     shades = [
         to_hex((0.18 + t * 0.45, 0.42 + t * 0.30, 0.74 + t * 0.16)) for t in np.linspace(0, 1, 5)
     ]
-    legend = []
+    curves = (
+        (f"{IOUS[place]:.2f}", mean_precision(coco, slice(place, place + 1)))
+        for place in DRAWN_IOUS
+    )
     with _axes("recall", "precision", unit_square=True) as (axes, drawing):
-        for place, color in zip(DRAWN_IOUS, shades, strict=True):
-            curve = mean_precision(coco, slice(place, place + 1))
-            if curve is not None:
-                axes.plot(RECALLS, curve, color=color, linewidth=1.8)
-                legend.append((color, f"{IOUS[place]:.2f}"))
+        legend = _plot(axes, RECALLS, curves, colors=shades)
     return Chart("iou-curves", "Precision by IoU, mean of classes", drawing[0], legend)
 
 
 def threshold_curves(points: OperatingPoints) -> Chart:
     """Draw precision, recall and F1 of all classes at each threshold; marks where F1 is best."""
-    legend, best = [], points.best_threshold
+    best = points.best_threshold
     with _axes("score threshold", "", unit_square=True) as (axes, drawing):
-        for (name, values), color in zip(points.totals().items(), LINE_COLORS, strict=False):
-            axes.plot(THRESHOLDS, values, color=color, linewidth=1.8)
-            legend.append((color, name))
+        legend = _plot(axes, THRESHOLDS, points.totals().items())
         if best is not None:
             axes.axvline(best, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
     note = "" if best is None else f"F1 is best from score {best:.2f} on (dashed)."
@@ -148,19 +153,13 @@ def score_histogram(errors: ErrorAnalysis) -> Chart:
         axes.set_yscale("symlog", linthresh=1)
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
-        axes.set_yticks(ticks := _powers(axes.get_ylim()[1]), [f"{tick:,}" for tick in ticks])
+        ticks = [0, *(10**power for power in range(int(np.log10(axes.get_ylim()[1])) + 1))]
+        axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
     legend = [(color, name) for name, color, _ in reversed(parts)]
     return Chart(
         "score-histogram", "Scores", drawing[0], legend, "The vertical axis is logarithmic."
     )
-
-
-def _powers(top: float) -> list[int]:
-    ticks = [0, 1]
-    while ticks[-1] * 10 <= top:
-        ticks.append(ticks[-1] * 10)
-    return ticks
 
 
 def reliability(calibration: dict[str, Any]) -> Chart:
@@ -180,15 +179,12 @@ def reliability(calibration: dict[str, Any]) -> Chart:
 
 def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:
     """Draw AP and AR at each of COCO's IoUs."""
-    parts = [("AR", AMBER), ("AP", BLUE)]
+    curves = [(name, [max(row[name], 0) for row in rows]) for name in ("AR", "AP")]
+    style: dict[str, Any] = {"colors": (AMBER, BLUE), "marker": "o", "markersize": 4, "linewidth": 1.5}
     with _axes("IoU", "") as (axes, drawing):
-        for name, color in parts:
-            values = [max(row[name], 0) for row in rows]
-            axes.plot([row["IoU"] for row in rows], values, "o-", color=color, markersize=4)
+        legend = _plot(axes, [row["IoU"] for row in rows], curves, **style)
         axes.set_ylim(0, 1.02)
-    return Chart(
-        "iou-lines", "AP and AR at each IoU", drawing[0], [(c, n) for n, c in reversed(parts)]
-    )
+    return Chart("iou-lines", "AP and AR at each IoU", drawing[0], legend[::-1])
 
 
 def fate_bars(
@@ -221,10 +217,6 @@ def fate_bars(
 
 def run_curves(runs: Sequence[tuple[str, list[float] | None]], title: str, name: str) -> Chart:
     """Draw the mean precision at `RECALLS` of several runs, each a name and its curve."""
-    legend = []
     with _axes("recall", "precision", unit_square=True) as (axes, drawing):
-        for (run, curve), color in zip(runs, LINE_COLORS, strict=False):
-            if curve is not None:
-                axes.plot(RECALLS, curve, color=color, linewidth=1.8)
-                legend.append((color, run))
+        legend = _plot(axes, RECALLS, runs)
     return Chart(name, title, drawing[0], legend)

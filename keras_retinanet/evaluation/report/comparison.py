@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_retinanet.drawing.pages import render_page
 from keras_retinanet.evaluation.errors.kinds import ERROR_KINDS
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.evaluation.report.charts import KIND_COLORS, LINE_COLORS, run_curves
-from keras_retinanet.evaluation.report.saved import ClassFigures, Evaluation, Run
+from keras_retinanet.evaluation.report.saved import Evaluation, Run
 from keras_retinanet.files import atomic_write
 
 CURVES = {
@@ -22,6 +22,9 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[Run]) -> None:
     """Write the page that compares `runs` with the first of them, in one step."""
     evaluations = [run.evaluation for run in runs]
     first = evaluations[0]
+    # Of all runs; the first run's last, so that its counts hold.
+    rows = [*(row for each in evaluations for row in each.classes), *first.classes]
+    class_boxes = {row.name: row.boxes for row in rows}
     charts = [
         run_curves(
             [(run.name, run.evaluation.curves.get(key)) for run in runs], title, f"curve-{key}"
@@ -40,15 +43,11 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[Run]) -> None:
         "charts": charts,
         "errors": _errors(evaluations),
         "classes": [
-            (name, boxes, _cells([_of(each.classes, name, "AP") for each in evaluations]))
-            for name, boxes in {row.name: row.boxes for row in _joined(evaluations)}.items()
+            (name, boxes, _cells(_of_all(evaluations, "classes", name, "AP")))
+            for name, boxes in class_boxes.items()
         ],
         "sizes": [
-            (
-                row.name,
-                row.truths,
-                _cells([_of(each.sizes, row.name, "ap") for each in evaluations]),
-            )
+            (row.name, row.truths, _cells(_of_all(evaluations, "sizes", row.name, "ap")))
             for row in first.sizes
             if row.truths
         ],
@@ -59,35 +58,26 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[Run]) -> None:
         stream.write(page)
 
 
-class Cell(NamedTuple):
-    """A figure of one run; None: it has none."""
+def _cells(values: Sequence[float | None], *, sign: int = 1) -> list[dict[str, Any]]:
+    """Return a figure of all runs, its gain over the first run, and whether it is the best.
 
-    value: float | None
-    gain: float | None  # over the first run; above 0 is better
-    is_best: bool
-
-
-def _cells(values: Sequence[float | None], *, sign: int = 1) -> list[Cell]:
-    """Compare a figure of all runs.
-
-    Args:
-        values: -1 and None are nothing.
-        sign: -1 where less is better, 0 where neither is.
+    -1 and None are nothing. The sign is -1 where less is better, 0 where neither is.
     """
     defined = [None if value is None or value < 0 else value for value in values]
-    there = [sign * value for value in defined if value is not None]
+    there = {sign * value for value in defined if value is not None}
+    best = max(there) if sign and len(there) > 1 else None
     first = defined[0]
     return [
-        Cell(
-            value,
-            None if value is None or first is None else value - first,
-            bool(sign) and value is not None and len(set(there)) > 1 and sign * value == max(there),
-        )
+        {
+            "value": value,
+            "gain": None if value is None or first is None else value - first,
+            "is_best": value is not None and sign * value == best,
+        }
         for value in defined
     ]
 
 
-def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, int, list[Cell]]]:
+def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, int, list[dict[str, Any]]]]:
     """Return name, sign (see `_cells`) and cells of each figure."""
     rows: list[tuple[str, int, list[float | None]]] = [
         (name.replace("_", " "), 1, [each.coco[name] for each in evaluations]) for name in FIGURES
@@ -126,11 +116,9 @@ def _errors(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     ]
 
 
-def _joined(evaluations: Sequence[Evaluation]) -> list[ClassFigures]:
-    """Return the classes of all runs; the first run's last, so that its counts hold."""
-    ordered = {row.name: row for each in evaluations for row in each.classes}
-    return [*ordered.values(), *evaluations[0].classes]
-
-
-def _of(rows: Sequence[Any], name: str, figure: str) -> float | None:
-    return next((getattr(row, figure) for row in rows if row.name == name), None)
+def _of_all(
+    evaluations: Sequence[Evaluation], table: str, name: str, figure: str
+) -> list[float | None]:
+    """Return a figure of one class or size, as each run has it."""
+    rows = [{row.name: row for row in getattr(each, table)}.get(name) for each in evaluations]
+    return [None if row is None else getattr(row, figure) for row in rows]

@@ -3,7 +3,7 @@
 The page draws boxes itself, so that it can filter them; images are sent once, without.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -17,9 +17,10 @@ from keras_retinanet.drawing.pages import picture_uri
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.errors.costs import ErrorAnalysis
 from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, LOC
-from keras_retinanet.evaluation.errors.worst import ErrorCosts, error_costs, worst_pictures
+from keras_retinanet.evaluation.errors.worst import ErrorCosts, worst_pictures
 from keras_retinanet.evaluation.metrics.curves import threshold_places
 from keras_retinanet.evaluation.metrics.pairs import rows_of_each
+from keras_retinanet.evaluation.tables import EvaluationSet
 
 Pictures = Callable[[int], np.ndarray]
 
@@ -34,17 +35,11 @@ IGNORED = len(DETECTION_KINDS)
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of the gallery.
+    """An image of the gallery."""
 
-    Attributes:
-        index: in the `EvaluationSet`.
-        uri: data URI; "" where it cannot be read.
-        size: (height, width) in pixels of the boxes.
-    """
-
-    index: int
-    uri: str
-    size: tuple[int, int]
+    index: int  # in the `EvaluationSet`
+    uri: str  # of its data; "" where it cannot be read
+    size: tuple[int, int]  # height and width in pixels of the boxes
 
 
 def dataset_pictures(dataset: Dataset) -> Pictures:
@@ -57,7 +52,7 @@ def dataset_pictures(dataset: Dataset) -> Pictures:
     return read
 
 
-def chosen_pictures(errors: ErrorAnalysis, limit: int) -> list[int]:
+def chosen_pictures(errors: ErrorAnalysis, limit: int, *, costs: ErrorCosts) -> list[int]:
     """Choose the images to show: the worst of each kind of error in turn, then the others.
 
     Kinds take turns in the order of what they cost, so that none is skipped.
@@ -65,19 +60,21 @@ def chosen_pictures(errors: ErrorAnalysis, limit: int) -> list[int]:
     Returns:
         Indices of at most `limit` images, each once.
     """
-    worst = worst_pictures(errors, limit=limit)
+    worst = worst_pictures(errors, limit=limit, costs=costs)
     kinds = sorted(worst, key=lambda kind: -errors.costs[kind])
     turns = zip_longest(*([picture.image for picture in worst[kind]] for kind in kinds))
     ranked = [index for turn in turns for index in turn if index is not None]
     return list(dict.fromkeys([*ranked, *range(len(errors.pictures.image_ids))]))[:limit]
 
 
-def show_pictures(errors: ErrorAnalysis, pictures: Pictures, limit: int) -> list[Shown]:
+def show_pictures(
+    evaluated: EvaluationSet, pictures: Pictures, chosen: Iterable[int]
+) -> list[Shown]:
     """Read and shrink the chosen images; fewer where the page would become too large."""
     shown: list[Shown] = []
     letters = 0
-    for index in chosen_pictures(errors, limit):
-        height, width = errors.pictures.sizes[index].tolist()
+    for index in chosen:
+        height, width = evaluated.sizes[index].tolist()
         uri = ""
         try:
             image = pictures(index)
@@ -93,7 +90,9 @@ def show_pictures(errors: ErrorAnalysis, pictures: Pictures, limit: int) -> list
     return shown
 
 
-def picture_rows(errors: ErrorAnalysis, shown: list[Shown]) -> list[dict[str, Any]]:
+def picture_rows(
+    errors: ErrorAnalysis, shown: list[Shown], *, costs: ErrorCosts
+) -> list[dict[str, Any]]:
     """Write of each image what lies on it, as JSON has it.
 
     Returns:
@@ -106,7 +105,6 @@ def picture_rows(errors: ErrorAnalysis, shown: list[Shown]) -> list[dict[str, An
     count = len(errors.pictures.image_ids)
     found_rows = rows_of_each(errors.found.image, count, errors.found.scores)
     truth_rows = rows_of_each(errors.pictures.truths.image, count)
-    costs = error_costs(errors)
     return [
         {
             "name": errors.pictures.file_names[picture.index],

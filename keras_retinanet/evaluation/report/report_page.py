@@ -1,7 +1,4 @@
-"""An evaluation as one HTML page: figures, curves, what errors cost, and images to filter.
-
-Shape letters: K classes.
-"""
+"""An evaluation as one HTML page: figures, curves, what errors cost, and images to filter."""
 
 import os
 from collections.abc import Mapping
@@ -15,6 +12,7 @@ from keras_retinanet.evaluation.errors.breakdown import BinFigures, aspect_break
 from keras_retinanet.evaluation.errors.confusion import ConfusionMatrix, confusion_matrix
 from keras_retinanet.evaluation.errors.costs import ErrorAnalysis, analyse_errors
 from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS
+from keras_retinanet.evaluation.errors.worst import error_costs
 from keras_retinanet.evaluation.metrics.coco_figures import CocoFigures, Engine, coco_evaluation
 from keras_retinanet.evaluation.metrics.curves import (
     OperatingPoints,
@@ -26,6 +24,7 @@ from keras_retinanet.evaluation.report import charts
 from keras_retinanet.evaluation.report.gallery import (
     MAX_PICTURES,
     Pictures,
+    chosen_pictures,
     picture_rows,
     show_pictures,
 )
@@ -119,7 +118,9 @@ def write_report(
         max_pictures: how many images at most; those whose errors cost most come first. Fewer
             where the page would pass some 16 MB.
     """
-    shown = show_pictures(analysis.errors, pictures, max_pictures)
+    costs = error_costs(analysis.errors)
+    chosen = chosen_pictures(analysis.errors, max_pictures, costs=costs)
+    shown = show_pictures(analysis.pictures, pictures, chosen)
     values = {
         "title": title,
         "facts": dict(facts or {}),
@@ -130,12 +131,8 @@ def write_report(
         "gallery": {
             "kinds": [*DETECTION_KINDS, "ignored"],
             "classes": analysis.pictures.class_names,
-            "points": {
-                "boxes": analysis.points.boxes.tolist(),
-                "right": analysis.points.right.tolist(),
-                "wrong": analysis.points.wrong.tolist(),
-            },
-            "pictures": picture_rows(analysis.errors, shown),
+            "points": {name: table.tolist() for name, table in vars(analysis.points).items()},
+            "pictures": picture_rows(analysis.errors, shown, costs=costs),
             "total": len(analysis.pictures.image_ids),
         },
     }
@@ -171,7 +168,8 @@ def _figures(analysis: Analysis) -> dict[str, Any]:
 
 def _charts(analysis: Analysis) -> dict[str, list[charts.Chart]]:
     summary, coco = analysis.summary, analysis.coco
-    kept = analyse_errors(analysis.pictures, _kept(analysis.found, analysis.threshold))
+    is_kept = analysis.found.scores >= analysis.threshold
+    kept = analyse_errors(analysis.pictures, analysis.found.select(is_kept))
     sizes, aspects = size_breakdown(kept), aspect_breakdown(kept)
     fates = f"What became of the true boxes, from score {analysis.threshold:.2f} on"
     return {
@@ -194,21 +192,13 @@ def _charts(analysis: Analysis) -> dict[str, list[charts.Chart]]:
     }
 
 
-def _kept(found: Found, threshold: float) -> Found:
-    """Return the detections with scores of `threshold` or more."""
-    rows = found.scores >= threshold
-    columns = (found.image, found.classes, found.boxes, found.scores, found.xywh)
-    return Found(*(column[rows] for column in columns))
-
-
 def _matrix(confusion: ConfusionMatrix) -> dict[str, Any]:
     """Return the rows of the matrix; of many classes those that are confused most."""
-    counts, size = confusion.counts, len(confusion.class_names)
-    between = counts[:-1, :-1] - np.diag(np.diag(counts)[:-1])
+    counts, shares, size = confusion.counts, confusion.shares(), len(confusion.class_names)
+    between = confusion.between()
     wrong = between.sum(axis=0) + between.sum(axis=1)
     kept = np.sort(np.argsort(-wrong, kind="stable")[:MATRIX_CLASSES])
     places = [*kept.tolist(), size]
-    shares = confusion.shares()
     return {
         "names": [*(confusion.class_names[place] for place in kept), "background"],
         "left_out": size - len(kept),

@@ -33,9 +33,7 @@ class _Errors(_Part):
     kinds: dict[str, _Error]
 
 
-class ClassFigures(_Part):
-    """One class's counts and figures."""
-
+class _Class(_Part):
     name: str = Field(alias="class")
     boxes: int
     AP: float
@@ -67,7 +65,7 @@ class Evaluation(_Part):
     voc: dict[str, float] = {}
     best_threshold: _Best
     calibration: _Calibration
-    classes: list[ClassFigures]
+    classes: list[_Class]
     errors: _Errors | None = None
     sizes: list[_Bin] = []
     curves: dict[str, list[float] | None] = {}

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import yaml
 
-from keras_retinanet.config.files import to_plain
+from keras_retinanet.config.files import config_to_dict
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import (
     FACTS_FILE,
@@ -67,19 +67,11 @@ def export_saved_model(
             "Export a model whose classes are numbered from 1."
         )
     facts = model_facts(
-        model,
-        kind="saved_model",
-        precision=precision,
-        outputs=OUTPUTS,
-        bad_pictures=bad_pictures,
+        model, kind="saved_model", precision=precision, outputs=OUTPUTS, bad_pictures=bad_pictures
     )
     say("folding batch norms")
     serving = Serving(
-        model,
-        facts_json(facts),
-        precision=precision,
-        keep_going=bad_pictures == "empty",
-        xla=xla,
+        model, facts_json(facts), precision=precision, keep_going=bad_pictures == "empty", xla=xla
     )
     say("tracing and writing the signatures " + ", ".join(serving.signatures()))
     with staged(Path(out)) as folder:
@@ -92,7 +84,7 @@ def export_saved_model(
 
 def _write_assets(model: RetinaNet, facts: dict[str, Any], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    config = yaml.safe_dump({"model": to_plain(model.config)}, sort_keys=False)
+    config = yaml.safe_dump({"model": config_to_dict(model.config)}, sort_keys=False)
     texts = {
         FACTS_FILE: facts_json(facts),
         LABELS_FILE: labels_text(model.class_names),

@@ -131,19 +131,13 @@ class _Endpoints:
         ]
 
         def serve(
-            images,
-            score_threshold=defaults[0],
-            nms_iou=defaults[1],
-            max_detections=defaults[2],
+            images, score_threshold=defaults[0], nms_iou=defaults[1], max_detections=defaults[2]
         ):
             in_range = (max_detections > 0) & (max_detections <= MOST_DETECTIONS)
             message = f"Expected max_detections of 1 to {MOST_DETECTIONS}. Received:"
             images = _checked(images, in_range, [message, max_detections])
             post_processing = dataclasses.replace(
-                own,
-                score_threshold=score_threshold,
-                nms_iou=nms_iou,
-                max_detections=max_detections,
+                own, score_threshold=score_threshold, nms_iou=nms_iou, max_detections=max_detections
             )
             detect = self._detection(raw, post_processing, shared=False)
             return self._detect_images(images, detect, max_detections)

@@ -78,13 +78,13 @@ def export_tflite(
     say("folding batch norms")
     network = folded(model)  # holds the variables that the function below only mentions
     say("converting the network")
-    converter = _converter(network_function(network, image_size, input_type))
+    converter = _converter(network_function(network, image_size, input_type), precision)
     if precision == "int8":
         say("calibrating and quantizing")
         canvases = _canvases(model.preprocessing, calibration, image_size, stretch=stretch)
         converted = int8_flatbuffer(converter, (_as(input_type, canvas) for canvas in canvases))
     else:
-        converted = _at_precision(converter, precision).convert()
+        converted = converter.convert()
     file = flatbuffer.read(converted)
     if form == "raw":
         flatbuffer.add_constant(file, "anchors", model.anchors(*image_size).numpy()[None])
@@ -130,21 +130,16 @@ def _check(form, precision, input_type, image_size) -> None:
         )
 
 
-def _converter(function, *, custom: bool = False):
+def _converter(function, precision: str = "float32", *, custom: bool = False):
     """Return TensorFlow Lite's converter of a concrete function, its variables frozen.
 
-    Args:
-        custom: operators outside TensorFlow Lite are allowed.
+    Operators outside TensorFlow Lite are allowed if `custom`; int8 is left to `int8_flatbuffer`.
     """
     holder = tf.Module()
     # Keras's own object would keep them as variables in the file, without their values.
     holder.variables_of_function = list(function.variables)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
     converter.allow_custom_ops = custom
-    return converter
-
-
-def _at_precision(converter, precision: str):
     if precision in ("float16", "dynamic"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":

@@ -10,10 +10,10 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
+import numpy as np
 
 from keras_retinanet.exporting.facts import (
     FACTS_FILE,
@@ -37,7 +37,7 @@ NORMALIZATION = 1
 # ColorSpaceType, BoundingBoxType
 RGB, BOUNDARIES = 1, 1
 # Where left, top, right and bottom are among ymin, xmin, ymax, xmax.
-LEFT_TOP_RIGHT_BOTTOM = (1, 0, 3, 2)
+LEFT_TOP_RIGHT_BOTTOM = np.array([1, 0, 3, 2], np.uint32)
 # The names that MediaPipe knows the four outputs by.
 MEDIAPIPE_NAMES = {
     "boxes": "location",
@@ -49,57 +49,33 @@ MEDIAPIPE_NAMES = {
 ARCHIVE_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class _Byte:
-    """A scalar of one byte; in a table any other number is an offset or has its own type."""
-
-    value: int
-
-
-@dataclass(frozen=True)
-class _Int:
-    value: int
-
-
-class _Tables:
-    """Write tables by the numbers of their fields."""
-
-    def __init__(self) -> None:
-        self.builder = flatbuffers.Builder(1024)
+class _Tables(flatbuffers.Builder):
+    """Writes tables by the numbers of their fields."""
 
     def text(self, text: str) -> int:
-        return self.builder.CreateString(text)
+        return self.CreateString(text)
 
     def tables(self, offsets: Sequence[int]) -> int:
         """Return a vector of tables or texts."""
-        self.builder.StartVector(4, len(offsets), 4)
+        self.StartVector(4, len(offsets), 4)
         for offset in reversed(offsets):
-            self.builder.PrependUOffsetTRelative(offset)
-        return self.builder.EndVector()
+            self.PrependUOffsetTRelative(offset)
+        return self.EndVector()
 
-    def floats(self, values: Sequence[float]) -> int:
-        self.builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            self.builder.PrependFloat32(value)
-        return self.builder.EndVector()
+    def floats(self, *values: float) -> int:
+        return self.CreateNumpyVector(np.array(values, np.float32))
 
-    def integers(self, values: Sequence[int]) -> int:
-        self.builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            self.builder.PrependUint32(value)
-        return self.builder.EndVector()
-
-    def table(self, *fields: int | _Byte | _Int | None) -> int:
-        """Return a table of `fields` by number: an offset, a scalar, or None for the default."""
-        self.builder.StartObject(len(fields))
+    def table(self, *fields: int | np.uint8 | np.int32 | None) -> int:
+        """Return a table of `fields` by number: an offset, a NumPy scalar, None for the default."""
+        self.StartObject(len(fields))
         for slot, field in enumerate(fields):
-            if isinstance(field, _Byte):
-                self.builder.PrependUint8Slot(slot, field.value, 0)
-            elif isinstance(field, _Int):
-                self.builder.PrependInt32Slot(slot, field.value, 0)
+            if isinstance(field, np.uint8):
+                self.PrependUint8Slot(slot, int(field), 0)
+            elif isinstance(field, np.int32):
+                self.PrependInt32Slot(slot, int(field), 0)
             elif field is not None:
-                self.builder.PrependUOffsetTRelativeSlot(slot, field, 0)
-        return self.builder.EndObject()
+                self.PrependUOffsetTRelativeSlot(slot, field, 0)
+        return self.EndObject()
 
 
 def metadata(facts: Mapping[str, Any], name: str) -> bytes:
@@ -109,30 +85,24 @@ def metadata(facts: Mapping[str, Any], name: str) -> bytes:
         facts: of `model_facts`; the outputs are described in their order.
         name: of the model.
     """
-    tables = _Tables()
+    tables = _Tables(1024)
     form = facts["form"]
     outputs = [
         _output(tables, output["name"], output["meaning"], form) for output in facts["outputs"]
     ]
     groups = None
     if form != "raw":
-        members = [MEDIAPIPE_NAMES[name] for name in ("boxes", "classes", "scores")]
-        group = tables.table(
-            tables.text("detection result"),
-            tables.tables([tables.text(member) for member in members]),
-        )
-        groups = tables.tables([group])
+        title = tables.text("detection result")
+        members = [tables.text(MEDIAPIPE_NAMES[name]) for name in ("boxes", "classes", "scores")]
+        groups = tables.tables([tables.table(title, tables.tables(members))])
     # SubGraphMetadata: name 0, description 1, inputs 2, outputs 3, files 4, process units 5 6,
     # groups of inputs 7, of outputs 8
     graph = tables.table(
-        None,
-        None,
+        *(None, None),
         tables.tables([_image(tables, facts["input"])]),
         tables.tables(outputs),
         tables.tables([_file(tables, FACTS_FILE, "Every choice of the model.", DESCRIPTIONS)]),
-        None,
-        None,
-        None,
+        *(None, None, None),
         groups,
     )
     # ModelMetadata: name 0, description 1, version 2, subgraphs 3, author 4, license 5, files 6,
@@ -148,8 +118,8 @@ def metadata(facts: Mapping[str, Any], name: str) -> bytes:
         None,
         tables.text(MIN_PARSER_VERSION),
     )
-    tables.builder.Finish(root, file_identifier=IDENTIFIER)
-    return bytes(tables.builder.Output())
+    tables.Finish(root, file_identifier=IDENTIFIER)
+    return bytes(tables.Output())
 
 
 def _description(facts) -> str:
@@ -170,16 +140,16 @@ def _image(tables: _Tables, source: Mapping[str, Any]) -> int:
         "stretch": "Stretch the image to it.",
     }[source["letterbox"]]
     # NormalizationOptions: mean 0, std 1. One value each: the means per channel are in the graph.
-    normalization = tables.table(tables.floats([0.0]), tables.floats([1.0]))
-    size = tables.table(_Int(width), _Int(height))  # ImageSize: width 0, height 1
+    normalization = tables.table(tables.floats(0.0), tables.floats(1.0))
+    size = tables.table(np.int32(width), np.int32(height))  # ImageSize: width 0, height 1
     return _tensor(
         tables,
         "image",
         f"RGB, 0..255, {source['dtype']}, {height} x {width} pixels (height x width). {letterbox} "
         "No other normalization.",
-        content=(IMAGE, tables.table(_Byte(RGB), size), False),
-        units=[tables.table(_Byte(NORMALIZATION), normalization)],
-        span=(tables.floats([255.0]), tables.floats([0.0])),
+        content=(IMAGE, tables.table(np.uint8(RGB), size), False),
+        units=[tables.table(np.uint8(NORMALIZATION), normalization)],
+        span=(tables.floats(255.0), tables.floats(0.0)),
     )
 
 
@@ -192,8 +162,8 @@ def _output(tables: _Tables, name: str, meaning: str, form: str) -> int:
     properties, content = tables.table(), FEATURE
     if name == "boxes":
         # BoundingBoxProperties: index 0, type 1, coordinate_type 2 (0: ratio)
-        order = tables.integers(LEFT_TOP_RIGHT_BOTTOM)
-        properties, content = tables.table(order, _Byte(BOUNDARIES)), BOUNDING_BOX
+        order = tables.CreateNumpyVector(LEFT_TOP_RIGHT_BOTTOM)
+        properties, content = tables.table(order, np.uint8(BOUNDARIES)), BOUNDING_BOX
     is_list = form != "raw" and name != "num"
     return _tensor(
         tables,
@@ -215,14 +185,14 @@ def _tensor(tables: _Tables, name, description, *, content, units=(), span=None,
     """
     kind, properties, is_list = content
     # Content: content_properties 0 1, range 2; ValueRange: min 0, max 1
-    value_range = tables.table(_Int(2), _Int(2)) if is_list else None
+    value_range = tables.table(np.int32(2), np.int32(2)) if is_list else None
     # TensorMetadata: name 0, description 1, dimension_names 2, content 3, process_units 4,
     # stats 5, associated_files 6
     return tables.table(
         tables.text(name),
         tables.text(description),
         None,
-        tables.table(_Byte(kind), properties, value_range),
+        tables.table(np.uint8(kind), properties, value_range),
         tables.tables(units) if units else None,
         tables.table(*span) if span else None,  # Stats: max 0, min 1
         tables.tables(files) if files else None,
@@ -231,7 +201,7 @@ def _tensor(tables: _Tables, name, description, *, content, units=(), span=None,
 
 def _file(tables: _Tables, name: str, description: str, kind: int) -> int:
     # AssociatedFile: name 0, description 1, type 2
-    return tables.table(tables.text(name), tables.text(description), _Byte(kind))
+    return tables.table(tables.text(name), tables.text(description), np.uint8(kind))
 
 
 def with_files(flatbuffer: bytes, facts: Mapping[str, Any]) -> bytes:

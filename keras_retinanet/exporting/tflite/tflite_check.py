@@ -39,13 +39,8 @@ def is_changed(path: Path, facts: Mapping[str, Any]) -> bool:
         end = min(entry.header_offset for entry in archive.infolist())
         has_labels = LABELS_FILE in archive.namelist()
         labels = _member(archive, LABELS_FILE) if has_labels else None
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while end > 0 and (chunk := stream.read(min(end, 1 << 20))):
-            digest.update(chunk)
-            end -= len(chunk)
     wanted = labels_text(facts["class_names"]).encode()
-    is_same = facts.get(FLATBUFFER_DIGEST) == digest.hexdigest()
+    is_same = facts.get(FLATBUFFER_DIGEST) == hashlib.sha256(path.read_bytes()[:end]).hexdigest()
     return not is_same or labels not in (None, wanted)
 
 

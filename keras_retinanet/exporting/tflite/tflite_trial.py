@@ -9,8 +9,6 @@ What a first process survives with an empty image is remembered by its digest, a
 import hashlib
 import os
 import resource
-import signal
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -18,14 +16,9 @@ from typing import Any
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.downloads import cache_folder
+from keras_retinanet.processes import trials
 
-# Its path is this process's without the current folder, whose modules could be anybody's.
-PROGRAM = (
-    "import sys; sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
-    "from keras_retinanet.exporting.tflite.tflite_trial import run_once; run_once()"
-)
 KNOWN_FILE = "tflite_tried.txt"
-SECONDS = 300
 # Of address space, beside some times the file: TensorFlow's libraries and a thread a core.
 ROOM = 16 << 30
 # Exit code of `run_once` after an error that the interpreter reported.
@@ -69,35 +62,21 @@ def try_tflite(path: Path, content: bytes) -> None:
 
 def _problem(content: bytes) -> str | None:
     """Return what went wrong with a file in another process; None: nothing."""
-    root = str(Path(__file__).parents[3])
-    try:
-        trial = subprocess.run(
-            [sys.executable, "-c", PROGRAM, root],
-            input=content,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=SECONDS,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-    except subprocess.TimeoutExpired:
-        return f"which does not come to an end within {SECONDS} s"
-    if trial.returncode == 0:
-        return None
-    if trial.returncode == REPORTED:
-        lines = trial.stdout.decode(errors="replace").splitlines() or ["no reason given"]
+    quiet = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    code, reason = trials.run_trial(__name__, "run_once", content, **quiet)
+    if code is None:
+        return f"which does not come to an end within {trials.SECONDS} s"
+    if code == REPORTED:
+        lines = reason.splitlines() or ["no reason given"]
         return f"which it refuses: {lines[-1][:SHOWN_REASON]}"
-    return "with which its process crashes"
+    return "with which its process crashes" if code else None
 
 
 def run_once() -> None:
     """Run the file of standard input with zeros for its image: the other process's program."""
     content = sys.stdin.buffer.read()
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    room = ROOM + 8 * len(content)
-    room = room if hard == resource.RLIM_INFINITY else min(room, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (room, hard))
+    trials.limit_memory(ROOM + 8 * len(content))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(SECONDS)  # should the first process be gone
     import numpy as np
 
     try:

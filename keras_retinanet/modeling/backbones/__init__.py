@@ -9,37 +9,25 @@ from keras import layers
 
 from keras_retinanet.config.model import BackboneConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.modeling.backbones.efficientnet_lite import LiteSpec, efficientnet_lite
+from keras_retinanet.modeling.backbones.efficientnet_lite import efficientnet_lite
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
 from keras_retinanet.modeling.backbones.imagenet import required_options, weights_license
-from keras_retinanet.modeling.backbones.resnet import ResNetSpec, resnet
+from keras_retinanet.modeling.backbones.resnet import RESNETS, ResNetSpec, resnet
 
 
-def _resnext(groups: int, group_width: int, blocks: tuple[int, int, int, int]) -> Callable:
-    spec = ResNetSpec(blocks, groups=groups, group_width=group_width)
-    return partial(resnet, spec, stride_in_1x1=False)
-
-
-def _lite(width: float, depth: float) -> Callable:
-    return partial(efficientnet_lite, LiteSpec(width, depth))
+def _resnet(spec: ResNetSpec) -> Callable:
+    options: dict[str, Any] = {"stride_in_1x1": False} if spec.groups > 1 else {}
+    return partial(resnet, spec, **options)
 
 
 # A builder's defaults are the published graph; its keywords are those of `build_backbone`.
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
-    "resnet18": partial(resnet, ResNetSpec((2, 2, 2, 2), bottleneck=False)),
-    "resnet34": partial(resnet, ResNetSpec((3, 4, 6, 3), bottleneck=False)),
-    "resnet50": partial(resnet, ResNetSpec((3, 4, 6, 3))),
-    "resnet101": partial(resnet, ResNetSpec((3, 4, 23, 3))),
-    "resnet152": partial(resnet, ResNetSpec((3, 8, 36, 3))),
-    "resnext50_32x4d": _resnext(32, 4, (3, 4, 6, 3)),
-    "resnext101_32x4d": _resnext(32, 4, (3, 4, 23, 3)),
-    "resnext101_32x8d": _resnext(32, 8, (3, 4, 23, 3)),
-    "resnext101_64x4d": _resnext(64, 4, (3, 4, 23, 3)),
-    "efficientnet_lite0": _lite(1.0, 1.0),
-    "efficientnet_lite1": _lite(1.0, 1.1),
-    "efficientnet_lite2": _lite(1.1, 1.2),
-    "efficientnet_lite3": _lite(1.2, 1.4),
-    "efficientnet_lite4": _lite(1.4, 1.8),
+    **{name: _resnet(spec) for name, spec in RESNETS.items()},
+    "efficientnet_lite0": partial(efficientnet_lite, 1.0, 1.0),
+    "efficientnet_lite1": partial(efficientnet_lite, 1.0, 1.1),
+    "efficientnet_lite2": partial(efficientnet_lite, 1.1, 1.2),
+    "efficientnet_lite3": partial(efficientnet_lite, 1.2, 1.4),
+    "efficientnet_lite4": partial(efficientnet_lite, 1.4, 1.8),
 }
 _INPUT_OPTIONS = ("color_order", "mean", "std")
 
@@ -54,14 +42,7 @@ def _check_name(name: str) -> None:
 def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | None:
     """Return the input that a backbone's weights require; None: any input.
 
-    Args:
-        name: key of `BACKBONES`.
-        weights: as for `build_backbone`.
-
-    Returns:
-        `color_order`, `mean` and `std` (3 floats each, in that order, for pixels 0..255), and the
-        graph options that these weights were trained with, as arguments of `build_backbone`.
-        EfficientNet-Lite requires its colors with random weights too.
+    Args and Returns: as `imagenet.required_options`; `name` must be a key of `BACKBONES`.
     """
     _check_name(name)
     return required_options(name, weights)
@@ -85,14 +66,9 @@ def build_backbone(
     Args:
         name: key of `BACKBONES`.
         weights: None (random), "imagenet", or the path of a file that `imagenet.py` lists.
-        stride_in_1x1: ResNets: put stride 2 in a bottleneck's first 1x1 convolution, not its 3x3.
-        padding: "symmetric" or "same", for convolutions of stride 2.
-        stem_padding: ResNets: the same for the first convolution alone.
-        pool_padding: ResNets: the same for the stem's max-pool.
-        bn_epsilon: epsilon of every batch norm.
-        freeze_bn: batch norms keep their loaded statistics, scale and shift.
-        frozen_stages: 1 freezes the stem, 2 all up to stride 4, ... 5 everything. Like freeze_bn
-            it is ignored unless `weights` is given: frozen random statistics are noise.
+        stride_in_1x1, stem_padding, pool_padding: of ResNets, as described in `BackboneConfig`.
+        padding, bn_epsilon, freeze_bn, frozen_stages: the same. Frozen random statistics would be
+            noise: the last two are ignored unless `weights` is given.
         load_weights: False freezes in the same way but reads no file, for a model whose weights
             come from elsewhere.
 
@@ -120,7 +96,7 @@ def build_backbone(
             f"Expected options of {name}: padding, bn_epsilon. "
             f"Received: {', '.join(sorted(absent))}. Remove them."
         )
-    demanded = backbone_preprocessing(name, weights) or {}
+    demanded = required_options(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
     backbone = builder(name=name, **{**demanded, **options})
     if weights is not None:

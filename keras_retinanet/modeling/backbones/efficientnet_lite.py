@@ -45,14 +45,6 @@ _TORCH_VARIABLES = {
 
 
 @dataclass(frozen=True)
-class LiteSpec:
-    """Multipliers of the channels and of the blocks of a stage."""
-
-    width: float = 1.0
-    depth: float = 1.0
-
-
-@dataclass(frozen=True)
 class _Stage:
     level: int  # the stage of the layers' names: log2 of the output's stride
     blocks: int
@@ -78,11 +70,6 @@ def _scaled_channels(channels: int, width: float) -> int:
     scaled = channels * width
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * scaled else rounded
-
-
-def _scaled_blocks(stage: _Stage, depth: float) -> int:
-    fixed = stage in (STAGES[0], STAGES[-1])
-    return stage.blocks if fixed else math.ceil(depth * stage.blocks)
 
 
 def _he_fan_out() -> keras.initializers.Initializer:
@@ -141,7 +128,8 @@ def _block(
 
 
 def efficientnet_lite(
-    spec: LiteSpec,
+    width: float,
+    depth: float,
     *,
     name: str = "efficientnet_lite",
     padding: str = "same",
@@ -150,10 +138,10 @@ def efficientnet_lite(
     """Build an EfficientNet-Lite backbone with random weights; the defaults are the release's.
 
     Args:
-        spec: width and depth.
+        width: multiplier of the channels.
+        depth: multiplier of the blocks of a stage.
         name: of the model.
-        padding: "same" or "symmetric" at stride 2 (see `resnet.pad_for_stride`).
-        bn_epsilon: of every batch norm.
+        padding, bn_epsilon: as described in `BackboneConfig`.
 
     Returns:
         Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
@@ -176,8 +164,9 @@ def efficientnet_lite(
     features: dict[str, Any] = {}
     counts = dict.fromkeys(range(1, 6), 0)
     for stage in STAGES:
-        channels = _scaled_channels(stage.channels, spec.width)
-        for index in range(_scaled_blocks(stage, spec.depth)):
+        channels = _scaled_channels(stage.channels, width)
+        is_fixed = stage in (STAGES[0], STAGES[-1])
+        for index in range(stage.blocks if is_fixed else math.ceil(depth * stage.blocks)):
             counts[stage.level] += 1
             x = _block(
                 x,
@@ -195,11 +184,7 @@ def efficientnet_lite(
 def torch_names(backbone: keras.Model) -> list[tuple[str, Any, bool]]:
     """Name each variable as PyTorch's ports of the release do; they number blocks throughout.
 
-    Args:
-        backbone: made by `efficientnet_lite`.
-
-    Returns:
-        One (tensor name, variable, is a depthwise kernel) per variable of the backbone.
+    One (tensor name, variable, whether it is a depthwise kernel) per variable of the backbone.
     """
     names = []
     blocks: list[list[str]] = []

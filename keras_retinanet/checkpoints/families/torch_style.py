@@ -1,22 +1,19 @@
-"""Which of our backbones a torch-style state dict holds, told by its names and shapes alone."""
+"""Names of a torch-style ResNet or ResNeXt, as torchvision, mmdet, odtk and timm use them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.backbones.resnet import RESNETS
+from keras_retinanet.weight_files.filling import Row
 
 # (blocks of layer1..4, channels inside layer1's bottleneck, channels of one of its groups);
 # basic blocks have neither.
 TRUNKS: dict[tuple[tuple[int, ...], int | None, int | None], str] = {
-    ((2, 2, 2, 2), None, None): "resnet18",
-    ((3, 4, 6, 3), None, None): "resnet34",
-    ((3, 4, 6, 3), 64, 64): "resnet50",
-    ((3, 4, 23, 3), 64, 64): "resnet101",
-    ((3, 8, 36, 3), 64, 64): "resnet152",
-    ((3, 4, 6, 3), 128, 4): "resnext50_32x4d",
-    ((3, 4, 23, 3), 128, 4): "resnext101_32x4d",
-    ((3, 4, 23, 3), 256, 8): "resnext101_32x8d",
-    ((3, 4, 23, 3), 256, 4): "resnext101_64x4d",
+    (spec.blocks, spec.groups * spec.group_width, spec.group_width)
+    if spec.bottleneck
+    else (spec.blocks, None, None): name
+    for name, spec in RESNETS.items()
 }
 
 
@@ -42,3 +39,16 @@ def trunk_name(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> str:
             f"channels={inner}, of one group={group}. Other backbones cannot be imported."
         )
     return TRUNKS[blocks, inner, group]
+
+
+def conv_rows(theirs: str, ours: str, *, bias: bool = True) -> Iterator[Row]:
+    """Yield the rows of one convolution: `theirs` "fpn.p6", `ours` "fpn/output_p6"."""
+    yield Row(f"{theirs}.weight", f"{ours}/kernel", "conv")
+    if bias:
+        yield Row(f"{theirs}.bias", f"{ours}/bias")
+
+
+def group_norm_rows(theirs: str, ours: str) -> Iterator[Row]:
+    """Yield the two rows of one group norm."""
+    yield Row(f"{theirs}.weight", f"{ours}/gamma")
+    yield Row(f"{theirs}.bias", f"{ours}/beta")
