@@ -20,19 +20,21 @@ def lazily(
 
     Args:
         package: its `__name__`.
-        modules: a module below it -> the names that it gives, in one text.
+        modules: a module below it, itself such a name -> the names that it gives, in one text.
         before: called before such a module is imported; may raise.
     """
     homes = {name: module for module, names in modules.items() for name in names.split()}
 
     def get(name: str) -> Any:
+        if name in modules:
+            return importlib.import_module(f"{package}.{name}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         before()
         return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
 
     def names() -> list[str]:
-        return sorted({*vars(importlib.import_module(package)), *homes})
+        return sorted({*vars(importlib.import_module(package)), *homes, *modules})
 
     return get, names
 

@@ -73,7 +73,7 @@ ROOMS = {
     """,
     "data": """
         Dataset ImageRef Problems Record SOURCES WRITERS WriteOptions cached decode_image draw_mix
-        evaluation_dataset image_size load_dataset load_train_val mix random_split recognise
+        evaluation_dataset image_size load load_dataset load_train_val mix random_split recognise
         training_batches write_dataset
     """,
     "drawing": """Mark draw_boxes draw_detections draw_marks picture_grid save_picture""",
@@ -86,8 +86,8 @@ ROOMS = {
         network_boxes training_pictures write_report
     """,
     "evaluation": """
-        Analysis ConfusionMatrix DetectorRun ErrorAnalysis EvaluationSet FIGURES Found Truths
-        analyse analyse_errors aspect_breakdown best_thresholds calibration coco_evaluation
+        Analysis CocoMetrics ConfusionMatrix DetectorRun ErrorAnalysis EvaluationSet FIGURES Found
+        Truths analyse analyse_errors aspect_breakdown best_thresholds calibration coco_evaluation
         coco_metrics coco_results confusion_matrix dataset_pictures detections_for
         evaluate evaluation_set figures format_errors format_metrics format_summary
         found_from_results ground_truth map_classes open_images_evaluation read_runs

@@ -6,6 +6,7 @@ from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
     from keras_retinanet.data.augmentation.mixing import draw_mix, mix
+    from keras_retinanet.data.for_fit import load
     from keras_retinanet.data.images.decoding import decode_image, image_size
     from keras_retinanet.data.loading import SOURCES, load_dataset, load_train_val
     from keras_retinanet.data.pipeline.batches import evaluation_dataset, training_batches
@@ -30,6 +31,7 @@ __all__ = [
     "draw_mix",
     "evaluation_dataset",
     "image_size",
+    "load",
     "load_dataset",
     "load_train_val",
     "mix",
@@ -43,6 +45,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "augmentation.mixing": "draw_mix mix",
+        "for_fit": "load",
         "images.decoding": "decode_image image_size",
         "loading": "SOURCES load_dataset load_train_val",
         "pipeline.batches": "evaluation_dataset training_batches",

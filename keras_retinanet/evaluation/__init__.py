@@ -6,6 +6,7 @@ from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
     from keras_retinanet.evaluation.class_map import map_classes
+    from keras_retinanet.evaluation.coco_callback import CocoMetrics
     from keras_retinanet.evaluation.errors.breakdown import aspect_breakdown, size_breakdown
     from keras_retinanet.evaluation.errors.confusion import ConfusionMatrix, confusion_matrix
     from keras_retinanet.evaluation.errors.costs import ErrorAnalysis, analyse_errors, format_errors
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIGURES",
     "Analysis",
+    "CocoMetrics",
     "ConfusionMatrix",
     "DetectorRun",
     "ErrorAnalysis",
@@ -101,6 +103,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "class_map": "map_classes",
+        "coco_callback": "CocoMetrics",
         "errors.breakdown": "aspect_breakdown size_breakdown",
         "errors.confusion": "ConfusionMatrix confusion_matrix",
         "errors.costs": "ErrorAnalysis analyse_errors format_errors",

@@ -105,6 +105,8 @@ class TrainedModel(keras.Model):
                 `class_weight` does not exist.
         """
         self._objective.class_weights.assign(self._weights_of_classes(class_weight or {}))
+        if isinstance(args[0] if args else kwargs.get("x"), tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras warns that it cannot shuffle one
         with plain_errors():
             return super().fit(*args, **kwargs)
 

@@ -4,6 +4,7 @@ plan (integers) -> view -> read and decode, in parallel -> render -> mix -> batc
 Shape letters: B images, G ground truths, h w image after the resize, ch cw canvas.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -33,6 +34,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
+    epochs: bool = False,
 ) -> tf.data.Dataset:
     """Yield training batches without end; the same for the same arguments.
 
@@ -45,6 +47,8 @@ def training_batches(
         start_step: the number of batches to leave out, without reading them.
         shard: (number of this worker, how many there are): of each batch it gives, and reads, the
             worker's own equal part.
+        epochs: end after as many batches as the images fill, at least one; each further iteration
+            continues where the one before ended.
 
     Returns:
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
@@ -56,15 +60,19 @@ def training_batches(
     worker, workers = shard
     mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
 
+    length = max(1, len(dataset.records) // batch_size) if epochs else None
+    starts = itertools.count(start_step, length or 0)
+
     def batches():
-        for batch in plan.batches(
+        planned = plan.batches(
             dataset,
             preprocessing,
             batch_size=batch_size,
             seed=seed,
             short_sides=config.short_sides,
-            start_step=start_step,
-        ):
+            start_step=next(starts),
+        )
+        for batch in itertools.islice(planned, length):
             yield _part(batch, mine)
 
     fetch = fetcher(dataset, reduced=True)
@@ -90,7 +98,10 @@ def training_batches(
         example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     # A plan's batch is whole and of one canvas, so batches are formed by counting.
-    return _tuned(loaded.batch(mine.stop - mine.start, drop_remainder=True))
+    batched = loaded.batch(mine.stop - mine.start, drop_remainder=True)
+    if length is not None:
+        batched = batched.apply(tf.data.experimental.assert_cardinality(length))
+    return _tuned(batched)
 
 
 def _note_crowded(dataset: Dataset, max_boxes: int) -> None:
