@@ -21,7 +21,13 @@ def printable(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return `text` with surrogates (from names that are not UTF-8) written as escapes."""
+    """Return `text` with surrogates, which stand for bytes that are not UTF-8, as escapes.
+
+    Where the system's own encoding is not UTF-8 (LC_ALL=C), surrogates also stand for bytes that
+    are: these are read as UTF-8.
+    """
+    with contextlib.suppress(UnicodeEncodeError):  # half a pair of UTF-16
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -24,6 +24,7 @@ KINDS = {
     "outline without a box": "its bounds taken",
     "area not sound": "the box's own counts",
     "undeclared class": "box dropped",
+    "class in two spellings that look alike": "one class",
     "malformed annotation": "box dropped",
     # Images and the entries that name them.
     "missing picture": "skipped",

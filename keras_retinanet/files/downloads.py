@@ -106,7 +106,7 @@ def fetch(source: Source, folder: Path, *, progress: bool = True) -> Path:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of `path` (`.<name>.lock` beside it), waiting for another process's."""
-    with open(path.with_name(f".{path.name}.lock"), "w") as stream:
+    with open(path.with_name(f".{path.name}.lock"), "wb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, however
         yield
 

@@ -120,7 +120,7 @@ class Log(keras.callbacks.Callback):
 
     def add_row(self, values: dict[str, float]) -> None:
         """Append a row for the current step to the CSV file."""
-        with open(self.path, "a", newline="") as stream:
+        with open(self.path, "a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, COLUMNS).writerow({"step": self.clock.step} | values)
 
     def on_train_end(self, logs=None):

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import is_regular
+from keras_retinanet.files.names import by_key, name_key
 
 
 class PictureFolder:
@@ -12,7 +13,8 @@ class PictureFolder:
 
     An annotation may come from anywhere: absolute names, drive letters and ".." are refused, for
     POSIX and for Windows, unless `allow_outside`. A name that differs from the file's only by
-    backslashes or by case is found, and counted as a repair.
+    backslashes or by case is found, and counted as a repair; one that differs by Unicode's form
+    or by escapes is the same name (`name_key`).
 
     Each subfolder is listed once: one system call for a folder, not for a file.
     """
@@ -23,8 +25,10 @@ class PictureFolder:
         self.folder = Path(folder)
         self._problems = problems
         self._allow_outside = allow_outside
-        # Folder -> (its file names, the same by their lower case).
-        self._listings: dict[str, tuple[set[str], dict[str, str]]] = {}
+        # Folder -> (its file names by themselves and their keys, the same by their lower case).
+        self._listings: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+        # Folder that no entry is spelled as -> the one that is there.
+        self._spellings: dict[str, str] = {}
 
     def find(self, file_name: str, *, where: str = "") -> str | None:
         """Return the path of the image called `file_name`, or None, which is then counted.
@@ -62,15 +66,34 @@ class PictureFolder:
         folder, name = os.path.split(os.path.join(self.folder, file_name))
         names, by_lower = self._listing(folder)
         if any_case:
-            name = by_lower.get(name.lower(), name)
-        return os.path.join(folder, name) if name in names else None
+            stored = by_lower.get(name_key(name).lower())
+        else:
+            stored = names.get(name) or names.get(name_key(name))
+        return None if stored is None else os.path.join(self._spelled(folder), stored)
 
-    def _listing(self, folder: str) -> tuple[set[str], dict[str, str]]:
+    def _listing(self, folder: str) -> tuple[dict[str, str], dict[str, str]]:
         if folder not in self._listings:
             try:
-                with os.scandir(folder) as entries:
-                    names = {entry.name for entry in entries if is_regular(entry)}
+                with os.scandir(self._spelled(folder)) as entries:
+                    names = sorted(entry.name for entry in entries if is_regular(entry))
             except (OSError, ValueError):  # not there, or no name that a file can have
-                names = set()
-            self._listings[folder] = (names, {name.lower(): name for name in sorted(names)})
+                names = []
+            lower = {name_key(name).lower(): name for name in names}
+            # Some file systems hold both forms of one name: the very name comes first.
+            self._listings[folder] = (by_key(names) | {name: name for name in names}, lower)
         return self._listings[folder]
+
+    def _spelled(self, folder: str) -> str:
+        """Return `folder` with each part below the data folder as it is spelled on the disk."""
+        if folder in self._spellings:
+            return self._spellings[folder]
+        found, (parent, name) = folder, os.path.split(folder)
+        if name and parent.startswith(str(self.folder)) and not os.path.isdir(folder):
+            parent = self._spelled(parent)
+            try:
+                stored = by_key(os.listdir(parent)).get(name_key(name), name)
+            except (OSError, ValueError):
+                stored = name
+            found = os.path.join(parent, stored)
+        self._spellings[folder] = found
+        return found
