@@ -1,5 +1,6 @@
 """Which spellings of a name mean the same file or class."""
 
+import os
 import unicodedata
 from collections.abc import Iterable
 
@@ -25,3 +26,16 @@ def spellings(text: str) -> list[str]:
 def by_key(names: Iterable[str]) -> dict[str, str]:
     """Return key -> stored spelling; of several with one key the first in the alphabet counts."""
     return {name_key(name): name for name in sorted(names, reverse=True)}
+
+
+def stored_path(path: str) -> str:
+    """Return `path` with each part as the disk spells it; parts that are not there stay."""
+    parent, name = os.path.split(path)
+    if not name or not parent or os.path.lexists(path):
+        return path
+    parent = stored_path(parent)
+    try:
+        names = by_key(os.listdir(parent))
+    except (OSError, ValueError):
+        names = {}
+    return os.path.join(parent, names.get(name_key(name), name))

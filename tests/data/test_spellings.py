@@ -58,9 +58,9 @@ def csv(folder, stored, stated):
 
 
 def yolo(folder, stored, stated):
-    path = picture(folder / "images" / f"{stored}.png")
-    write(folder / "labels" / f"{stated}.txt", "0 .35 .4 .5 .5\n1 .35 .4 .5 .5\n")
-    write(folder / "classes.txt", f"{stored}\n{stated}\n")
+    path = picture(folder / stored / "images" / f"{stored}.png")
+    write(folder / stored / "labels" / f"{stated}.txt", "0 .35 .4 .5 .5\n1 .35 .4 .5 .5\n")
+    write(folder / "data.yaml", f"val: {stated}/images\nnames: ['{stored}', '{stated}']\n")
     return DataConfig(source="yolo", data_dir=str(folder)), path
 
 
@@ -86,7 +86,7 @@ def kitti(folder, stored, stated):
 @pytest.mark.parametrize("make", [coco, csv, yolo, voc, kitti])
 def test_images_and_classes_in_either_form(tmp_path, make, stored, stated):
     config, path = make(tmp_path, stored, stated)
-    data = load_dataset(config, "train" if make is voc else "all")
+    data = load_dataset(config, {voc: "train", yolo: "val"}.get(make, "all"))
     (record,) = data.records
     assert os.path.samefile(record.image.path, path)
     assert data.class_names == [NFC.split()[0] if make is kitti else NFC]

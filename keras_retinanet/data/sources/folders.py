@@ -2,10 +2,19 @@
 
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import is_regular
-from keras_retinanet.files.names import by_key, name_key
+from keras_retinanet.files.names import by_key, name_key, stored_path
+
+
+class _Listing(NamedTuple):
+    """A folder as it is spelled on the disk, and its file names by key and by lower case."""
+
+    folder: str
+    by_key: dict[str, str]
+    by_lower: dict[str, str]
 
 
 class PictureFolder:
@@ -25,10 +34,7 @@ class PictureFolder:
         self.folder = Path(folder)
         self._problems = problems
         self._allow_outside = allow_outside
-        # Folder -> (its file names by themselves and their keys, the same by their lower case).
-        self._listings: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
-        # Folder that no entry is spelled as -> the one that is there.
-        self._spellings: dict[str, str] = {}
+        self._listings: dict[str, _Listing] = {}
 
     def find(self, file_name: str, *, where: str = "") -> str | None:
         """Return the path of the image called `file_name`, or None, which is then counted.
@@ -64,36 +70,23 @@ class PictureFolder:
 
     def _look_up(self, file_name: str, *, any_case: bool = False) -> str | None:
         folder, name = os.path.split(os.path.join(self.folder, file_name))
-        names, by_lower = self._listing(folder)
+        listing = self._listing(folder)
         if any_case:
-            stored = by_lower.get(name_key(name).lower())
+            stored = listing.by_lower.get(name_key(name).lower())
         else:
-            stored = names.get(name) or names.get(name_key(name))
-        return None if stored is None else os.path.join(self._spelled(folder), stored)
+            stored = listing.by_key.get(name) or listing.by_key.get(name_key(name))
+        return None if stored is None else os.path.join(listing.folder, stored)
 
-    def _listing(self, folder: str) -> tuple[dict[str, str], dict[str, str]]:
+    def _listing(self, folder: str) -> _Listing:
         if folder not in self._listings:
+            stored = stored_path(folder)
             try:
-                with os.scandir(self._spelled(folder)) as entries:
+                with os.scandir(stored) as entries:
                     names = sorted(entry.name for entry in entries if is_regular(entry))
             except (OSError, ValueError):  # not there, or no name that a file can have
                 names = []
             lower = {name_key(name).lower(): name for name in names}
             # Some file systems hold both forms of one name: the very name comes first.
-            self._listings[folder] = (by_key(names) | {name: name for name in names}, lower)
+            keys = by_key(names) | {name: name for name in names}
+            self._listings[folder] = _Listing(stored, keys, lower)
         return self._listings[folder]
-
-    def _spelled(self, folder: str) -> str:
-        """Return `folder` with each part below the data folder as it is spelled on the disk."""
-        if folder in self._spellings:
-            return self._spellings[folder]
-        found, (parent, name) = folder, os.path.split(folder)
-        if name and parent.startswith(str(self.folder)) and not os.path.isdir(folder):
-            parent = self._spelled(parent)
-            try:
-                stored = by_key(os.listdir(parent)).get(name_key(name), name)
-            except (OSError, ValueError):
-                stored = name
-            found = os.path.join(parent, stored)
-        self._spellings[folder] = found
-        return found
