@@ -30,6 +30,7 @@ KINDS = {
     "missing picture": "skipped",
     "picture outside the data folder": "skipped",
     "unreadable picture": "skipped",
+    "picture cut off": "used as far as it goes",
     "huge picture": "skipped",
     "malformed picture entry": "skipped",
     "picture id twice": "second one skipped",

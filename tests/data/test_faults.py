@@ -15,7 +15,11 @@ DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 TESTS = Path(__file__).parents[1]
 NAMES = [f"{fault.source}: {fault.title}" for fault in FAULTS]
 # Found when pictures are read, in training: test_batches.py and test_damaged_training.py.
-FOUND_IN_TRAINING = {"picture of another size than annotated", "more boxes than max_boxes"}
+FOUND_IN_TRAINING = {
+    "picture cut off",
+    "picture of another size than annotated",
+    "more boxes than max_boxes",
+}
 # Of the classes that a source gives: test_spellings.py.
 FOUND_IN_CLASSES = {"class in two spellings that look alike"}
 # Of shards alone: test_tfrecord.py.
