@@ -58,8 +58,11 @@ def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `argv` (without the program's name; default: `sys.argv`) and exit."""
-    words = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
+    """Run `argv` (without the program's name; default: `sys.argv`) and exit.
+
+    Without a word, list the commands.
+    """
+    words = [PROGRAM, *((sys.argv[1:] if argv is None else argv) or ["--help"])]
     with safe_output():
         app.run(run, argv=words, flags_parser=_parse)
 

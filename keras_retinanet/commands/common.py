@@ -133,6 +133,7 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
     given = flag_overrides(args, keys)
     source, overrides = args.dataset, {}
     # A new place replaces the old one, whose annotations belong to other images.
+    _require_there(args)
     place = given.get("data.annotations") or given.get("data.data_dir")
     if place is not None:
         overrides = {f"data.{name}": None for name in ("data_dir", "annotations", "images")}
@@ -149,6 +150,15 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
         overrides |= {f"data.{name}": defaults[name] for name in SOURCE_FIELDS}
         overrides["data.source"] = source
     return with_overrides(config, {**overrides, **given})
+
+
+def _require_there(args: Namespace) -> None:
+    """Raise UserError for a path that is not there, whatever format was expected in it."""
+    for flag in ("data_dir", "annotations", "images", "class_file"):
+        path = getattr(args, flag, None)
+        if path is not None and not os.path.exists(path):
+            kind = "a file" if flag in ("annotations", "class_file") else "a folder"
+            raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
 
 
 def recipe_config(args: Namespace, keys: Mapping[str, str], recipe: str | None = None) -> Config:

@@ -1,5 +1,6 @@
 """Names in Unicode's two forms, and escapes of bytes that are not UTF-8: one name, as stored."""
 
+import csv as csv_module
 import json
 import os
 import unicodedata
@@ -10,8 +11,12 @@ from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.sources import csv_files as data_csv
 from keras_retinanet.evaluation.class_map import map_classes
+from keras_retinanet.evaluation.results import write_coco_json, write_csv
 from keras_retinanet.files.names import name_key
+from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.training.run_folder import require_same_pictures, write_data_report
 
 NFC = unicodedata.normalize("NFC", "K\u00e4fer \u304c")
 NFD = unicodedata.normalize("NFD", NFC)
@@ -138,3 +143,49 @@ def test_surrogates_of_a_system_without_utf8_are_the_letters():
         listed = name.encode().decode("ascii", "surrogateescape")
         assert name_key(listed) == name_key(name)
     assert name_key("\ud800\udce9") == "\\ud800\\udce9"
+
+
+ODD_NAMES = [b"caf\xe9", b"nl\nx", b"tab\tx", b"q'\"x", b"esc\x1b[2J", b"<i>x", b"-lead"]
+ODD_NAMES += ["rtl\u202egpj".encode(), b"l" * 200, "\U0001f600".encode(), b"a\\udce9"]
+
+
+def test_no_name_stops_what_is_written_about_it(tmp_path, capsys):
+    """A run's list of images, detections as CSV and JSON: each is written, and read back."""
+    for name in ODD_NAMES:
+        raw = os.path.join(os.fsencode(tmp_path), b"images", name + b".png")
+        os.makedirs(os.path.dirname(raw), exist_ok=True)
+        os.rename(picture(tmp_path / "a.png"), raw)
+    write(tmp_path / "classes.txt", "cup\n")
+    write(tmp_path / "labels" / "-lead.txt", "0 .35 .4 .5 .5\n")
+    data = load_dataset(DataConfig(source="yolo", data_dir=str(tmp_path)), "all")
+    assert len(data.records) == len(ODD_NAMES)
+    write_data_report(data, None, tmp_path)
+    require_same_pictures(data, tmp_path)
+    assert not capsys.readouterr().out  # it was compared
+    found = Detections(np.array([BOX], np.float32), np.ones(1), np.zeros(1, int), ["cup"])
+    write_csv([(record.image.path, found) for record in data.records], tmp_path / "found.csv")
+    write_coco_json([{"file_name": r.image.path} for r in data.records], tmp_path / "found.json")
+    for row, record in zip(
+        json.loads((tmp_path / "found.json").read_text("utf-8")), data.records, strict=True
+    ):
+        assert row["file_name"] == record.image.path
+    table = data_csv.load(
+        DataConfig(
+            source="csv",
+            annotations=str(rows_of(tmp_path / "found.csv")),
+            images=str(tmp_path / "images"),
+            allow_outside=True,
+        ),
+        None,
+    )
+    paths = {os.fsencode(record.image.path) for record in table.records}
+    assert paths == {os.fsencode(record.image.path) for record in data.records}
+
+
+def rows_of(path):
+    """Drop the scores, which annotations do not have."""
+    with open(path, encoding="utf-8", newline="") as stream:
+        rows = [row[:-1] for row in csv_module.reader(stream)]
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        csv_module.writer(stream).writerows(rows)
+    return path
