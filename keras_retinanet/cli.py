@@ -13,6 +13,7 @@ from absl import app, logging
 from absl.flags import argparse_flags
 
 from keras_retinanet.commands import COMMANDS
+from keras_retinanet.commands.common import require_there
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.processes import signals
@@ -76,6 +77,7 @@ def run(args: Namespace) -> int:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports through absl, step by step
     try:
         with signals.raised():
+            require_there(args)
             return args.run(args)
     except UserError as error:
         print(f"{PROGRAM}: error: {printable(str(error))}", file=sys.stderr)

@@ -133,7 +133,6 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
     given = flag_overrides(args, keys)
     source, overrides = args.dataset, {}
     # A new place replaces the old one, whose annotations belong to other images.
-    _require_there(args)
     place = given.get("data.annotations") or given.get("data.data_dir")
     if place is not None:
         overrides = {f"data.{name}": None for name in ("data_dir", "annotations", "images")}
@@ -152,11 +151,11 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
     return with_overrides(config, {**overrides, **given})
 
 
-def _require_there(args: Namespace) -> None:
-    """Raise UserError for a path that is not there, whatever format was expected in it."""
+def require_there(args: Namespace) -> None:
+    """Raise UserError for data that is not there, whatever format and command it is for."""
     for flag in ("data_dir", "annotations", "images", "class_file"):
         path = getattr(args, flag, None)
-        if path is not None and not os.path.exists(path):
+        if isinstance(path, str) and not os.path.exists(path):
             kind = "a file" if flag in ("annotations", "class_file") else "a folder"
             raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
 
