@@ -29,10 +29,11 @@ from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
     begin_run,
+    remove_if_empty,
     require_begun,
     require_new,
-    require_same_config,
     require_same_pictures,
+    resume_config,
     write_data_report,
 )
 from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
@@ -68,7 +69,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
             require_begun(out)
         with folder_lock(out, purpose="train"):
             if resume:
-                require_same_config(config, out)
+                resume_config(config, out)
             else:
                 require_new(out)
             keras.utils.set_random_seed(config.train.seed)
@@ -78,8 +79,7 @@ def train(config: Config, out: str | Path, *, resume: bool = False, dry_run: boo
             return Run(config, out, resume=resume).fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
-        with contextlib.suppress(OSError):
-            out.rmdir()  # only if it is empty, as after a refused run
+        remove_if_empty(out)
 
 
 class Callbacks(NamedTuple):

@@ -180,7 +180,12 @@ def reliability(calibration: dict[str, Any]) -> Chart:
 def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:
     """Draw AP and AR at each of COCO's IoUs."""
     curves = [(name, [max(row[name], 0) for row in rows]) for name in ("AR", "AP")]
-    style: dict[str, Any] = {"colors": (AMBER, BLUE), "marker": "o", "markersize": 4, "linewidth": 1.5}
+    style: dict[str, Any] = {
+        "colors": (AMBER, BLUE),
+        "marker": "o",
+        "markersize": 4,
+        "linewidth": 1.5,
+    }
     with _axes("IoU", "") as (axes, drawing):
         legend = _plot(axes, [row["IoU"] for row in rows], curves, **style)
         axes.set_ylim(0, 1.02)
