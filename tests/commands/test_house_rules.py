@@ -24,11 +24,8 @@ LONG_FUNCTIONS = {
     "build_head": 43,
     "build_fpn": 44,
     "export_tflite": 46,
-    "export_saved_model": 42,
-    "metadata": 42,
     "_record": 43,
     "RetinaNet.__init__": 42,
-    "_preset": 41,
 }
 
 
