@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.config import Config
+from keras_retinanet.config.reference import as_yaml, option_rows, recipe_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = {bool: "true or false", int: "integer", float: "number", str: "text"}
@@ -114,15 +115,6 @@ def _limits(bounds: list) -> dict[str, Any]:
     return {type(bound).__name__: dataclasses.astuple(bound)[0] for bound in bounds}
 
 
-def as_yaml(value: Any) -> str:
-    """Return a default as a recipe would state it, fractions to six digits."""
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(as_yaml(item) for item in value)}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def configuration() -> str:
     """Return the reference of every option, with one heading per section."""
     parts = []
@@ -140,36 +132,16 @@ def configuration() -> str:
 
 # ---------------------------------------------------------------------------------------- recipes
 
-# First words of the lines in a recipe's header that state a fact; its other lines are prose.
-HEADER = ("command", "hardware", "duration", "AP")
-
 
 def recipes() -> str:
     """Return a table of `configs/*.yaml` with what their headers state."""
     rows = ["| recipe | what for | duration | AP |", "|---|---|---|---|"]
-    for file in sorted((ROOT / "configs").glob("*.yaml")):
-        facts = recipe_header(file.read_text(encoding="utf-8"))
+    for name, facts in recipe_facts().items():
         said = [facts.get(key, "") for key in ("", "duration", "AP")]
         said = [re.sub(r"--\w+ \w+", r"`\g<0>`", text) for text in said]  # flags are code
-        cells = [f"`{file.stem}`", *said]
+        cells = [f"`{name}`", *said]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
-
-
-def recipe_header(text: str) -> dict[str, str]:
-    """Return each fact of HEADER that a recipe states, and under "" its first sentence."""
-    facts, key = {"": ""}, ""
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        words = line.lstrip("#").strip()
-        if not words:
-            key = "more"
-        first, _, rest = words.partition(" ")
-        if first in HEADER:
-            key, words = first, rest.strip()
-        facts[key] = f"{facts.get(key, '')} {words}".strip()
-    return facts
 
 
 # ------------------------------------------------------------------------------------ command line
@@ -195,6 +167,27 @@ def subparsers(parser: ArgumentParser, prefix: str = "") -> list[tuple[str, Argu
             words = f"{prefix} {name}".strip()
             found += subparsers(child, words) or [(words, child)]
     return found
+
+
+# ------------------------------------------------------------------------- a page of the repository
+
+LISTS = ROOT / "docs" / "options.md"
+
+
+def lists() -> str:
+    """Return `docs/options.md`: recipes and options, for readers of the repository."""
+    rows = [
+        f"| `{row.name}` | `{row.default}` | {row.text.replace('|', '')} |" for row in option_rows()
+    ]
+    return (
+        "# Recipes and options\n\n"
+        "Written by `python docs/generate.py`; `keras_retinanet recipes` and `keras_retinanet "
+        "options` print the same.\n\n"
+        f"## Recipes, for `--config`\n\n{recipes()}\n"
+        "## Options, for `--set` and recipes\n\n| option | default | meaning |\n|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+    )
 
 
 # --------------------------------------------------------------------------- files outside of docs/
@@ -240,3 +233,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "<!-- recipes -->": recipes,
     "<!-- commands -->": commands,
 }
+
+
+if __name__ == "__main__":
+    LISTS.write_text(lists(), encoding="utf-8")

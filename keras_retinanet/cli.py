@@ -13,6 +13,7 @@ from absl import app, logging
 from absl.flags import argparse_flags
 
 from keras_retinanet.commands import COMMANDS
+from keras_retinanet.commands.common import require_there
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.processes import signals
@@ -58,8 +59,11 @@ def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, 
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `argv` (without the program's name; default: `sys.argv`) and exit."""
-    words = [PROGRAM, *(sys.argv[1:] if argv is None else argv)]
+    """Run `argv` (without the program's name; default: `sys.argv`) and exit.
+
+    Without a word, list the commands.
+    """
+    words = [PROGRAM, *((sys.argv[1:] if argv is None else argv) or ["--help"])]
     with safe_output():
         app.run(run, argv=words, flags_parser=_parse)
 
@@ -73,6 +77,7 @@ def run(args: Namespace) -> int:
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports through absl, step by step
     try:
         with signals.raised():
+            require_there(args)
             return args.run(args)
     except UserError as error:
         print(f"{PROGRAM}: error: {printable(str(error))}", file=sys.stderr)

@@ -41,6 +41,7 @@ def trained(monkeypatch, tmp_path):
     fake = types.SimpleNamespace(train=train)
     monkeypatch.setitem(sys.modules, "keras_retinanet.training.run", fake)
     monkeypatch.chdir(tmp_path)
+    Path("cells").mkdir()  # a data set
 
     def run(*words: str) -> types.SimpleNamespace:
         assert command("train", *words) == 0
@@ -73,7 +74,7 @@ def test_help_and_version_in_a_process_of_their_own():
         ("train --back resnet50", "unrecognized arguments: --back"),
         ("train --devices 0", "expected a number from 1 to 64. Received: '0'"),
         ("train --resume", "Train first"),
-        ("train --resume x --steps 3", "Received: --resume with steps."),
+        ("train --resume x --seed 3", "Received: --resume with seed."),
         ("evaluate", "Train first"),
         ("evaluate coco --detections d.json", "Received: no --annotations."),
         ("predict nowhere.jpg", "Received: nowhere.jpg."),

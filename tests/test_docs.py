@@ -64,6 +64,14 @@ def test_recipes_and_commands_are_listed_as_they_are(generate):
     assert {"train", "evaluate", "predict", "export", "dataset doctor"} <= set(commands)
 
 
+def test_page_of_recipes_and_options_is_current(generate):
+    """It is committed, for readers without the site: `python docs/generate.py` writes it."""
+    text = generate.LISTS.read_text(encoding="utf-8")
+    assert text == generate.lists()
+    assert "| `train.batch_size` | `16` | Number of images per step" in text
+    assert all(line.count(" | ") == 2 for line in text.splitlines() if line.startswith("| `train."))
+
+
 def test_links_out_of_docs_lead_to_the_pages_that_show_those_files(generate):
     text = "[a](../export/README.md#letterbox) [b](data.md) [c](https://x.org/a.md) [d](#here)"
     expected = "[a](applications.md#letterbox) [b](data.md) [c](https://x.org/a.md) [d](#here)"

@@ -124,10 +124,8 @@ def model_of(
         sides = {"short_side": image_size[0], "long_side": image_size[1]}
         preset = preset.having(preprocessing=sides)
     preset = dataclasses.replace(preset, config=_overridden(preset.config, overrides))
-    changes = [*overrides]
-    if outputs is not None:
-        changes.append(f"{len(outputs)} of {len(preset.class_names)} outputs kept")
-        preset = _cut(preset, outputs)
+    kept = [] if outputs is None else [f"{len(outputs)} of {len(preset.class_names)} outputs kept"]
+    preset = preset if outputs is None else _cut(preset, outputs)
     model = RetinaNet(
         preset.config, preset.class_names, class_ids=preset.class_ids, load_weights=False
     )
@@ -140,7 +138,7 @@ def model_of(
         "from_file": Path(path).name,
         "sha256": _sha256(Path(path)),
         "tensors": f"{len(used)} of {len(checkpoint.tensors)} mapped, the others carry no weight",
-        "changes": "; ".join(changes),
+        "changes": "; ".join([*overrides, *kept]),
         "versions": (
             f"keras_retinanet {__version__}, tensorflow {tf.__version__}, keras {keras.__version__}"
         ),

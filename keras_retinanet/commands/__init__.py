@@ -11,7 +11,9 @@ from keras_retinanet.commands import (
     export,
     import_checkpoint,
     info,
+    options,
     predict,
+    recipes,
     report,
     train,
     ui,
@@ -30,4 +32,6 @@ COMMANDS = {
     "weights": weights,
     "dataset": dataset,
     "anchors": anchors,
+    "recipes": recipes,
+    "options": options,
 }

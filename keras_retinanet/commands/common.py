@@ -152,6 +152,15 @@ def with_source(config: Config, args: Namespace, keys: Mapping[str, str] = DATA_
     return with_overrides(config, {**overrides, **given})
 
 
+def require_there(args: Namespace) -> None:
+    """Raise UserError for data that is not there, whatever format and command it is for."""
+    for flag in ("data_dir", "annotations", "images", "class_file"):
+        path = getattr(args, flag, None)
+        if isinstance(path, str) and not os.path.exists(path):
+            kind = "a file" if flag in ("annotations", "class_file") else "a folder"
+            raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
+
+
 def recipe_config(args: Namespace, keys: Mapping[str, str], recipe: str | None = None) -> Config:
     """Return the configuration that the flags ask for.
 

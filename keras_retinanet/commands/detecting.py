@@ -18,6 +18,7 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.owners import file_lock
 from keras_retinanet.processes.child_processes import hold, lifeline
+from keras_retinanet.terminal import progress
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -207,12 +208,10 @@ def _collect(
     messages: Queue, processes: list[Any], count: int, *, columns: "Columns", keep: Keep | None
 ) -> Milliseconds:
     """Take what the workers send until all are done: lines, milliseconds at the end, an error."""
-    from tqdm import tqdm
-
     first_ms: list[float] = []
     warm_ms: list[float] = []
     running = len(processes)
-    with tqdm(total=count, desc="detect", unit="image", dynamic_ncols=True) as bar:
+    with progress(total=count, desc="detect", unit="image") as bar:
         while running:
             message = _next_message(messages, processes)
             if isinstance(message, list):

@@ -29,7 +29,8 @@ from keras_retinanet.commands.figures import write_figures, write_tables
 from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
-from keras_retinanet.errors import UserError
+from keras_retinanet.data.problems import SHOWN_PROBLEMS
+from keras_retinanet.errors import UserError, listed
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.files.text_files import read_json
 from keras_retinanet.terminal import printable
@@ -114,6 +115,10 @@ def run(args: Namespace) -> int:
         if found.unreadable:
             names = printable(", ".join(found.unreadable))
             print(f"{len(found.unreadable)} could not be read: {names}")
+        if cut := dataset.problems.get("picture cut off"):
+            print(
+                f"{len(cut)} cut off, used as far as they go: {listed(cut, limit=SHOWN_PROBLEMS)}"
+            )
         _write_detections(args.out, dataset, found)
         if dataset.has_annotations:
             write_figures(args, task, dataset, found)

@@ -33,7 +33,7 @@ from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.targets import check_target, is_free
 from keras_retinanet.inference.batching import bounded_batches
-from keras_retinanet.terminal import printable
+from keras_retinanet.terminal import printable, progress
 
 if TYPE_CHECKING:
     from keras_retinanet.modeling.detections import Detections
@@ -115,7 +115,7 @@ def _predict_pictures(
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
-    with tqdm(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
+    with progress(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
         readable_files = _readable(paths, args.exif)
         for batch in bounded_batches(
             readable_files, config.batch_size, lambda item: item[1].size // 3
@@ -237,10 +237,14 @@ def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarra
     for number, path in enumerate(paths):
         try:
             encoded = read_picture(path)
-            image, turned = decode_image(encoded), orientation(encoded)
+            cut: list[str] = []
+            image = decode_image(encoded, on_cut=lambda: cut.append("cut off"))  # noqa: B023
+            turned = orientation(encoded)
         except (UserError, OSError) as error:
             _say(f"skipped {path}: {error}")
             continue
+        for problem in cut:
+            _say(f"{path}: {problem}; used as far as it goes.")
         if turned != 1 and exif == "stored":
             _say(
                 f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "

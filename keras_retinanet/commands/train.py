@@ -8,6 +8,7 @@ Examples:
 """
 
 import argparse
+import math
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,11 @@ from keras_retinanet.commands.common import (
     add_recipe_arguments,
     find_model,
     find_run,
+    flag_overrides,
     import_tensorflow,
     recipe_config,
 )
+from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
@@ -46,7 +49,8 @@ TRAIN_KEYS = {
     "seed": "train.seed",
     "weights": "train.weights",
 }
-# Flags that a resumed run may not change.
+# Flags that make a resumed run longer; it may change no other.
+LENGTH_FLAGS = ("steps", "minutes")
 CONFIG_FLAGS = ("dataset", "config", "set", "image_size", "out", *DATA_KEYS, *TRAIN_KEYS)
 
 
@@ -62,6 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     option("--batch_size", type=int, metavar="B")
     option("--steps", type=int, metavar="N")
     option("--minutes", type=float, metavar="M")
+    add("--epochs", type=float, help=argparse.SUPPRESS)  # answered by `_no_epochs`
     option("--patience", type=int, metavar="N")
     option("--learning_rate", type=float, metavar="LR")
     option("--precision")
@@ -71,14 +76,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="start from this model, run, checkpoint or name of `weights list`; classes may differ",
     )
-    add(
-        "--callback",
-        action="append",
-        metavar="MODULE:CLASS",
-        help="call this Keras callback too, such as one of Weights & Biases; repeatable",
-    )
+    add("--callback", action="append", metavar="MODULE:CLASS", help="call a Keras callback too")
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
-    add("--resume", nargs="?", const="", metavar="RUN", help="resume a run (default: the newest)")
+    add(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="resume a run (default: the newest); --steps or --minutes make it longer",
+    )
     add("--dry_run", action="store_true", help="take 2 steps; report time and memory; draw a batch")
     add(
         "--devices",
@@ -94,6 +100,8 @@ def run(args: Namespace) -> int:
     config, place = _resumed(args) if resuming else config_from_args(args)
 
     import_tensorflow()
+    if args.epochs is not None:
+        raise _no_epochs(args.epochs, config)
     from keras_retinanet.training.distribution import use_devices
     from keras_retinanet.training.own_callbacks import load_callback
     from keras_retinanet.training.run import train
@@ -126,14 +134,35 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
 
 
 def _resumed(args: Namespace) -> tuple[Config, str]:
-    given = [flag for flag in CONFIG_FLAGS if getattr(args, flag) is not None]
+    kept = [flag for flag in CONFIG_FLAGS if flag not in LENGTH_FLAGS]
+    given = [flag for flag in kept if getattr(args, flag) is not None]
     if given:
         raise UserError(
-            f"Expected --resume alone: a resumed run keeps its {CONFIG_FILE}. Received: --resume "
-            f"with {', '.join(given)}. Remove them, or start a new run with --weights."
+            "Expected --resume alone, or with --steps or --minutes: a resumed run keeps its "
+            f"{CONFIG_FILE}. Received: --resume with {', '.join(given)}. Remove them, or start a "
+            "new run with --weights."
         )
     run_dir = find_run(args.resume or None)
-    return stored_config(run_dir), str(run_dir)
+    longer = flag_overrides(args, {flag: TRAIN_KEYS[flag] for flag in LENGTH_FLAGS})
+    return with_overrides(stored_config(run_dir), longer), str(run_dir)
+
+
+def _no_epochs(epochs: float, config: Config) -> UserError:
+    """Return the error that states the epochs in steps."""
+    from keras_retinanet.data.loading import load_train_val
+    from keras_retinanet.training.schedules import PAPER_BATCH
+
+    try:
+        count = len(load_train_val(config.data, config.train.seed)[0].records)
+    except UserError:  # the option is the first mistake
+        said = f"Steps are epochs * images / {PAPER_BATCH}"
+    else:
+        steps = max(1, math.ceil(epochs * count / PAPER_BATCH))
+        said = f"{epochs:g} epochs of {count:,} images are --steps {steps}"
+    return UserError(
+        f"Expected --steps, the length of a run in steps of {PAPER_BATCH} images. Received: "
+        f"--epochs {epochs:g}. {said}, at any --batch_size."
+    )
 
 
 def _devices(text: str) -> int:

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.exif import apply_exif
-from keras_retinanet.data.records import Dataset, align_classes, select_classes
+from keras_retinanet.data.records import Dataset, align_classes, join_classes, select_classes
 from keras_retinanet.data.sources import SOURCES
 from keras_retinanet.data.splits import match_split, random_split, training_splits
 from keras_retinanet.errors import UserError
@@ -97,6 +97,7 @@ def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
             f"Expected images in {dataset.name}, split {dataset.split}. Received: none that can "
             f"be read ({why}). Look at --data_dir."
         )
+    dataset = join_classes(dataset)
     if config.classes:
         dataset = select_classes(dataset, config.classes)
     return apply_exif(dataset) if config.exif == "apply" else dataset

@@ -24,11 +24,13 @@ KINDS = {
     "outline without a box": "its bounds taken",
     "area not sound": "the box's own counts",
     "undeclared class": "box dropped",
+    "class in two spellings that look alike": "one class",
     "malformed annotation": "box dropped",
     # Images and the entries that name them.
     "missing picture": "skipped",
     "picture outside the data folder": "skipped",
     "unreadable picture": "skipped",
+    "picture cut off": "used as far as it goes",
     "huge picture": "skipped",
     "malformed picture entry": "skipped",
     "picture id twice": "second one skipped",

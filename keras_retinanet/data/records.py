@@ -12,6 +12,7 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.files.names import name_key
 from keras_retinanet.terminal import encodable
 
 # Boxes often pass the border by a rounded pixel; more is counted.
@@ -159,7 +160,7 @@ def make_record(
                 (sound, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area)
             )
     return Record(
-        image_id=image_id,
+        image_id=encodable(image_id) if isinstance(image_id, str) else image_id,
         image=image,
         height=int(size[0]),
         width=int(size[1]),
@@ -179,6 +180,7 @@ def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     Raises:
         UserError: a name is not among the dataset's classes, or is there twice.
     """
+    names = [name_key(name) for name in names]
     unknown = [name for name in names if name not in dataset.class_names]
     if unknown or len(set(names)) != len(names):
         raise UserError(
@@ -192,6 +194,29 @@ def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
         dataset,
         class_names=list(names),
         class_ids=[dataset.class_ids[index] for index in indices],
+        records=[_renumbered(record, new_index) for record in dataset.records],
+    )
+
+
+def join_classes(dataset: Dataset) -> Dataset:
+    """Return `dataset` with classes in Unicode's NFC; those with equal names then are one, noted.
+
+    An annotator on a Mac and one elsewhere may write the same letters in two forms.
+    """
+    keys = [name_key(name) for name in dataset.class_names]
+    if keys == dataset.class_names:
+        return dataset
+    names = list(dict.fromkeys(keys))
+    if len(names) == len(keys):
+        return replace(dataset, class_names=names)
+    for name in names:
+        if keys.count(name) > 1:
+            dataset.problems.note("class in two spellings that look alike", name)
+    new_index = np.array([names.index(key) for key in keys], np.int32)
+    return replace(
+        dataset,
+        class_names=names,
+        class_ids=[dataset.class_ids[keys.index(name)] for name in names],
         records=[_renumbered(record, new_index) for record in dataset.records],
     )
 

@@ -14,6 +14,7 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Color, Mark, draw_marks
 from keras_retinanet.drawing.pictures import picture_grid
 from keras_retinanet.modeling.anchors import Anchors
@@ -124,11 +125,11 @@ def draw_labels(
         (max(1, round(width * scale)), max(1, round(height * scale))),
         Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX,
     )
-    marks = []
+    marks, names = [], machine_fonts().drawn_names(class_names)
     # Later ones are drawn on top, and choose their labels' places first.
     for index in np.argsort(np.where(picture.ignore, -1, picture.missed), kind="stable"):
         x1, y1, x2, y2 = (float(corner) * scale for corner in picture.boxes[index])
-        text = f"{class_names[picture.classes[index]]} {picture.anchors[index]}"
+        text = f"{names[picture.classes[index]]} {picture.anchors[index]}"
         color = MISSED_COLOR if picture.missed[index] else MATCHED_COLOR
         if picture.ignore[index]:
             text, color = "ignored", IGNORED_COLOR

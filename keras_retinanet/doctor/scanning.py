@@ -11,7 +11,6 @@ from multiprocessing.pool import ThreadPool
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation
@@ -19,6 +18,7 @@ from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
+from keras_retinanet.terminal import progress
 
 # Side of the reduced gray image that near duplicates are compared by: 256 bytes an image.
 GREY_SIDE = 16
@@ -36,7 +36,7 @@ class Fingerprint:
         size: (height, width) in pixels as decoded; None: not decoded, or not to be decoded.
         grey: (GREY_SIDE**2,) uint8, the image reduced to that square; None without `size`.
         orientation: as its EXIF states it, 1..8; 1: not turned.
-        problem: of `KINDS`, if it cannot be read or decoded; "" if it can.
+        problem: of `KINDS`, if it cannot be read or decoded, or is cut off; else "".
     """
 
     digest: bytes
@@ -55,13 +55,15 @@ def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
     digest = hashlib.sha256(encoded).digest()
     if not decode:
         return Fingerprint(digest)
+    cut: list[str] = []
     try:
-        image = decode_image(encoded)
+        image = decode_image(encoded, on_cut=lambda: cut.append("picture cut off"))
     except PictureError as error:
         return Fingerprint(digest, problem=error.kind)
     small = Image.fromarray(image).convert("L").resize((GREY_SIDE,) * 2, Image.Resampling.BOX)
     grey = np.asarray(small, np.uint8).ravel()
-    return Fingerprint(digest, (image.shape[0], image.shape[1]), grey, orientation(encoded))
+    size = (image.shape[0], image.shape[1])
+    return Fingerprint(digest, size, grey, orientation(encoded), problem="".join(cut))
 
 
 def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, Fingerprint]:
@@ -75,7 +77,7 @@ def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, 
     """
     places = [(dataset, index) for dataset in datasets for index in range(len(dataset.records))]
     seen: dict[ImageRef, Fingerprint] = {}
-    with tqdm(total=len(places), desc="pictures", unit="", leave=False, disable=None) as bar:
+    with progress(total=len(places), desc="check", unit="image", leave=False) as bar:
         for (dataset, index), print_ in zip(places, _read_all(places, decode), strict=True):
             record = dataset.records[index]
             seen[record.image] = print_ or seen[record.image]
@@ -110,7 +112,7 @@ def _read_all(places: Iterable[tuple], decode: bool) -> Iterator[Fingerprint | N
 def _note(dataset: Dataset, record: Record, print_: Fingerprint) -> None:
     if print_.problem:
         dataset.problems.note(print_.problem, record.file_name)
-    elif print_.size not in (None, _stored_size(record)):
+    if print_.size not in (None, _stored_size(record)):
         dataset.problems.note("picture of another size than annotated", record.file_name)
 
 

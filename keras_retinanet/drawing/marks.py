@@ -8,10 +8,11 @@ import colorsys
 import math
 import statistics
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from keras_retinanet.drawing.fonts import Fonts, machine_fonts
 
 Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
@@ -118,10 +119,11 @@ def free_place(
     return left, top, left + width, top + height
 
 
-def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
+def draw_marks(image: np.ndarray, marks: list[Mark], *, fonts: Fonts | None = None) -> np.ndarray:
     """Draw marks in their order, later ones on top, and all labels above all boxes.
 
-    The later a mark, the earlier its label chooses a place; one that finds none is skipped.
+    The later a mark, the earlier its label chooses a place; one that finds none is skipped. Each
+    is written in a font that has its letters; `fonts` are the machine's.
     """
     height, width = _checked_image(image).shape[:2]
     boxes: list[Rectangle] = []
@@ -135,12 +137,12 @@ def draw_marks(image: np.ndarray, marks: list[Mark]) -> np.ndarray:
     pen = ImageDraw.Draw(canvas)
     for mark, box in zip(marks, boxes, strict=True):
         pen.rectangle(box, outline=mark.color, width=max(1, round(letters * LINE_OF_LETTERS)))
-    # Always FreeType where a size is given.
-    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=letters))
     pad = max(1, letters // 6)
-    ascent, descent = font.getmetrics()
+    fonts = fonts or machine_fonts()
     taken = np.zeros((0, 4), int)
     for mark, box in zip(reversed(marks), reversed(boxes), strict=True):
+        font = fonts.font(mark.text, letters)
+        ascent, descent = font.getmetrics()
         for text in _texts(mark.text, font, width - 2 * pad):
             size = (math.ceil(font.getlength(text)) + 2 * pad, ascent + descent + pad)
             place = free_place(box, size, picture=(width, height), taken=taken)

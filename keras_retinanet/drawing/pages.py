@@ -8,6 +8,7 @@ import base64
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,10 @@ def chart_svg(figure: Figure) -> Markup:
     """Return a figure as an SVG element, without a date and with the page's colors by name."""
     figure.patch.set_alpha(0)
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
+    with warnings.catch_warnings():
+        # Matplotlib's font only measures the text; the page shows it in its reader's fonts.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(stream, format="svg", metadata={"Date": None}, transparent=True)
     text = stream.getvalue()
     for color, name in COLOR_NAMES.items():
         text = text.replace(color, name)

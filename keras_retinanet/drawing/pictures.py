@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
@@ -52,9 +53,9 @@ def draw_boxes(
         ValueError: the image has another shape or type.
     """
     order = np.arange(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
-    marks = []
+    marks, names = [], machine_fonts().drawn_names(class_names)
     for index in order:
-        name = class_names[int(classes[index])]
+        name = names[int(classes[index])]
         text = name if scores is None else f"{name} {scores[index]:.2f}"
         x1, y1, x2, y2 = (float(corner) for corner in boxes[index])
         marks.append(Mark((x1, y1, x2, y2), text, class_color(int(classes[index]))))
@@ -122,7 +123,7 @@ def batch_picture(
     # Shrunk before drawing, so that labels stay readable in the grid.
     scale = min(1.0, GRID_SIDE / (columns * images.shape[2]), GRID_SIDE / (rows * images.shape[1]))
     height, width = (max(1, int(side * scale)) for side in images.shape[1:3])
-    cells = []
+    cells, names = [], machine_fonts().drawn_names(class_names)
     for index, image in enumerate(images):
         small = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))
         marks = []
@@ -133,7 +134,7 @@ def batch_picture(
             if ignore:
                 marks.append(Mark((x1, y1, x2, y2), "ignored", IGNORED_COLOR))
             elif label >= 0:
-                name, color = class_names[int(label)], class_color(int(label))
+                name, color = names[int(label)], class_color(int(label))
                 marks.append(Mark((x1, y1, x2, y2), name, color))
         cells.append(draw_marks(np.asarray(small.resize((width, height))), marks))
     return picture_grid(cells)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_retinanet.errors import UserError, listed
+from keras_retinanet.files.names import name_key
 
 # How many missing class names an error lists.
 SHOWN_NAMES = 5
@@ -11,7 +12,7 @@ SHOWN_NAMES = 5
 def map_classes(model_names: list[str], dataset_names: list[str]) -> np.ndarray:
     """Find the dataset's class of each of the model's classes, by name.
 
-    Case, spaces and underscores do not matter where no name is exactly the same.
+    Case, spaces, underscores and Unicode's form do not matter where no name is exactly the same.
 
     Args:
         model_names: the model's classes, in the order of its outputs.
@@ -38,7 +39,7 @@ def map_classes(model_names: list[str], dataset_names: list[str]) -> np.ndarray:
 
 
 def _key(name: str) -> str:
-    return "".join(name.casefold().replace("_", " ").split())
+    return "".join(name_key(name).casefold().replace("_", " ").split())
 
 
 def _listed(names: list[str]) -> str:

@@ -48,7 +48,11 @@ def _read(dataset: Dataset, index: int) -> np.ndarray | None:
     """Return the image of a record, turned as it asks; None, noted, if it cannot be read."""
     record = dataset.records[index]
     try:
-        return turn_image(decode_image(dataset.read_bytes(index)), record.orientation)
+        image = decode_image(
+            dataset.read_bytes(index),
+            on_cut=lambda: dataset.problems.note("picture cut off", record.file_name),
+        )
+        return turn_image(image, record.orientation)
     except (PictureError, OSError) as error:
         dataset.problems.note(getattr(error, "kind", "unreadable picture"), record.file_name)
         return None

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.records import Dataset
@@ -27,6 +26,7 @@ from keras_retinanet.evaluation.tables import (
 )
 from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.terminal import progress as progress_bar
 
 
 @dataclass
@@ -102,12 +102,11 @@ def run_detector(
     first_ms: list[float] = []
     warm_ms: list[float] = []
     shapes = set()
-    with tqdm(
+    with progress_bar(
         total=len(indices),
         desc="detect",
         unit="image",
         disable=not progress,
-        dynamic_ncols=True,
     ) as bar:
         for shape, milliseconds, pictures in _batches(
             model, dataset, indices, batch_size, strategy

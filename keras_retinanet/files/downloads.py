@@ -18,10 +18,10 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import progress as progress_bar
 from keras_retinanet.version import __version__
 
 HOME_VARIABLE = "KERAS_RETINANET_HOME"
@@ -106,7 +106,7 @@ def fetch(source: Source, folder: Path, *, progress: bool = True) -> Path:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of `path` (`.<name>.lock` beside it), waiting for another process's."""
-    with open(path.with_name(f".{path.name}.lock"), "w") as stream:
+    with open(path.with_name(f".{path.name}.lock"), "wb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, however
         yield
 
@@ -135,7 +135,7 @@ def verify(path: Path, source: Source, *, advice: str) -> None:
 def _download(source: Source, part: Path, path: Path, *, progress: bool) -> None:
     """Fill `part`, trying again after passing failures as long as bytes arrive or WAITS last."""
     waits = iter(WAITS)
-    bar = tqdm(unit="B", unit_scale=True, desc=source.file, disable=None if progress else True)
+    bar = progress_bar(unit="B", unit_scale=True, desc=source.file, disable=not progress)
     with bar:
         while True:
             before = _size(part)
@@ -152,7 +152,7 @@ def _download(source: Source, part: Path, path: Path, *, progress: bool) -> None
                 raise _unreachable(source, path, _reason(error)) from error
 
 
-def _receive(source: Source, part: Path, bar: tqdm) -> None:
+def _receive(source: Source, part: Path, bar: Any) -> None:
     """One request: append to `part` from where it ends, or start again if the server must."""
     have = _size(part)
     _check_scheme(source.address)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.drawing.pictures import draw_detections, readable
@@ -22,6 +21,7 @@ from keras_retinanet.files import atomic_path, atomic_write, open_regular
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.modeling.detections import CSV_COLUMNS, Detections
 from keras_retinanet.terminal import printable
+from keras_retinanet.terminal import progress as progress_bar
 
 # MPEG-4 part 2: OpenCV's wheels, unlike H.264's encoders, have it everywhere.
 CODEC = "mp4v"
@@ -183,12 +183,11 @@ def annotate_video(
         drawn = stack.enter_context(contextlib.closing(_Drawn(temporary, video.frames_per_second)))
         rows = stack.enter_context(contextlib.closing(_Rows(json_file, csv_file, model.class_ids)))
         bar = stack.enter_context(
-            tqdm(
+            progress_bar(
                 total=video.stated or None,
                 desc=printable(Path(path).name),
                 unit="frame",
                 disable=not progress,
-                dynamic_ncols=True,
             )
         )
         number = 0

@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_retinanet.config.schema import ModelConfig
+from keras_retinanet.files.names import name_key
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Last layer of both heads; only the width of the class head's depends on the classes.
@@ -42,7 +43,8 @@ def transfer_weights(source: RetinaNet, model: RetinaNet) -> list[str]:
     The last layers of both heads are kept only if both models have the same classes in the same
     order.
     """
-    same_classes = source.class_names == model.class_names
+    known, wanted = ([*map(name_key, net.class_names)] for net in (source, model))
+    same_classes = known == wanted
     report = []
     for part in ("backbone", "fpn", "class_head", "box_head"):
         theirs, ours = getattr(source, part), getattr(model, part)

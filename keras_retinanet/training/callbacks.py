@@ -8,12 +8,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling.saving import save_model
+from keras_retinanet.terminal import progress
 from keras_retinanet.training.event_log import EventLog
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.learning_curves import learning_curves
@@ -66,8 +66,8 @@ class Log(keras.callbacks.Callback):
         self.every = (LOG_EVERY, evaluate_every, save_every)
         self.path = folder / "metrics.csv"
         self.latest: dict[str, float] = {}
-        self.bar = tqdm(
-            # A run limited in minutes shows its number of steps with the first losses.
+        self.bar = progress(
+            # That of a run limited in minutes is estimated at each step.
             total=None if clock.train.minutes else total_steps(clock.train),
             initial=clock.step,
             unit="step",
@@ -95,6 +95,8 @@ class Log(keras.callbacks.Callback):
         return rows
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.clock.train.minutes:
+            self.bar.total = max(self.clock.step, round(self.clock.step / self.clock.progress))
         self.bar.update(1)
         losses = self._window(logs)
         if not self.clock.done and all(self.clock.step % every for every in self.every):
@@ -102,8 +104,6 @@ class Log(keras.callbacks.Callback):
         require_finite(losses["loss"], self.clock.step)
         self.window_losses.append(losses["loss"])
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
-        if self.clock.train.minutes:
-            self.bar.total = max(self.clock.step, round(self.clock.step / self.clock.progress))
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         values = losses | {"learning_rate": rate}
         self.add_row(values)
@@ -125,7 +125,7 @@ class Log(keras.callbacks.Callback):
     def add_row(self, values: dict[str, float]) -> None:
         """Append a row for the current step to the CSV file."""
         self.latest |= {f"val_{k}" if k in FIGURES else k: v for k, v in values.items()}
-        with open(self.path, "a", newline="") as stream:
+        with open(self.path, "a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, COLUMNS).writerow({"step": self.clock.step} | values)
 
     def on_train_end(self, logs=None):

@@ -10,10 +10,13 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.pipeline.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pictures import batch_picture, save_picture
+from keras_retinanet.modeling.backbones import has_public_weights
 from keras_retinanet.training import resources
 from keras_retinanet.training.schedules import scaled_learning_rate, total_steps
 
 DRY_STEPS = 2
+# Seconds of a run that nobody waits for: a month.
+LONG = 30 * 24 * 3600
 
 
 def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) -> None:
@@ -23,11 +26,10 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
         UserError: a step needs more memory than there is.
     """
     train, steps = config.train, total_steps(config.train)
+    name = config.model.backbone.name
     if config.model.backbone.weights is None:
-        print(
-            f"the backbone {config.model.backbone.name} starts from random weights "
-            "(--set model.backbone.weights=imagenet for pretrained ones)"
-        )
+        hint = " (--set model.backbone.weights=imagenet for pretrained ones)"
+        print(f"the backbone {name} starts from random weights" + hint * has_public_weights(name))
     sides = config.data.augment.short_sides
     canvas = max(canvas_counts(data, model.preprocessing, sides), key=math.prod)
     estimate = resources.estimate_step(model, train.batch_size // replicas, canvas)
@@ -42,7 +44,9 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
         f"{canvas[0]}x{canvas[1]}\nestimated: {estimate.bytes / resources.GIB:.1f} GiB of "
         f"memory, {seconds:.2f} s per step, {duration(likely)} in all (--dry_run measures)"
     )
-    resources.check_memory(estimate, train.batch_size, replicas=replicas)
+    if likely > LONG:
+        print("That is too long for this machine: use a GPU, or lower --image_size or --steps.")
+    resources.check_memory(estimate, train.batch_size, replicas=replicas, is_long=likely > LONG)
 
 
 def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, picture: Path) -> dict:
@@ -77,6 +81,8 @@ def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, pictu
 
 
 def duration(seconds: float) -> str:
-    """Return `seconds` as text: in minutes, or in hours from two hours."""
+    """Return `seconds` as text: in minutes, in hours from two hours, in days from three."""
     minutes, hours = seconds / 60, seconds / 3600
+    if hours >= 72:
+        return f"{hours / 24:,.0f} days"
     return f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.1f} minutes"

@@ -83,9 +83,12 @@ def available_memory() -> int:
     return min(available, int(limit) - used)
 
 
-def check_memory(estimate: Estimate, batch_size: int, *, replicas: int = 1) -> None:
+def check_memory(
+    estimate: Estimate, batch_size: int, *, replicas: int = 1, is_long: bool = False
+) -> None:
     """Raise a UserError with advice if a step of all replicas does not fit the memory of the CPU.
 
+    A smaller batch is no advice where the run is so long (`is_long`) that nobody waits for it.
     The memory of a GPU is not known before the step: TensorFlow does not report it.
     """
     if tf.config.list_physical_devices("GPU"):
@@ -95,7 +98,11 @@ def check_memory(estimate: Estimate, batch_size: int, *, replicas: int = 1) -> N
     if needed <= available:
         return
     fitting = batch_size * available // needed // replicas * replicas
-    advice = f"--batch_size {fitting}" if fitting else "a smaller --image_size or backbone"
+    advice = (
+        f"--batch_size {fitting}"
+        if fitting and not is_long
+        else "a smaller --image_size or backbone"
+    )
     raise UserError(
         f"A step of {batch_size} images needs about {needed / GIB:.1f} GiB and "
         f"{available / GIB:.1f} GiB is free. Use {advice}."

@@ -1,6 +1,5 @@
 """Run a training: from a `Config` to a folder with the best model, its metrics and its state."""
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,10 +27,11 @@ from keras_retinanet.training.run_folder import (
     MODEL_FILES,
     begin_run,
     is_whole_model,
+    remove_if_empty,
     require_begun,
     require_new,
-    require_same_config,
     require_same_pictures,
+    resume_config,
     write_data_report,
 )
 from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
@@ -76,7 +76,7 @@ def train(
             require_begun(out)
         with folder_lock(out, purpose="train"):
             if resume:
-                require_same_config(config, out)
+                resume_config(config, out)
             else:
                 require_new(out)
             keras.utils.set_random_seed(config.train.seed)
@@ -86,8 +86,7 @@ def train(
             return Run(config, out, callbacks=callbacks, resume=resume).fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
-        with contextlib.suppress(OSError):
-            out.rmdir()  # only if it is empty, as after a refused run
+        remove_if_empty(out)
 
 
 class Callbacks(NamedTuple):

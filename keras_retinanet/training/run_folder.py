@@ -1,5 +1,6 @@
 """Create and check the folder of a run and its record of how the run began."""
 
+import contextlib
 import datetime
 import json
 import shutil
@@ -22,13 +23,15 @@ STATE_FOLDER = "state"
 DATA_FILE = "data.json"
 DRY_RUN_FILE = "batch.png"
 # Best first.
+# Options that `--resume` may change.
+LENGTH_KEYS = ("train.steps", "train.minutes")
 MODEL_FILES = ("best.keras", "last.keras")
 
 
 def new_run_folder(recipe: str) -> Path:
     """Make and return `runs/<date>-<recipe>`, with a number if another run has that name."""
     date = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    RUNS.mkdir(exist_ok=True)
+    RUNS.mkdir(exist_ok=True)  # see `remove_if_empty`
     number = 1
     while True:
         suffix = f"-{number}" if number > 1 else ""
@@ -39,6 +42,14 @@ def new_run_folder(recipe: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a run that was refused, and the folder of runs that it leaves empty."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        if folder.parent == RUNS:
+            RUNS.rmdir()
 
 
 def require_begun(folder: Path) -> None:
@@ -101,14 +112,22 @@ def stored_config(folder: Path) -> Config:
     return config
 
 
-def require_same_config(config: Config, folder: Path) -> None:
-    """Raise a UserError if the run in `folder` began with another configuration than `config`."""
+def resume_config(config: Config, folder: Path) -> None:
+    """Store a new length of the run in `folder`; no other option may have changed.
+
+    Raises:
+        UserError: the run began with another configuration than `config`.
+    """
     copy = folder / STATE_FOLDER / CONFIG_FILE
     if not copy.is_file():  # a run of a version before 0.2
         return
     began, now = _flat(config_to_dict(load_config(copy))), _flat(config_to_dict(config))
     changed = [key for key in now if now[key] != began.get(key)]
-    if changed:
+    if changed and set(changed) <= set(LENGTH_KEYS):
+        told = ", ".join(f"{key} {now[key]:g} instead of {began[key]:g}" for key in changed)
+        print(f"the run continues with {told}; the learning rate follows its new length")
+        begin_run(config, folder)
+    elif changed:
         key = changed[0]
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(

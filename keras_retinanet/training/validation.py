@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.drawing.pictures import picture_grid
 from keras_retinanet.errors import UserError
@@ -106,7 +107,7 @@ class Validation:
         return marks
 
     def _class(self, index: int) -> tuple[str, tuple[int, int, int]]:
-        return self.class_names[index], class_color(int(index))
+        return machine_fonts().drawn_names(self.class_names)[index], class_color(int(index))
 
 
 def _spread(images: np.ndarray) -> list[int]:

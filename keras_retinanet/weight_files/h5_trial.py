@@ -20,7 +20,7 @@ SHOWN_REASON = 200
 def limit_memory(size: int) -> None:
     """End this process's growth at what reading `size` bytes can need."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
         room = pages * resource.getpagesize() + ROOM
     except (OSError, ValueError):
         room = ROOM_FOR_ALL

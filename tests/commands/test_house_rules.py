@@ -20,15 +20,12 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40
 LONG_FILES: dict[str, int] = {}
 # Function -> lines beside its docstring.
 LONG_FUNCTIONS = {
-    "training_batches": 53,
+    "training_batches": 58,
     "build_head": 43,
     "build_fpn": 44,
     "export_tflite": 46,
-    "export_saved_model": 42,
-    "metadata": 42,
     "_record": 43,
-    "RetinaNet.__init__": 42,
-    "_preset": 41,
+    "RetinaNet.__init__": 44,
 }
 
 

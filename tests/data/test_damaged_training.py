@@ -30,7 +30,7 @@ DAMAGE = {
     5: ("p05.xml", lambda content: content[:60], "unreadable annotation"),
     15: ("p15.jpg", lambda content: b"<html>", "unreadable picture"),
     25: ("p25.png", lambda content: promising(30_000), "huge picture"),
-    35: ("p35.jpg", lambda content: content[: len(content) // 2], "unreadable picture"),
+    35: ("p35.jpg", lambda content: content[: len(content) // 2], "picture cut off"),
     45: ("p45.png", lambda content: content[: len(content) // 2], "unreadable picture"),
     55: (
         "p55.xml",
@@ -71,7 +71,8 @@ def test_training_ends_and_counts_exactly(steps, tmp_path, rng, capsys):
     problems = {kind: sorted(what) for kind, what in report["problems"].items()}
     assert problems.pop("unreadable annotation")[0].startswith("p05.xml (")
     assert problems == {
-        "unreadable picture": ["p15.jpg", "p35.jpg", "p45.png"],
+        "unreadable picture": ["p15.jpg", "p45.png"],
+        "picture cut off": ["p35.jpg"],
         "huge picture": ["p25.png"],
         "box with swapped corners": ["p55.jpg [60.0, 50.0, 10.0, 10.0]"],
     }

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from keras_retinanet.data.images.decoding import (
     decode_image,
@@ -73,13 +73,50 @@ def test_no_picture_is_the_users_error(content):
         decode_image(content)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_cut_off_picture_is_the_users_error(form, rng):
+def test_cut_off_picture_is_the_users_error(rng):
     noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    content = encoded(noise, form)
+    content = encoded(noise, "PNG")
     assert image_size(content[: len(content) // 2]) == (64, 64)
     with pytest.raises(UserError, match="complete image"):
         decode_image(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"progressive": True}),
+        ("RGB", {"subsampling": 2}),
+        ("L", {"progressive": True}),
+        ("CMYK", {}),
+    ],
+)
+def test_cut_off_jpeg_has_the_pixels_of_pillow(mode, options, rng, capfd, monkeypatch):
+    """As viewers show it, counted; TensorFlow's decoder prints nothing about it."""
+    noise = Image.fromarray(rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)).convert(mode)
+    stream = io.BytesIO()
+    noise.save(stream, "JPEG", **options)
+    content = stream.getvalue()
+    calls = []
+    for kept in (0.5, 0.9):
+        part = content[: int(kept * len(content))]
+        found = decode_image(part, on_cut=lambda: calls.append(1))
+        with monkeypatch.context() as patch, Image.open(io.BytesIO(part)) as image:
+            patch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+            np.testing.assert_array_equal(found, np.asarray(image.convert("RGB")))
+    # Whole but for the marker of the end.
+    np.testing.assert_array_equal(
+        decode_image(content[:-2], on_cut=lambda: calls.append(1)), decode_image(content)
+    )
+    assert len(calls) == 3 and not capfd.readouterr().err
+
+
+def test_jpeg_without_a_pixel_is_the_users_error():
+    content = encoded(Image.new("RGB", (64, 64), (200, 10, 10)), "JPEG")
+    start = content.rindex(b"\xff\xda")
+    for cut in (start + 2, start + 14, start + 15):
+        with pytest.raises(UserError, match="complete image"):
+            decode_image(content[:cut])
 
 
 def bomb():

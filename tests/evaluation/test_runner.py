@@ -176,7 +176,7 @@ def test_progress_goes_to_standard_error(records, stream, capsys):
     evaluate(FakeModel(records, NAMES, ORDER), dataset(records), progress=True)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "6/6" in printed.err
+    assert "detect: 6 of 6 images, " in printed.err
 
 
 def test_no_picture(stream):

@@ -9,7 +9,8 @@ from keras_retinanet.config import ModelConfig
 from keras_retinanet.config.model import FPNConfig, HeadConfig
 from keras_retinanet.errors import UserError
 
-BOX = [10, 20, 60, 60]
+BOX = (10, 20, 60, 60)
+BOXES = (BOX, (30, 30, 110, 120))
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, 128, 160, 3)).astype("float32")
 
 
@@ -33,7 +34,7 @@ def trained():
     return model()
 
 
-def labels(boxes=(BOX, [30, 30, 110, 120]), classes=(0, 1), **others):
+def labels(boxes=BOXES, classes=(0, 1), **others):
     found = {"boxes": np.array(boxes, "float32")[:, None], "classes": np.array(classes)[:, None]}
     return found | {key: np.array(value)[:, None] for key, value in others.items()}
 

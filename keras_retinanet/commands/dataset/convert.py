@@ -16,6 +16,7 @@ from typing import Any
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.errors import UserError
+from keras_retinanet.terminal import progress
 
 # Those of `data.writers.WRITERS`, which only a handler may import.
 FORMS = ("coco", "voc", "csv", "yolo", "tfrecord")
@@ -53,7 +54,6 @@ def run(args: Namespace) -> int:
         if count is not None and count < 1:
             raise UserError(f"Expected --{flag} of 1 or more. Received: {count}. Raise it.")
     import_tensorflow()
-    from tqdm import tqdm
 
     from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.data.writers import write_dataset
@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
             f"{len(dataset.class_names)} classes"
         )
     total = sum(len(dataset.records) for dataset in splits.values())
-    with tqdm(total=total, unit=" images", desc="writing", disable=None) as bar:
+    with progress(total=total, unit="image", desc="write") as bar:
         options = WriteOptions(shards=args.shards, workers=args.workers, tick=bar.update)
         lost = write_dataset(splits, args.dst, args.to, options)
     for name, dataset in splits.items():

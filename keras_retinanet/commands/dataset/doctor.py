@@ -48,8 +48,8 @@ def run(args: Namespace) -> int:
         Anchors(**vars(config.model.anchors)),
         decode=not args.quick,
     )
+    write_report(diagnosis, args.out)
     for line in lines(diagnosis):
         print(printable(line))
-    write_report(diagnosis, args.out)
     print(f"\nHistograms, images and all names: {args.out}")
     return 0

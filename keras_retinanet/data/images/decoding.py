@@ -3,9 +3,10 @@
 EXIF rotation is not applied: boxes are annotated on the stored pixels, as COCO's are (`exif`).
 """
 
+import contextlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 
@@ -33,6 +34,11 @@ _TF_FORMATS = {
 }
 
 
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+# Side of the largest block that a JPEG is coded in.
+_BLOCK = 16
+
+
 def image_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
     """Return (height, width) in pixels, from the header of an image file or of its bytes.
 
@@ -56,22 +62,38 @@ def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | str]:
         return pool.map(size_or_fault, paths, chunksize=64)
 
 
-def decode_image(encoded: bytes, header: Header | None = None) -> np.ndarray:
+def may_be_cut_off(encoded: bytes, header: Header) -> bool:
+    """Return whether an image is a JPEG without the marker of its end after its last scan.
+
+    TensorFlow's decoder prints a warning of such a file, without its name; Pillow's does not.
+    """
+    if header.kind != "JPEG" or encoded.endswith(_END):
+        return False
+    return encoded.rfind(_END) < encoded.rfind(_SCAN)
+
+
+def decode_image(
+    encoded: bytes, header: Header | None = None, *, on_cut: Callable[[], object] | None = None
+) -> np.ndarray:
     """Return the image of an encoded file as uint8 RGB (H, W, 3); of several the first.
 
     JPEG and PNG are decoded by TensorFlow, what it refuses and all other formats by Pillow.
-    Transparency is dropped, not blended; of 16 bits the upper 8 are kept.
+    Transparency is dropped, not blended; of 16 bits the upper 8 are kept. A JPEG that is cut off
+    has the pixels that Pillow gives with LOAD_TRUNCATED_IMAGES: gray from there on.
 
     Args:
         header: of `encoded`, where it is read already.
+        on_cut: called for a JPEG that is cut off, before its pixels are returned.
 
     Raises:
-        PictureError: it cannot be decoded to the end, or has more than `MAX_PIXELS`.
+        PictureError: it cannot be decoded, or has more than `MAX_PIXELS`. Formats other than JPEG
+            must be whole.
     """
     header = header or read_header(encoded)
     require_few_scans(encoded, header)
     kind = header.kind
-    if kind in _TF_FORMATS:
+    is_suspect = may_be_cut_off(encoded, header)
+    if kind in _TF_FORMATS and not is_suspect:
         try:
             # Decoders run on the CPU; without this a GPU machine copies the result there and back.
             with tf.device("/CPU:0"):
@@ -82,7 +104,30 @@ def decode_image(encoded: bytes, header: Header | None = None) -> np.ndarray:
         with READERS[kind](io.BytesIO(encoded)) as image:
             return _as_rgb(image)
     except Exception as error:  # Pillow's plugins raise whatever their format's parser raised.
-        raise unreadable(f"{len(encoded)} bytes", error) from error
+        found = _decode_start(encoded) if is_suspect else None
+        if found is None:
+            raise unreadable(f"{len(encoded)} bytes", error) from error
+    if on_cut is not None:
+        on_cut()
+    return found
+
+
+def _decode_start(encoded: bytes) -> np.ndarray | None:
+    """Return the image of a JPEG that is cut off; None if none of its pixels is there.
+
+    Pillow's switch for this adds the marker of the end too, but is one of the whole process.
+    """
+    try:
+        with READERS["JPEG"](io.BytesIO(encoded + _END)) as image:
+            with contextlib.suppress(OSError):  # where there is still too little
+                image.load()
+            image.tile = []  # what is decoded is all
+            found = _as_rgb(image)
+    except Exception:  # as above
+        return None
+    # The first block shows the marker's bits; where nothing came after it, all else is one gray.
+    rest = (found[_BLOCK:], found[:_BLOCK, _BLOCK:])
+    return found if any(part.size and (part != part[0, 0]).any() for part in rest) else None
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:

@@ -4,12 +4,13 @@ A JPEG is cropped before it is decoded, and scaled down by 2, 4 or 8 in its DCT 
 is that much smaller: fewer pixels are made, and none of them is seen twice.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.decoding import JPEG_DCT, decode_image
+from keras_retinanet.data.images.decoding import JPEG_DCT, decode_image, may_be_cut_off
 from keras_retinanet.data.images.headers import Header, require_few_scans
 
 # By which a JPEG's 8 x 8 blocks can be scaled down while they are decoded; the largest first.
@@ -31,7 +32,13 @@ class Window(NamedTuple):
 
 
 def decode_window(
-    encoded: bytes, header: Header, *, start: np.ndarray, length: np.ndarray, size: np.ndarray
+    encoded: bytes,
+    header: Header,
+    *,
+    start: np.ndarray,
+    length: np.ndarray,
+    size: np.ndarray,
+    on_cut: Callable[[], object] | None = None,
 ) -> Window:
     """Decode at least the window `start`, `length` of an image, at no less than `size` pixels.
 
@@ -39,6 +46,7 @@ def decode_window(
         header: of `encoded`.
         start, length: (2,) int32 (height, width) in pixels of the stored image.
         size: (2,) int32 (height, width), what the window will be resized to.
+        on_cut: as of `decode_image`.
 
     Raises:
         PictureError: it cannot be decoded.
@@ -46,12 +54,13 @@ def decode_window(
     ratio = next((ratio for ratio in RATIOS if (length >= ratio * size).all()), 1)
     whole = np.array([header.height, header.width], np.int32)
     is_cropped = bool((length < whole).any())
-    if header.kind == "JPEG" and (ratio > 1 or is_cropped):
+    is_jpeg = header.kind == "JPEG" and not may_be_cut_off(encoded, header)
+    if is_jpeg and (ratio > 1 or is_cropped):
         require_few_scans(encoded, header)
         window = _decode_jpeg(encoded, whole, start=start, length=length, ratio=ratio)
         if window is not None:
             return window
-    pixels = decode_image(encoded, header)
+    pixels = decode_image(encoded, header, on_cut=on_cut)
     (top, left), (bottom, right) = start, start + length
     return Window(pixels[top:bottom, left:right], start, length)
 

@@ -72,8 +72,7 @@ def training_batches(
             short_sides=config.short_sides,
             start_step=next(starts),
         )
-        for batch in itertools.islice(planned, length):
-            yield _part(batch, mine)
+        return (_part(batch, mine) for batch in itertools.islice(planned, length))
 
     fetch = fetcher(dataset, reduced=True)
     source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.images.decoding import decode_image
@@ -25,6 +24,7 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, read_slice
 from keras_retinanet.data.sources.shards import read_records, write_shard
 from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.terminal import progress
 
 MEMORY = "memory"
 # Of the copies: at 95 and without chroma subsampling their loss is below the sensor's noise.
@@ -108,11 +108,14 @@ def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
         record, (height, width) = dataset.records[index], sizes[index]
         try:
             encoded = dataset.read_bytes(index)
-            image = turn_image(decode_image(encoded), record.orientation)
+            cut: list[str] = []
+            image = decode_image(encoded, on_cut=lambda: cut.append(record.file_name))
+            image = turn_image(image, record.orientation)
         except (PictureError, OSError):
             require_readable(dataset, index)
             return b""
-        if image.shape[:2] != (record.height, record.width):
+        # What is cut off is read from its own file, which counts it.
+        if cut or image.shape[:2] != (record.height, record.width):
             return b""
         if record.orientation == 1 and (height, width) == image.shape[:2]:
             return encoded
@@ -122,7 +125,7 @@ def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
         return stream.getvalue()
 
     count = len(dataset.records)
-    with ThreadPool(THREADS) as pool, tqdm(total=count, desc="cache", unit="picture") as bar:
+    with ThreadPool(THREADS) as pool, progress(total=count, desc="cache", unit="image") as bar:
         for start in range(0, count, CHUNK):
             chunk = range(start, min(start + CHUNK, count))
             yield from pool.map(copy, chunk)

@@ -5,6 +5,7 @@ Shape letters: G ground truths, h w decoded pixels.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,10 @@ from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.errors import UserError
+
+# Pixels, boxes, classes, ignore, and the four rows of places.
+_TYPES = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)
+_SHAPES = ((None, None, 3), (None, 4), (None,), (None,), (4, 2))
 
 
 class Fetched(NamedTuple):
@@ -60,8 +65,6 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
             more (training). Else the whole image is decoded, then cut, to the very pixels that
             `detect` sees, and whoever scores them looks whether any could be read.
     """
-    types = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)
-    shapes = ((None, None, 3), (None, 4), (None,), (None,), (4, 2))
     noted: set[int] = set()
 
     def note(index: int, kind: str) -> None:
@@ -73,7 +76,8 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
         record = dataset.records[index]
         try:
             encoded = dataset.read_bytes(index)
-            found, (start, length, size), source = _decode(record, encoded, window, canvas, reduced)
+            on_cut = partial(note, int(index), "picture cut off")
+            found, place, source = _decode(record, encoded, (window, canvas), reduced, on_cut)
         except (PictureError, OSError) as error:
             note(int(index), getattr(error, "kind", "unreadable picture"))
             if reduced:
@@ -81,13 +85,13 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
             return _blank(record)
         if tuple(source) != (record.height, record.width):
             note(int(index), "picture of another size than annotated")
-        places = np.stack([start, length, size, source]).astype(np.int32)
+        places = np.stack([*place, source]).astype(np.int32)
         return found, record.boxes, record.classes, record.ignore, places
 
     def fetch(index, view, canvas):
         window = tf.stack([view.start, view.length, view.size])
-        values = tf.numpy_function(read, [index, window, canvas], types, stateful=False)
-        values = [tf.ensure_shape(v, shape) for v, shape in zip(values, shapes, strict=True)]
+        values = tf.numpy_function(read, [index, window, canvas], _TYPES, stateful=False)
+        values = [tf.ensure_shape(v, shape) for v, shape in zip(values, _SHAPES, strict=True)]
         pixels, boxes, classes, ignore, places = values
         start, length, size, source_size = tf.unstack(places)
         # Its size was not the one that the view was chosen for: it is seen whole, in the corner.
@@ -108,19 +112,29 @@ def _require_readable(dataset: Dataset, index: int) -> None:
         dataset.problems.stop(error)
 
 
-def _decode(record: Record, encoded: bytes, window: np.ndarray, canvas: np.ndarray, reduced: bool):
-    """Return pixels, the window (start, length, size) that they show, and the stored size."""
-    start, length, size = window
+def _decode(
+    record: Record,
+    encoded: bytes,
+    place: tuple[np.ndarray, np.ndarray],
+    reduced: bool,
+    on_cut: Callable[[], object],
+):
+    """Return pixels, the window (start, length, size) that they show, and the stored size.
+
+    Args:
+        place: the window to show, and the canvas.
+    """
+    (start, length, size), canvas = place
     header = read_header(encoded)
     source = np.array([header.height, header.width], np.int32)
     image = None
     if record.orientation != 1 or not reduced:
-        image = turn_image(decode_image(encoded, header), record.orientation)
+        image = turn_image(decode_image(encoded, header, on_cut=on_cut), record.orientation)
         source = np.array(image.shape[:2], np.int32)
     if tuple(source) != (record.height, record.width):
         start, length, size = np.zeros(2, np.int32), source, _fit(source, canvas)
     if image is None:
-        found = decode_window(encoded, header, start=start, length=length, size=size)
+        found = decode_window(encoded, header, start=start, length=length, size=size, on_cut=on_cut)
     else:
         (top, left), (bottom, right) = start, start + length
         found = Window(image[top:bottom, left:right], start, length)

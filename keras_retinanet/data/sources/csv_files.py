@@ -26,6 +26,7 @@ from keras_retinanet.data.sources.source_files import (
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.csv_cells import unquoted
+from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/csv"
 SPLITS = ("train", "val", "valid", "validation", "test")
@@ -122,7 +123,7 @@ def _read(
     path: Path, folder: PictureFolder, class_names: list[str], problems: Problems
 ) -> tuple[list[Picture], list[list[Object]]]:
     """Return the images that are there, in the order they are named first, and their objects."""
-    class_index = {name: index for index, name in enumerate(class_names)}
+    class_index = {name_key(name): index for index, name in enumerate(class_names)}
     # An image may be named in several spellings, such as ./a.jpg and A.JPG.
     known: dict[str, str | None] = {}
     pictures: dict[str, Picture] = {}
@@ -136,8 +137,9 @@ def _read(
             continue
         pictures.setdefault(key, Picture(row.file_name, key, row.file_name))
         of_picture = objects.setdefault(key, [])
-        if row.class_name in class_index:
-            of_picture.append((row.box, class_index[row.class_name], False, None))
+        class_key = name_key(row.class_name)
+        if class_key in class_index:
+            of_picture.append((row.box, class_index[class_key], False, None))
         elif row.class_name:
             problems.note("undeclared class", f"{row.where}: {excerpt(row.class_name)}")
     return list(pictures.values()), list(objects.values())

@@ -2,9 +2,19 @@
 
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import is_regular
+from keras_retinanet.files.names import by_key, name_key, stored_path
+
+
+class _Listing(NamedTuple):
+    """A folder as it is spelled on the disk, and its file names by key and by lower case."""
+
+    folder: str
+    by_key: dict[str, str]
+    by_lower: dict[str, str]
 
 
 class PictureFolder:
@@ -12,7 +22,8 @@ class PictureFolder:
 
     An annotation may come from anywhere: absolute names, drive letters and ".." are refused, for
     POSIX and for Windows, unless `allow_outside`. A name that differs from the file's only by
-    backslashes or by case is found, and counted as a repair.
+    backslashes or by case is found, and counted as a repair; one that differs by Unicode's form
+    or by escapes is the same name (`name_key`).
 
     Each subfolder is listed once: one system call for a folder, not for a file.
     """
@@ -23,8 +34,7 @@ class PictureFolder:
         self.folder = Path(folder)
         self._problems = problems
         self._allow_outside = allow_outside
-        # Folder -> (its file names, the same by their lower case).
-        self._listings: dict[str, tuple[set[str], dict[str, str]]] = {}
+        self._listings: dict[str, _Listing] = {}
 
     def find(self, file_name: str, *, where: str = "") -> str | None:
         """Return the path of the image called `file_name`, or None, which is then counted.
@@ -60,17 +70,23 @@ class PictureFolder:
 
     def _look_up(self, file_name: str, *, any_case: bool = False) -> str | None:
         folder, name = os.path.split(os.path.join(self.folder, file_name))
-        names, by_lower = self._listing(folder)
+        listing = self._listing(folder)
         if any_case:
-            name = by_lower.get(name.lower(), name)
-        return os.path.join(folder, name) if name in names else None
+            stored = listing.by_lower.get(name_key(name).lower())
+        else:
+            stored = listing.by_key.get(name) or listing.by_key.get(name_key(name))
+        return None if stored is None else os.path.join(listing.folder, stored)
 
-    def _listing(self, folder: str) -> tuple[set[str], dict[str, str]]:
+    def _listing(self, folder: str) -> _Listing:
         if folder not in self._listings:
+            stored = stored_path(folder)
             try:
-                with os.scandir(folder) as entries:
-                    names = {entry.name for entry in entries if is_regular(entry)}
+                with os.scandir(stored) as entries:
+                    names = sorted(entry.name for entry in entries if is_regular(entry))
             except (OSError, ValueError):  # not there, or no name that a file can have
-                names = set()
-            self._listings[folder] = (names, {name.lower(): name for name in sorted(names)})
+                names = []
+            lower = {name_key(name).lower(): name for name in names}
+            # Some file systems hold both forms of one name: the very name comes first.
+            keys = by_key(names) | {name: name for name in names}
+            self._listings[folder] = _Listing(stored, keys, lower)
         return self._listings[folder]

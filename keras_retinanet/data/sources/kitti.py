@@ -24,6 +24,7 @@ from keras_retinanet.data.sources.source_files import (
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/kitti"
 PICTURES, LABELS = "image_2", "label_2"
@@ -78,7 +79,9 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         split = match_split(split, list(lists), str(root))
     problems = Problems(strict=config.strict)
     pictures = pictures_by_stem(root / PICTURES)
-    labels = {path.stem: path for path in matching(root / LABELS, "*.txt") if is_regular(path)}
+    labels = {
+        name_key(path.stem): path for path in matching(root / LABELS, "*.txt") if is_regular(path)
+    }
     ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | labels.keys())
     kept, found = [], []
     # An id is only ever looked up among the files that are there: none leads out of the folder.
@@ -125,7 +128,7 @@ def _lists(root: Path) -> dict[str, Path]:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        ids = [text.strip() for _, text in numbered_lines(path)]
+        ids = [name_key(text.strip()) for _, text in numbered_lines(path)]
     except (OSError, ValueError) as error:
         raise UserError(f"Expected an id a line. Received: {path}, {error}. Fix it.") from error
     return [image_id for image_id in dict.fromkeys(ids) if image_id]

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
+from keras_retinanet.files.names import name_key
 
 LABEL_MAP_SUFFIX = ".pbtxt"
 # The 1,203 classes of LVIS take 100 kB, and parsing takes a second a megabyte.
@@ -25,7 +26,7 @@ class LabelMap(NamedTuple):
     Attributes:
         names: what the classes are called.
         ids: the number of each in `image/object/class/label`; 0 is the background's.
-        by_text: `image/object/class/text` -> index in `names`: its own name, and in a
+        by_text: `name_key` of `image/object/class/text` -> index in `names`: its own name, and in a
             .pbtxt file `name` (such as /m/01g317) beside `display_name` (such as person).
     """
 
@@ -58,8 +59,8 @@ def read_label_map(path: Path) -> LabelMap:
             f"Expected classes with different ids and names. Received: {path}, with {len(items)} "
             f"items, {len(set(ids))} ids and {len(set(names))} names. Fix it."
         )
-    by_text = {name: index for index, (*_, name) in enumerate(items) if name}
-    by_text |= {shown: index for index, shown in enumerate(names)}
+    by_text = {name_key(name): index for index, (*_, name) in enumerate(items) if name}
+    by_text |= {name_key(shown): index for index, shown in enumerate(names)}
     return LabelMap(names, ids, by_text)
 
 

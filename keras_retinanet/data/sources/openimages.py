@@ -27,6 +27,7 @@ from keras_retinanet.data.sources.source_files import (
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/openimages"
 SPLITS = ("train", "validation", "test")
@@ -205,7 +206,7 @@ def _read_boxes(
     group_at = header.index(GROUP) if GROUP in header else None
     boxes = _Boxes()
     for line, cells in rows:
-        picture = pictures.get(cells[id_at]) if id_at < len(cells) else -1
+        picture = pictures.get(name_key(cells[id_at])) if id_at < len(cells) else -1
         if picture is None:
             continue
         where = f"{path.name}, line {line}"

@@ -16,6 +16,7 @@ from keras_retinanet.data.records import ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import is_regular
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.files.names import name_key
 
 # More than this is no annotation but a broken file.
 MAX_LINE_BYTES = 1 << 20
@@ -116,7 +117,9 @@ def _no_csv(path: str | os.PathLike[str], why: object) -> UserError:
 
 
 def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Return name without suffix -> path of the images right in `folder`; none if it is absent.
+    """Return id -> path of the images right in `folder`; none if it is absent.
+
+    An id is the `name_key` of the name without its suffix.
 
     Of two that differ by their suffix, the first in the alphabet counts.
     """
@@ -127,7 +130,7 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for name in names:
-        found.setdefault(os.path.splitext(name)[0], os.path.join(folder, name))
+        found.setdefault(name_key(os.path.splitext(name)[0]), os.path.join(folder, name))
     return found
 
 

@@ -31,6 +31,7 @@ from keras_retinanet.data.sources.label_map import LABEL_MAP_SUFFIX, LabelMap, r
 from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.names import name_key
 
 LAYOUT = "train-00000-of-00010.tfrecord (or .record), ... and label_map.pbtxt"
 PICTURE_KEY = "image/encoded"
@@ -159,7 +160,7 @@ class _Classes:
 
     def index(self, text: str | None, label: int | None) -> int | None:
         if not self.is_open:
-            by_text = None if text is None else self._by_text.get(text)
+            by_text = None if text is None else self._by_text.get(name_key(text))
             return by_text if by_text is not None or label is None else self._by_label.get(label)
         name = text if text else str(label)
         with self._lock:

@@ -17,6 +17,7 @@ from keras_retinanet.data.regular_files import matching, walk
 from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
+from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/VOCdevkit"
 LAYOUT = "Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt"
@@ -144,11 +145,12 @@ def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entr
 
 
 def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
-    """Return id -> files: an id is the path below `folder`, without the suffix."""
+    """Return id -> files: an id is the `name_key` of the path below `folder`, without suffix."""
     found: dict[str, list[Path]] = {}
     for path in sorted(walk(folder)):
         if path.suffix.lower() in suffixes:
-            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+            image_id = name_key(path.relative_to(folder).with_suffix("").as_posix())
+            found.setdefault(image_id, []).append(path)
     return found
 
 
@@ -190,7 +192,7 @@ def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
         ) from error
     ids = []
     for number, line in enumerate(LINE_END.split(text), 1):
-        image_id = line.strip()
+        image_id = name_key(line.strip())
         words = image_id.split()
         if len(words) > 1 and words[-1] in PRESENCE and image_id not in known:
             image_id = image_id.removesuffix(words[-1]).rstrip()

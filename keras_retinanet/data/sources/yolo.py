@@ -33,6 +33,7 @@ from keras_retinanet.data.sources.yolo_layout import (
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.names import name_key, spellings
 
 PICTURES, LABELS = "images", "labels"
 # class cx cy w h, and perhaps a confidence; from three points on it is an outline.
@@ -155,7 +156,11 @@ def _label_name(path: str | Path, folder: Path) -> str:
 
 def _find_label(path: str, folder: Path) -> str | None:
     beside = os.path.splitext(path)[0] + ".txt"
-    return next((p for p in (_label_name(path, folder), beside) if os.path.isfile(p)), None)
+    for place, name in map(os.path.split, (_label_name(path, folder), beside)):
+        for spelled in spellings(name):
+            if os.path.isfile(label := os.path.join(place, spelled)):
+                return label
+    return None
 
 
 def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Problems) -> None:
@@ -163,10 +168,10 @@ def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Pr
     labels = _label_name(place / "x", folder).removesuffix("x.txt")
     if os.path.abspath(labels) == os.path.abspath(place):
         return  # Beside the images, where other txt files may lie too.
-    expected = {_label_name(path, folder) for path in pictures}
+    expected = {name_key(_label_name(path, folder)) for path in pictures}
     for path in walk(Path(labels)):
         is_label = path.suffix == ".txt" and path.name != CLASS_FILE
-        if is_label and os.path.abspath(path) not in expected:
+        if is_label and name_key(os.path.abspath(path)) not in expected:
             problems.note("missing picture", f"of {os.path.relpath(path, folder)}")
 
 

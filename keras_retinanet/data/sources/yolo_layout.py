@@ -9,6 +9,7 @@ from typing import Any
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.sources.source_files import excerpt, is_picture, numbered_lines
 from keras_retinanet.errors import UserError, shown
+from keras_retinanet.files.names import stored_path
 from keras_retinanet.files.text_files import TextLoader, parse_yaml, read_yaml_text
 
 DEFAULT_DIR = "data/yolo"
@@ -93,7 +94,7 @@ def _look_up(layout: Layout, text: str) -> Path | None:
     names = [plain] if not plain.startswith("../") else [plain, plain.removeprefix("../")]
     for root in (layout.root, layout.folder):
         for name in names:
-            path = root / name
+            path = Path(stored_path(str(root / name)))
             # Unlike Path.exists, this is False for a name that is too long for any file.
             if (layout.allow_outside or is_inside(layout.folder, path)) and os.path.exists(path):
                 return path

@@ -10,8 +10,12 @@ from keras import layers
 from keras_retinanet.config.model import BackboneConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones.efficientnet_lite import efficientnet_lite
+from keras_retinanet.modeling.backbones.imagenet import (
+    has_public_weights,
+    required_options,
+    weights_license,
+)
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
-from keras_retinanet.modeling.backbones.imagenet import required_options, weights_license
 from keras_retinanet.modeling.backbones.resnet import RESNETS, ResNetSpec, resnet
 
 
@@ -115,4 +119,10 @@ def _freeze(backbone: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> No
             layer.trainable = False
 
 
-__all__ = ["BACKBONES", "backbone_preprocessing", "build_backbone", "weights_license"]
+__all__ = [
+    "BACKBONES",
+    "backbone_preprocessing",
+    "build_backbone",
+    "has_public_weights",
+    "weights_license",
+]

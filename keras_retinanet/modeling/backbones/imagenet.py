@@ -76,6 +76,11 @@ def weights_license(name: str, weights: str | None) -> str | None:
     return LICENSES[families[0]] if weights == "imagenet" and families else None
 
 
+def has_public_weights(name: str) -> bool:
+    """Return whether weights "imagenet" can be loaded into backbone `name`."""
+    return name in APPLICATIONS or name == "efficientnet_lite0"
+
+
 def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
     """What weights demand of preprocessing and graph; None where nothing is known of them.
 
