@@ -200,10 +200,10 @@ def config_from_args(args: Namespace, trained: Config | None) -> Config:
         args: the parsed flags.
         trained: the run's configuration; None for a model file outside of a run.
     """
-    if trained is None and args.dataset is None:
+    if trained is None and not (args.dataset or args.data_dir or args.annotations):
         raise UserError(
             "Expected a dataset, for this model does not lie in a run folder that names one. "
-            "Received: none. Write for example: evaluate voc --data_dir DIR."
+            "Received: none. Write for example: evaluate --data_dir DIR --model FILE."
         )
     config = with_source(trained or Config(), args)
     return with_overrides(config, flag_overrides(args, EVALUATE_KEYS))

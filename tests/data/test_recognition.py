@@ -56,7 +56,6 @@ def test_lone_json(tmp_path):
     assert keys == {
         "source": "coco",
         "annotations": str(tmp_path / "boxes.json"),
-        "images": str(tmp_path / "images"),
     }
     assert "coco" in sentence and "boxes.json" in sentence
 

@@ -96,9 +96,10 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     others = [labels[name] for name in labels.keys() - set(ids)]
     class_names = _class_names(found, others)
     objects = [_objects(rows, class_names) for rows in found]
-    records = read_records(kept, objects.__getitem__, problems)
+    units = config.units or "pixels"
+    records = read_records(kept, objects.__getitem__, problems, units=units)
     class_ids = list(range(1, len(class_names) + 1))
-    return Dataset("kitti", split or "all", class_names, class_ids, records, problems)
+    return Dataset("kitti", split or "all", class_names, class_ids, records, problems, units=units)
 
 
 def _root(config: DataConfig) -> Path:
