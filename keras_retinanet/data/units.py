@@ -132,6 +132,6 @@ def check_units(dataset: "Dataset") -> None:
     if found is not None:
         raise UserError(
             f"Expected boxes in {dataset.units}. Received: {dataset.name}, split {dataset.split}, "
-            f"whose boxes look like {_NAMES[found]}. Read them so with --set data.units={found}; "
-            f"if they really are in {dataset.units}, give --set data.units={dataset.units}."
+            f"whose boxes look like {_NAMES[found]}. Read them so with --units {found}; if they "
+            f"really are in {dataset.units}, give --units {dataset.units}."
         )

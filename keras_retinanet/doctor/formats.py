@@ -147,7 +147,7 @@ def _units_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
                     f"The boxes look like {found} read as {dataset.units}",
                     f"Nearly all boxes of {dataset.split} fit their images as {found}; training "
                     "refuses them as they are.",
-                    f"Give --set data.units={found}, or write {dataset.units}. Then look at the "
+                    f"Give --units {found}, or write {dataset.units}. Then look at the "
                     "boxes with `dataset view`.",
                     examples=_busiest(tables),
                 )

@@ -20,6 +20,7 @@ LISTS = ("images", "categories", "annotations")
 OTHER_TOOLS = {
     "shapes": ": labelme's, an image a file; convert them with labelme2coco",
     "_via_img_metadata": ": VIA's project; export it as COCO",
+    "tags": ": Supervisely's; convert its project to COCO",
     "assets": ": VoTT's; export CSV or Pascal VOC from it",
 }
 # COCO's own files nest 5 deep (segmentations); Python's parser gives up at about a thousand.

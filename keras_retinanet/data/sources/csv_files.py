@@ -235,6 +235,9 @@ def _row(cells: list[str], columns: Columns, where: str) -> list[_Row] | None:
 
 
 def _yolo3_rows(path: Path, problems: Problems) -> Iterator[_Row]:
+    class_files = matching(path.parent, "*classes.txt")
+    texts = [text.strip() for _, text in _lines(class_files[0])] if class_files else []
+    names = {str(number): name for number, name in enumerate(texts)}
     for line, text in _lines(path):
         where = f"{path.name}, line {line}"
         match = _YOLO3_LINE.fullmatch(text)
@@ -243,7 +246,7 @@ def _yolo3_rows(path: Path, problems: Problems) -> Iterator[_Row]:
             continue
         boxes = [box.split(",") for box in match["boxes"].split()]
         for *sides, label in boxes:
-            yield _Row(where, match["path"], tuple(map(float, sides)), label)
+            yield _Row(where, match["path"], tuple(map(float, sides)), names.get(label, label))
         if not boxes:
             yield _Row(where, match["path"], (), "")
 

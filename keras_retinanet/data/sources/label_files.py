@@ -87,5 +87,5 @@ def refuse_unmatched(
         f"Expected label files called as their images. Received: {where}, where {len(pictures)} of "
         f"{count} images have no label file ({listed(pictures, limit=SHOWN_NAMES)}) and "
         f"{len(labels)} label files have no image ({listed(labels, limit=SHOWN_NAMES)}). Rename "
-        "one or the other, or take these images as without objects: --set data.unmatched=accept."
+        "one or the other, or read them all the same with --unmatched accept."
     )

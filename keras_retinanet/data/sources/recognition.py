@@ -13,6 +13,7 @@ from keras_retinanet.data.sources.voc_files import ANNOTATIONS
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 
+CVAT_FILE = "annotations.xml"
 # Told by what is in the folder beside the names: one COCO .json, a list of keras-yolo3.
 JSON, YOLO3 = "json", "keras-yolo3"
 # What each source is told by, below the folder. Its first pattern is what a message shows.
@@ -45,13 +46,13 @@ PATTERNS = {
 }
 # Files of such names lie in folders of any form: where nothing else is found, the first counts.
 WEAK = (
+    (YOLO3, ("*train*.txt", "*annotation*.txt", "*val*.txt")),
     ("voc", ("*.xml", "*/*.xml", "*/*/*.xml")),
     ("yolo", ("classes.txt", "labels/classes.txt", "*.names", "*/_darknet.labels")),
     ("coco", ("*/labels.json", "annotations/*train*.json", "*train*.json")),
     (JSON, ("*.json",)),
     ("csv", ("_annotations.csv", "*.csv", "*.tsv", "*/*.csv")),
     ("yolo", ("*.yaml", "*.yml", "*/classes.txt", "*/labels/classes.txt")),
-    (YOLO3, ("*.txt",)),
 )
 # A prepared TFDS folder holds TFRecord files too, and says more of them.
 CONTAINED = {"tfds": "tfrecord"}
@@ -133,6 +134,8 @@ def _recognise_weak(folder: Path) -> Recognised:
         paths = [path for path in _paths(folder, patterns) if path.name not in NO_ANNOTATIONS]
         if source == YOLO3 and (paths := [path for path in paths if is_yolo3_list(path)]):
             source = "csv"
+        if [path.name for path in paths] == [CVAT_FILE]:
+            continue
         if source == JSON and len(paths) == 1:
             return _recognise_file(paths[0])
         if source in PATTERNS and paths:
@@ -140,7 +143,9 @@ def _recognise_weak(folder: Path) -> Recognised:
             return keys, _sentence(folder, source, _shown(folder, paths))
     forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
     hint = "Name another folder, or the source before it."
-    if {path.stem for path in matching(folder, "*.json")} & pictures_by_stem(folder).keys():
+    if (folder / CVAT_FILE).is_file():
+        hint = f"{CVAT_FILE} is CVAT's own form: export COCO, Pascal VOC or YOLO from it."
+    elif {path.stem for path in matching(folder, "*.json")} & pictures_by_stem(folder).keys():
         hint = "An image a .json is labelme's form: convert it with labelme2coco."
     raise UserError(
         f"Expected the files of one of these: {forms}; or one COCO .json. "
