@@ -4,6 +4,7 @@ from types import ModuleType
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.exif import apply_exif
+from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.records import Dataset, align_classes, select_classes
 from keras_retinanet.data.sources import SOURCES
 from keras_retinanet.data.splits import match_split, random_split, training_splits
@@ -64,10 +65,17 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
             f"Expected a split with boxes to train on. Received: split={train.split}, "
             f"{_why_without_boxes(train)}"
         )
-    if config.val_split == NO_SPLIT:
-        return train, None
+    if config.val_split != NO_SPLIT and val_name is None:
+        train, val = _held_out(train, seed)
+        note_crowded(train, config)
+        return train, val
+    note_crowded(train, config)
     if val_name is not None:
         return train, align_classes(_checked(source.load(config, val_name), config), train)
+    return train, None
+
+
+def _held_out(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     train, val = random_split(train, seed)
     print(
         f"{train.name} has no validation split to select on: {len(val.records)} of its "

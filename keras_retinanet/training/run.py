@@ -14,7 +14,6 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
-from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
@@ -99,7 +98,6 @@ class Run:
         self.out = out
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.data, self.validation = load_train_val(config.data, config.train.seed)
-        note_crowded(self.data, config.data)
         if not _has_boxes(self.data):
             raise UserError(
                 f"Expected images with boxes to train on. Received: {self.data.name}, "

@@ -9,16 +9,16 @@ from keras_retinanet.config.data import DataConfig
 from keras_retinanet.data.records import Dataset
 
 NO_CLASS = -1
-# The boxes beyond the room are covered by a region for each cell of a grid of so many a side.
+# The boxes beyond the room are covered by one region per cell of a grid of GRID x GRID cells.
 GRID = 4
 REGIONS = GRID * GRID
 CROWDED = "more boxes than max_boxes"
-# As many as an option may name.
+# The largest value of the option.
 MOST_BOXES = 1 << 16
 
 
 def room_for_boxes(dataset: Dataset, config: DataConfig) -> tuple[int, int]:
-    """Return (how many boxes of an image are trained on, how many regions may be ignored beyond).
+    """Return (maximum number of boxes of an image, maximum number of ignored regions beyond).
 
     Args:
         config: its `max_boxes` and `augment` are used; "auto" has room for the fullest image, as

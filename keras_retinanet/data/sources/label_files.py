@@ -11,7 +11,7 @@ from keras_retinanet.data.names import fold, without_hash
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.errors import UserError, listed
 
-# So many images without a label file beside as many label files without an image are no accident.
+# From here on, images without a label file and label files without an image are no accident.
 MIN_UNMATCHED, MIN_UNMATCHED_SHARE = 2, 0.05
 SHOWN_NAMES = 2
 

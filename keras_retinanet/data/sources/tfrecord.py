@@ -37,7 +37,7 @@ LAYOUT = "train-00000-of-00010.tfrecord (or .record), ... and label_map.pbtxt"
 PICTURE_KEY = "image/encoded"
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 VOTT_LABEL_MAP = "tf_label_map.pbtxt"
-# So many files, none called as a split, are parts of one set.
+# From this number on, files without the name of a split are parts of one set.
 MANY_FILES = 3
 _IGNORE_FIELDS = ("is_crowd", "difficult", "group_of")
 # The parts of a file's name; the number of the shard stands before or after the suffix.

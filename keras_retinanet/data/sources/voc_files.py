@@ -183,39 +183,38 @@ def find_entries(
     picture_of = {label: picture for picture, label in label_of.items()}
     lists = split_lists(root) if split is not None else {}
     if lists:
-        known = annotations.keys() | pictures.keys()
-        ids = _listed_ids(lists.get(str(split), []), known)
+        ids = _listed_ids(lists.get(str(split), []), annotations.keys() | pictures.keys())
     else:
-        alone = [name for name in pictures if name not in label_of]
-        ids = [(picture_of.get(name, name), "") for name in annotations] + [(n, "") for n in alone]
+        ids = [(name, "") for name in (*annotations, *(p for p in pictures if p not in label_of))]
     # An id is only ever looked up among the files that are there: none leads out of the folder.
     finder = _Finder(pictures, PictureFolder(root.pictures, problems), problems)
     entries: dict[str, Entry] = {}
-    without: list[str] = []
-    lonely: list[str] = []
+    without, lonely = [], []
     for image_id, where in ids:
         found = finder.find(picture_of.get(image_id, image_id), where)
         if found is None:
             lonely.append(image_id)
-            continue
-        shown = f"{found} ({where})" if where else found
-        if found in entries:
-            if lists:
-                problems.note("picture id twice", shown)
         elif found not in label_of:
-            problems.note("missing annotation", shown)
+            problems.note("missing annotation", f"{found} ({where})" if where else found)
             without.append(found)
+        elif found in entries:
+            problems.note("picture id twice", f"{found} ({where})")
         else:
-            picture, *others = pictures[found]
-            for other in others:
-                problems.note("picture id twice", other.name)
-            name = picture.relative_to(root.pictures).as_posix()
-            entries[found] = Entry(found, annotations[label_of[found]][0], picture, name)
+            annotation = annotations[label_of[found]][0]
+            entries[found] = _entry(found, annotation, pictures[found], root, problems)
     note_renamed({found: label_of[found] for found in entries}, problems)
-    refuse_unmatched(
-        without, lonely, count=len(pictures), config=config, where=str(root.annotations)
-    )
+    count, place = len(pictures), str(root.annotations)
+    refuse_unmatched(without, lonely, count=count, config=config, where=place)
     return list(entries.values())
+
+
+def _entry(
+    image_id: str, annotation: Path, files: list[Path], root: Root, problems: Problems
+) -> Entry:
+    picture, *others = files
+    for other in others:
+        problems.note("picture id twice", other.name)
+    return Entry(image_id, annotation, picture, picture.relative_to(root.pictures).as_posix())
 
 
 def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
