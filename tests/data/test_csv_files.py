@@ -193,3 +193,30 @@ def test_fizyr_form_of_a_real_set_keeps_every_box(real_coco, tmp_path):
         if len(record.boxes):
             np.testing.assert_array_equal(by_name[record.file_name].boxes, record.boxes)
             np.testing.assert_array_equal(by_name[record.file_name].classes, record.classes)
+
+
+def test_lists_of_boxes_in_a_cell(tmp_path):
+    write_pictures(tmp_path, "a.png", "b.png")
+    rows = ['a,"[1.0, 2, 30, 40, 5,6,7,8]",dog', "b,,", "b,[],cat", "a,1 2 3 4,cat", "a,1 2 3,cat"]
+    rows += ["a,1 2 3 four,cat", "a,{'x': 1},cat", "a,1 2 3 4,"]
+    (tmp_path / "train.csv").write_text("image_id,bbox,label\n" + "\n".join(rows))
+    dataset = load(tmp_path)
+    first, second = dataset.records
+    assert first.boxes.tolist() == [[1, 2, 31, 42], [5, 6, 12, 14], [1, 2, 4, 6]]
+    assert first.classes.tolist() == [1, 1, 0] and len(second.boxes) == 0
+    assert counts(dataset)["malformed annotation"] == 4
+
+
+def test_without_a_class_column_there_is_one_class(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "train.csv").write_text("image_id,width,height,bbox\na.png,100,60,1 2 3 4\n")
+    assert load(tmp_path).class_names == ["object"]
+    (tmp_path / "train.csv").write_text("image_id,bbox,animal\na.png,1 2 3 4,cat\n")
+    with pytest.raises(UserError, match="image_id,bbox,animal"):
+        load(tmp_path)
+
+
+def test_columns_of_sizes_are_no_corners(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "train.csv").write_text("path,x,y,w,h,class\na.png,1,2,30,40,cat\n")
+    assert load(tmp_path).records[0].boxes.tolist() == [[1, 2, 31, 42]]
