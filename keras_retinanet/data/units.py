@@ -31,6 +31,8 @@ NEARLY_ALL = 0.95
 SLACK = 1.02
 # Boxes of percent reach to the far end of the image in a set of some size; pixels do by chance.
 PERCENT_REACH = 60.0
+# Sides up to here say nothing: there, boxes of pixels end within the first hundred as well.
+SMALL_SIDE = 125
 # The logarithm of a chance in a million.
 LOG_CHANCE = -14.0
 # What `records.sound_box` notes of a box that it drops: the image and the box as it was read.
@@ -103,8 +105,8 @@ def _is_percent(boxes: np.ndarray, sizes: np.ndarray, pictures: np.ndarray) -> b
     if (boxes[:, 2:].max(axis=0) < PERCENT_REACH).any():
         return False
     _, first = np.unique(pictures, return_index=True)
-    logs = np.minimum(np.log(100 / np.maximum(sizes[first], 1)), 0)
-    return bool((logs.sum(axis=0) < LOG_CHANCE / 2).any() and logs.sum() < LOG_CHANCE)
+    sides = sizes[first]
+    return bool(np.log(100 / sides[sides > SMALL_SIDE]).sum() < LOG_CHANCE)
 
 
 def misread_units(dataset: "Dataset") -> Units | None:

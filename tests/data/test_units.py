@@ -34,6 +34,7 @@ def likely(boxes, side, pictures=None):
         (BOXES, 300, "fractions"),
         (BOXES * 100, 300, "percent"),
         (BOXES * 300, 300, "pixels"),
+        (np.tile(BOXES, (200, 1)) * 110, 115, "pixels"),
         # Of small images no one can tell, nor of a few; small boxes of large images are none.
         (BOXES * 100, 100, "pixels"),
         (BOXES[:2], 300, None),

@@ -10,6 +10,13 @@ from keras_retinanet.data.regular_files import matching
 from keras_retinanet.data.sources.csv_files import NO_ANNOTATIONS, is_yolo3_list
 from keras_retinanet.data.sources.source_files import pictures_by_stem
 from keras_retinanet.data.sources.voc_files import ANNOTATIONS
+from keras_retinanet.data.sources.yolo_layout import (
+    CLASS_FILES,
+    DARKNET_FILE,
+    OTHER_CLASS_FILES,
+    OTHER_YAML_FILES,
+    YAML_FILES,
+)
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 
@@ -31,7 +38,7 @@ PATTERNS = {
         "VOCdevkit/VOC[0-9]*/Annotations",
     ),
     "csv": ("train.csv", "annotations.csv", "val.csv", "test.csv", "*/_annotations.csv"),
-    "yolo": ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "*.data"),
+    "yolo": YAML_FILES,
     "openimages": ("*-annotations-bbox.csv", "[alm]*/*-annotations-bbox.csv"),
     "kitti": ("training/label_2", "label_2"),
     "tfds": ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json"),
@@ -48,11 +55,11 @@ PATTERNS = {
 WEAK = (
     (YOLO3, ("*train*.txt", "*annotation*.txt", "*val*.txt")),
     ("voc", ("*.xml", "*/*.xml", "*/*/*.xml")),
-    ("yolo", ("classes.txt", "labels/classes.txt", "*.names", "*/_darknet.labels")),
+    ("yolo", (DARKNET_FILE, *CLASS_FILES)),
     ("coco", ("*/labels.json", "annotations/*train*.json", "*train*.json")),
     (JSON, ("*.json",)),
     ("csv", ("_annotations.csv", "*.csv", "*.tsv", "*/*.csv")),
-    ("yolo", ("*.yaml", "*.yml", "*/classes.txt", "*/labels/classes.txt")),
+    ("yolo", (*OTHER_YAML_FILES, *OTHER_CLASS_FILES)),
 )
 # A prepared TFDS folder holds TFRecord files too, and says more of them.
 CONTAINED = {"tfds": "tfrecord"}

@@ -20,7 +20,7 @@ from keras_retinanet.data.sources.source_files import Picture
 PICTURES = ("images", "JPEGImages", "imgs", "img")
 LABELS = ("labels", "label")
 LABEL_SUFFIX = ".txt"
-# Label tools write these among the labels.
+# Label tools write these among the labels: they need no image.
 NO_LABELS = ("classes.txt", "notes.txt", "train.txt", "val.txt", "test.txt")
 
 
@@ -55,7 +55,8 @@ def find_labels(
     for place in filter(os.path.isdir, places):
         # Folders of labels for which there is none of images.
         for path in walk(_label_folder(place, folder) or os.devnull):
-            if os.path.dirname(os.path.abspath(path)) not in read and _is_label(path.name):
+            is_read = os.path.dirname(os.path.abspath(path)) in read
+            if not is_read and path.suffix.lower() == LABEL_SUFFIX and path.name not in NO_LABELS:
                 orphans.append(os.path.relpath(path, folder))
     for name in orphans:
         problems.note("missing picture", f"of {name}")
@@ -83,19 +84,19 @@ def _of_one_folder(
         for stem, label in match_names(pictures.keys() - matched.keys(), beside).items():
             found |= dict.fromkeys(pictures[stem], beside[label])
         # Beside images, other txt files may lie too.
-        unused = files.keys() - set(matched.values())
-        orphans += sorted(os.path.relpath(files[stem], folder) for stem in unused)
+        unused = [files[stem] for stem in files.keys() - set(matched.values())]
+        orphans += sorted(
+            os.path.relpath(path, folder)
+            for path in unused
+            if os.path.basename(path) not in NO_LABELS
+        )
     return found
 
 
 def _label_files(folder: str) -> dict[str, str]:
     """Return name without suffix -> path of the label files right in `folder`."""
-    names = [name for name in visible_files(folder) if _is_label(name)]
+    names = [name for name in visible_files(folder) if name.lower().endswith(LABEL_SUFFIX)]
     return {os.path.splitext(name)[0]: os.path.join(folder, name) for name in names}
-
-
-def _is_label(name: str) -> bool:
-    return name.lower().endswith(LABEL_SUFFIX) and name.lower() not in NO_LABELS
 
 
 def _label_folder(place: str, folder: Path) -> str | None:

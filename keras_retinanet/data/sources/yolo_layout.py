@@ -21,7 +21,7 @@ from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files.text_files import TextLoader, parse_yaml, read_yaml_text
 
 DEFAULT_DIR = "data/yolo"
-YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "*.yaml", "*.yml")
+YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Darknet's: `train = data/train.txt`, `valid = ...`, `names = data/obj.names`.
 DARKNET_FILE = "*.data"
 # A class a line.
@@ -30,9 +30,10 @@ CLASS_FILES = (
     "labels/classes.txt",
     "*.names",
     "*/_darknet.labels",
-    "*/classes.txt",
-    "*/labels/classes.txt",
 )
+# Files of other names or places.
+OTHER_YAML_FILES = ("*.yaml", "*.yml")
+OTHER_CLASS_FILES = ("*/classes.txt", "*/labels/classes.txt")
 SPLITS = ("train", "val", "valid", "validation", "test")
 # Exports name a test part even where there is none.
 OPTIONAL_SPLIT = "test"
@@ -73,14 +74,15 @@ def find_layout(config: DataConfig) -> Layout:
         file = Path(config.annotations)
         return _from_yaml(file, Path(config.data_dir or file.parent), config)
     folder = Path(config.data_dir or DEFAULT_DIR)
-    for pattern in YAML_FILES:
-        if files := matching(folder, pattern):
-            return _from_yaml(files[0], folder, config)
-    for file in matching(folder, DARKNET_FILE):
-        return _from_darknet(file, folder, config)
-    for pattern in CLASS_FILES:
-        if files := matching(folder, pattern):
-            return _from_class_file(files[0], folder, config)
+    for read, patterns in (
+        (_from_yaml, YAML_FILES),
+        (_from_darknet, (DARKNET_FILE,)),
+        (_from_class_file, CLASS_FILES),
+        (_from_yaml, OTHER_YAML_FILES),
+        (_from_class_file, OTHER_CLASS_FILES),
+    ):
+        for file in (file for pattern in patterns for file in matching(folder, pattern)):
+            return read(file, folder, config)
     raise UserError(
         f"Expected a YOLO data set: {LAYOUT}. Received: data_dir={folder}, without them. Point "
         "--data_dir at one, or name the YAML with --annotations FILE."
