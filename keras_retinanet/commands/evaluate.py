@@ -166,7 +166,9 @@ def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun")
 
     if not dataset.has_annotations:
         out = out or _default_out(dataset)
-        print("This split has no annotations to score with: the file is for a server that has them.")
+        print(
+            "This split has no annotations to score with: the file is for a server that has them."
+        )
     if out:
         write_coco_json(found.detections, out)
         print(f"Wrote {len(found.found.scores):,} detections to {out}")

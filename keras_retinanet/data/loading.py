@@ -59,20 +59,21 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
     source = _source(config)
     available = source.splits(config)
     train_name, val_name = _training_splits(config, available) if available else (None, None)
+    if config.val_split == NO_SPLIT:
+        val_name = None
     train = _checked(source.load(config, train_name), config)
     if not train.has_annotations:
         raise UserError(
             f"Expected a split with boxes to train on. Received: split={train.split}, "
             f"{_why_without_boxes(train)}"
         )
-    if config.val_split != NO_SPLIT and val_name is None:
-        train, val = _held_out(train, seed)
-        note_crowded(train, config)
-        return train, val
-    note_crowded(train, config)
+    val = None
     if val_name is not None:
-        return train, align_classes(_checked(source.load(config, val_name), config), train)
-    return train, None
+        val = align_classes(_checked(source.load(config, val_name), config), train)
+    elif config.val_split != NO_SPLIT:
+        train, val = _held_out(train, seed)
+    note_crowded(train, config)
+    return train, val
 
 
 def _held_out(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:

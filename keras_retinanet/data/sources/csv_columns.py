@@ -24,7 +24,7 @@ COLUMNS = {
     "y2": ("y2", "ymax", "y_max", "bottom", "bbox_y2"),
     "class": (
         "class", "class_name", "classname", "label", "label_name", "category", "category_name",
-        "tag", "name", "object", "class_id", "label_id", "category_id", "classid",
+        "tag", "name", "object", "class_id", "label_id", "category_id", "classid", "labelname",
     ),
 }  # fmt: skip
 # Instead of corners: a corner with width and height, or a cell with a list of such numbers.

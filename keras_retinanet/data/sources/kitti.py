@@ -99,7 +99,8 @@ def load(config: DataConfig, split: str | None) -> Dataset:
                 found.append(rows)
     without = [image_id for image_id in ids if image_id in pictures and image_id not in label_of]
     missing = sorted(lonely & set(ids))
-    refuse_unmatched(without, missing, count=len(ids), config=config, where=str(root))
+    count = sum(image_id in pictures for image_id in ids)
+    refuse_unmatched(without, missing, count=count, config=config, where=str(root))
     others = [labels[name] for name in labels.keys() - {label_of.get(name) for name in ids}]
     class_names = _class_names(found, others)
     objects = [_objects(rows, class_names) for rows in found]

@@ -148,6 +148,9 @@ def _recognise_weak(folder: Path) -> Recognised:
         if source in PATTERNS and paths:
             keys = {"source": source, "data_dir": str(folder)}
             return keys, _sentence(folder, source, _shown(folder, paths))
+    inner = matching(folder, "*")
+    if len(inner) == 1 and inner[0].is_dir():  # an archive unpacked into a folder of its name
+        return recognise(inner[0])
     forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
     hint = "Name another folder, or the source before it."
     if (folder / CVAT_FILE).is_file():
