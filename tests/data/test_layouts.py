@@ -238,10 +238,15 @@ def test_layout_is_recognized_and_read(name, tmp_path):
     draw, source, splits = LAYOUTS[name]
     draw(tmp_path)
     # Copies that systems and editors leave behind are no data.
-    for path in [p for p in tmp_path.rglob("*") if p.suffix in (".jpg", ".txt", ".xml")]:
-        write(path.parent / ".ipynb_checkpoints" / f"{path.stem}-checkpoint{path.suffix}", "copy")
-        write(path.parent / f"._{path.name}", "copy")
-    write(tmp_path / "__MACOSX/._x.xml", "copy")
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        for folder, name in (
+            (".ipynb_checkpoints", path.name),
+            ("__MACOSX", path.name),
+            (".", "._"),
+        ):
+            copy = path.parent / folder / f"{name.removesuffix(path.suffix)}9{path.suffix}"
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
     keys, _ = recognise(tmp_path)
     assert keys["source"] == source
     config = DataConfig(**keys)
