@@ -64,7 +64,8 @@ class DataConfig:
         None, "tfds: name of the data set, such as coco/2017. voc: year of the devkit."
     )
     annotations: str | None = option(
-        None, "Annotation file (coco, csv, yolo, openimages), instead of the source's own layout."
+        None,
+        "Annotation file (coco, csv, yolo, openimages) or folder (voc), instead of the source's layout.",
     )
     images: str | None = option(None, "Image folder of `annotations`.")
     split: str | None = option(None, "Split to train on; none: the training split of the source.")

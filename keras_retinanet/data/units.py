@@ -4,7 +4,7 @@ Shape letter: N boxes.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,6 +23,8 @@ _NAMES = {
     "fractions": "fractions of the sides (nearly all lie within 0 and 1)",
     "percent": "percent of the sides (nearly all lie within 0 and 100)",
 }
+# Of larger sets every n-th image is looked at.
+MOST_RECORDS = 20_000
 # Fewer boxes say too little.
 MIN_BOXES = 3
 # A few boxes of a set are always wrong.
@@ -51,26 +53,22 @@ def in_pixels(
     return x1 * width, y1 * height, x2 * width, y2 * height
 
 
-def dropped_boxes(
-    problems: Problems, sizes: dict[str, tuple[int, int]]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def dropped_boxes(problems: Problems, known: Container[str]) -> tuple[np.ndarray, list[str]]:
     """Return the boxes that were dropped for lack of area or as outside, which no record has.
 
     Args:
-        sizes: file name -> (height, width) of the images.
+        known: the names of the images whose boxes are wanted.
 
     Returns:
-        (boxes (N, 4) xyxy in pixels as they were read; (height, width) (N, 2) of their images; the
-        images' names).
+        (boxes (N, 4) xyxy in pixels as they were read, the names of their images).
     """
-    boxes, found, names = [], [], []
+    boxes, names = [], []
     for what in (what for kind in _DROPPED for what in problems.get(kind, ())):
         match = _NOTED_BOX.fullmatch(what)
-        if match and match["picture"] in sizes:
+        if match and match["picture"] in known:
             boxes.append([float(side) for side in match["box"].split(",")])
-            found.append(sizes[match["picture"]])
             names.append(match["picture"])
-    return np.array(boxes).reshape(-1, 4), np.array(found, float).reshape(-1, 2), names
+    return np.array(boxes).reshape(-1, 4), names
 
 
 def likely_units(boxes: np.ndarray, sizes: np.ndarray, pictures: np.ndarray) -> Units | None:
@@ -111,17 +109,15 @@ def _is_percent(boxes: np.ndarray, sizes: np.ndarray, pictures: np.ndarray) -> b
 
 def misread_units(dataset: "Dataset") -> Units | None:
     """Return the unit that the boxes of a split look written in, if they were read as another."""
-    sizes = {record.file_name: (record.height, record.width) for record in dataset.records}
-    lost, lost_sizes, names = dropped_boxes(dataset.problems, sizes)
-    numbers = {record.file_name: number for number, record in enumerate(dataset.records)}
-    counts = [len(record.boxes) for record in dataset.records]
-    pictures = np.repeat(np.arange(len(counts)), counts)
-    own_sizes = np.array([*sizes.values()], float).reshape(-1, 2)
-    if len(own_sizes) != len(counts):  # two images of one name
-        own_sizes = np.array([(r.height, r.width) for r in dataset.records], float)
-    boxes = np.concatenate([np.zeros((0, 4)), *(r.boxes for r in dataset.records), lost])
-    all_sizes = np.concatenate([own_sizes[pictures], lost_sizes])
-    pictures = np.concatenate([pictures, np.array([numbers[name] for name in names], int)])
+    step = max(1, len(dataset.records) // MOST_RECORDS)
+    records = [dataset.records[at] for at in range(0, len(dataset.records), step)]
+    numbers = {record.file_name: number for number, record in enumerate(records)}
+    sizes = np.array([(record.height, record.width) for record in records], float).reshape(-1, 2)
+    lost, names = dropped_boxes(dataset.problems, numbers)
+    pictures = np.repeat(np.arange(len(records)), [len(record.boxes) for record in records])
+    pictures = np.concatenate([pictures, [numbers[name] for name in names]]).astype(int)
+    boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records), lost])
+    all_sizes = sizes[pictures]
     if dataset.units != "pixels" and len(boxes):
         boxes = boxes / (all_sizes[:, [1, 0, 1, 0]] * SHARES[dataset.units])
     found = likely_units(boxes, all_sizes, pictures)

@@ -102,12 +102,14 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
     """Return the suspicion of a misread box format, if any, over all splits together."""
     if found := _units_findings(datasets, tables):
         return found
-    noted = []
+    noted, noted_sizes = [], []
     for dataset in datasets:
         by_name = {record.file_name: (record.height, record.width) for record in dataset.records}
-        noted.append(dropped_boxes(dataset.problems, by_name))
-    boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in tables), *(n[0] for n in noted)])
-    sizes = np.concatenate([np.zeros((0, 2)), *(t.sizes for t in tables), *(n[1] for n in noted)])
+        dropped, names = dropped_boxes(dataset.problems, by_name)
+        noted.append(dropped)
+        noted_sizes.append(np.array([by_name[name] for name in names], float).reshape(-1, 2))
+    boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in tables), *noted])
+    sizes = np.concatenate([np.zeros((0, 2)), *(t.sizes for t in tables), *noted_sizes])
     if len(boxes) < MIN_BOXES:
         return []
     swapped = sum(len(dataset.problems.get(_SWAPPED, ())) for dataset in datasets)
