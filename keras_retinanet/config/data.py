@@ -65,8 +65,8 @@ class DataConfig:
     )
     annotations: str | None = option(
         None,
-        "Annotation file (coco, csv, yolo, openimages) or folder (voc), instead of the source's own "
-        "layout.",
+        "Annotation file (coco, csv, yolo, openimages) or folder (voc), instead of the source's "
+        "own layout.",
     )
     images: str | None = option(None, "Image folder of `annotations`.")
     split: str | None = option(None, "Split to train on; none: the training split of the source.")
