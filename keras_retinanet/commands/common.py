@@ -31,6 +31,8 @@ DATA_KEYS = {
     "strict": "data.strict",
     "allow_outside": "data.allow_outside",
     "exif": "data.exif",
+    "units": "data.units",
+    "unmatched": "data.unmatched",
 }
 # Fields that locate the data of one source and mean nothing for another.
 SOURCE_FIELDS = (
@@ -59,6 +61,8 @@ def add_data_arguments(parser: ArgumentParser) -> None:
     for flag in ("--strict", "--allow_outside"):
         option(flag, action="store_true", default=None)
     option("--exif", metavar="HOW")
+    option("--units", choices=("pixels", "fractions", "percent"))
+    option("--unmatched", choices=("refuse", "accept"))
 
 
 def add_option(

@@ -171,7 +171,9 @@ def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun")
 
     if not dataset.has_annotations:
         out = out or _default_out(dataset)
-        print("This split has no annotations to score with: its server takes the file.")
+        print(
+            "This split has no annotations to score with: the file is for a server that has them."
+        )
     if out:
         write_coco_json(found.detections, out)
         print(f"Wrote {len(found.found.scores):,} detections to {out}")
@@ -205,10 +207,10 @@ def config_from_args(args: Namespace, trained: Config | None) -> Config:
         args: the parsed flags.
         trained: the run's configuration; None for a model file outside of a run.
     """
-    if trained is None and args.dataset is None:
+    if trained is None and not (args.dataset or args.data_dir or args.annotations):
         raise UserError(
             "Expected a dataset, for this model does not lie in a run folder that names one. "
-            "Received: none. Write for example: evaluate voc --data_dir DIR."
+            "Received: none. Write for example: evaluate --data_dir DIR --model FILE."
         )
     config = with_source(trained or Config(), args)
     return with_overrides(config, flag_overrides(args, EVALUATE_KEYS))

@@ -30,6 +30,7 @@ from keras_retinanet.commands.passes import add_pass_arguments, check_passes, wi
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, PredictConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.targets import check_target, is_free
 from keras_retinanet.inference.batching import bounded_batches
@@ -182,7 +183,9 @@ def find_pictures(words: Sequence[str]) -> list[Path]:
             files = [path]
         elif path.is_dir():
             files = sorted(
-                p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+                p
+                for p in path.iterdir()
+                if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not is_hidden(p.name)
             )
         else:
             files = sorted(p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file())

@@ -64,7 +64,9 @@ class DataConfig:
         None, "tfds: name of the data set, such as coco/2017. voc: year of the devkit."
     )
     annotations: str | None = option(
-        None, "Annotation file (coco, csv, yolo, openimages), instead of the source's own layout."
+        None,
+        "Annotation file (coco, csv, yolo, openimages) or folder (voc), instead of the source's "
+        "own layout.",
     )
     images: str | None = option(None, "Image folder of `annotations`.")
     split: str | None = option(None, "Split to train on; none: the training split of the source.")
@@ -79,8 +81,20 @@ class DataConfig:
         "Whether VOC boxes start at 1, as in a VOCdevkit, instead of 0; none: decided by the "
         "folder.",
     )
-    max_boxes: Count = option(
-        100, "Maximum number of ground-truth boxes per image; further ones are dropped and counted."
+    units: Literal["pixels", "fractions", "percent"] | None = option(
+        None,
+        "Unit of the boxes: pixels, or fractions or percent of the image's sides; none: that of "
+        "the format, and boxes that look written in another one are an error.",
+    )
+    unmatched: Literal["refuse", "accept"] = option(
+        "refuse",
+        "What to do where many images have no label file and many label files have no image: "
+        "refuse the data set, or accept it: such images are background (yolo) or skipped.",
+    )
+    max_boxes: Count | Literal["auto"] = option(
+        100,
+        "Maximum number of ground-truth boxes per image; the regions of further ones are ignored "
+        'in training, which is counted; "auto": as many as the fullest image has.',
     )
     strict: bool = option(
         False,

@@ -4,22 +4,27 @@ from types import ModuleType
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.exif import apply_exif
+from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.records import Dataset, align_classes, join_classes, select_classes
 from keras_retinanet.data.sources import SOURCES
 from keras_retinanet.data.splits import match_split, random_split, training_splits
+from keras_retinanet.data.units import check_units
 from keras_retinanet.errors import UserError
 
 # `--val_split none`: train on everything, select by nothing.
 NO_SPLIT = "none"
 
 
-def load_dataset(config: DataConfig, split: str | None = None, *, seed: int = 0) -> Dataset:
+def load_dataset(
+    config: DataConfig, split: str | None = None, *, seed: int = 0, any_units: bool = False
+) -> Dataset:
     """Read the annotations of one split, with the classes that `config.classes` selects.
 
     Args:
         split: a split's name ("val" is also val2017 or valid). A set without splits has the
             seeded parts "train" and "val", and "all". None: what `load_train_val` validates on
             with the same `seed`; all of a file that `config.annotations` names.
+        any_units: also return boxes that look written in another unit than the format's.
 
     Raises:
         UserError: the source, the data or the split is not there, or nothing can be read of it.
@@ -34,8 +39,8 @@ def load_dataset(config: DataConfig, split: str | None = None, *, seed: int = 0)
             train_name, split = _training_splits(config, available)
         if split is not None:
             name = match_split(split, available, _where(config))
-            return _checked(source.load(config, name), config)
-    dataset = _checked(source.load(config, train_name), config)
+            return _checked(source.load(config, name), config, any_units=any_units)
+    dataset = _checked(source.load(config, train_name), config, any_units=any_units)
     parts = ["train", "val", "all"]
     name = match_split(split or "val", parts, f"{_where(config)}, which has none of its own")
     return dataset if name == "all" else random_split(dataset, seed)[parts.index(name)]
@@ -54,22 +59,39 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
     source = _source(config)
     available = source.splits(config)
     train_name, val_name = _training_splits(config, available) if available else (None, None)
+    if config.val_split == NO_SPLIT:
+        val_name = None
     train = _checked(source.load(config, train_name), config)
     if not train.has_annotations:
         raise UserError(
-            f"Expected a split with boxes to train on. Received: split={train.split}, whose "
-            "annotations are not public. Choose another one with --split."
+            f"Expected a split with boxes to train on. Received: split={train.split}, "
+            f"{_why_without_boxes(train)}"
         )
-    if config.val_split == NO_SPLIT:
-        return train, None
+    val = None
     if val_name is not None:
-        return train, align_classes(_checked(source.load(config, val_name), config), train)
+        val = align_classes(_checked(source.load(config, val_name), config), train)
+    elif config.val_split != NO_SPLIT:
+        train, val = _held_out(train, seed)
+    note_crowded(train, config)
+    return train, val
+
+
+def _held_out(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     train, val = random_split(train, seed)
     print(
         f"{train.name} has no validation split to select on: {len(val.records)} of its "
         f"{len(val.records) + len(train.records)} images are held out (seed {seed})."
     )
     return train, val
+
+
+def _why_without_boxes(dataset: Dataset) -> str:
+    if dataset.name == "yolo":
+        return (
+            f"{len(dataset.records)} images without any label file. Put a .txt beside each, or in "
+            "a folder labels/ that is built as images/."
+        )
+    return "whose annotations are not public. Choose another one with --split."
 
 
 def _training_splits(config: DataConfig, available: list[str]) -> tuple[str, str | None]:
@@ -90,7 +112,7 @@ def _source(config: DataConfig) -> ModuleType:
     return SOURCES[config.source]
 
 
-def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
+def _checked(dataset: Dataset, config: DataConfig, *, any_units: bool = False) -> Dataset:
     if not len(dataset.records):
         why = "; ".join(dataset.problems.lines()) or "nothing is listed"
         raise UserError(
@@ -98,6 +120,8 @@ def _checked(dataset: Dataset, config: DataConfig) -> Dataset:
             f"be read ({why}). Look at --data_dir."
         )
     dataset = join_classes(dataset)
+    if config.units is None and not any_units:
+        check_units(dataset)
     if config.classes:
         dataset = select_classes(dataset, config.classes)
     return apply_exif(dataset) if config.exif == "apply" else dataset

@@ -22,6 +22,7 @@ KINDS = {
     "box with swapped corners": "corners put in order",
     "number as text": "read as a number",
     "outline without a box": "its bounds taken",
+    "rotated box": "the bounds of the turned one taken",
     "area not sound": "the box's own counts",
     "undeclared class": "box dropped",
     "class in two spellings that look alike": "one class",
@@ -42,8 +43,11 @@ KINDS = {
     "missing shard": "left out",
     "picture name with backslashes": "read as folders",
     "picture name in another case": "taken",
+    "picture path of another place": "found by the end of the path",
+    "picture name with another prefix or suffix": "taken",
+    "label file of another name": "taken",
     "picture of another size than annotated": "its own size counts",
-    "more boxes than max_boxes": "the first are kept",
+    "more boxes than max_boxes": "the others are ignored (data.max_boxes=auto keeps them)",
 }
 
 

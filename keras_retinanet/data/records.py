@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import read_picture
+from keras_retinanet.data.units import Units, in_pixels
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
 from keras_retinanet.files.names import name_key
@@ -78,6 +79,7 @@ class Dataset:
         class_ids: the source's original id of each of `class_names`.
         problems: what was repaired or skipped; the reading of images adds to it.
         has_annotations: False for a split whose boxes are not public, such as COCO's test-dev.
+        units: what the boxes were read as: the source's own unit, or the one that the user names.
         reader: from a record's `image` to the bytes of an image file.
     """
 
@@ -88,6 +90,7 @@ class Dataset:
     records: Sequence[Record]
     problems: Problems = field(default_factory=Problems)
     has_annotations: bool = True
+    units: Units = "pixels"
     reader: Callable[[ImageRef], bytes] = read_slice
 
     def read_bytes(self, index: int) -> bytes:
@@ -136,6 +139,7 @@ def make_record(
     file_name: str,
     objects: Iterable[tuple[Sequence[float], int, bool, float | None]],
     problems: Problems,
+    units: Units = "pixels",
 ) -> Record:
     """Build a record of the objects that have an area in the image; repairs are counted.
 
@@ -144,13 +148,13 @@ def make_record(
 
     Args:
         size: (height, width) in pixels.
-        objects: of each the box xyxy in pixels, the contiguous class, whether to ignore it, and
-            the annotation's own area (None: the box's).
+        objects: of each the box xyxy in `units`, the contiguous class, whether to ignore it, and
+            the annotation's own area in pixels (None: the box's).
         problems: gets what is dropped or repaired.
     """
     kept = []
     for box, class_index, ignore, area in objects:
-        sound = sound_box(box, size, problems, where=file_name)
+        sound = sound_box(in_pixels(box, size, units), size, problems, where=file_name)
         if sound is not None:
             if area is not None and not 0 <= area <= FLOAT32_MAX:  # also of NaN
                 problems.note("area not sound", f"{file_name}: area {area}")

@@ -6,27 +6,36 @@ from dataclasses import replace
 
 import numpy as np
 
+from keras_retinanet.data.names import SPLIT_WORDS, fold
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 
 # One image in ten is held out where a dataset brings no validation part.
 VAL_FRACTION = 0.1
-SYNONYMS = {"val": ("valid", "validation"), "valid": ("val", "validation")}
+SYNONYMS = {
+    name: tuple(other for other in SPLIT_WORDS if other != name and SPLIT_WORDS[other] == usual)
+    for name, usual in SPLIT_WORDS.items()
+}
 
 
 def find_split(wanted: str, available: Sequence[str]) -> str | None:
     """Return the one of `available` that `wanted` means, or None.
 
-    The name itself comes first, then the name with a year ("val" is val2017; the newest year),
-    then the same for the other words for validation.
+    The name itself comes first, then the name in any case, then with a year ("val" is val2017; the
+    newest year), then the same for the other words for that split.
     """
-    for name in (wanted, *SYNONYMS.get(wanted, ())):
-        if name in available:
-            return name
-        dated = [split for split in available if re.fullmatch(re.escape(name) + r"\d{4}", split)]
-        if dated:
-            return max(dated)
+    if wanted in available:
+        return wanted
+    for name in (wanted, *SYNONYMS.get(wanted.lower(), ())):
+        same = [split for split in available if fold(split) == fold(name)]
+        dated = [
+            split
+            for split in available
+            if re.fullmatch(re.escape(name) + r"\d{4}", split, re.IGNORECASE)
+        ]
+        if same or dated:
+            return same[0] if same else max(dated)
     return None
 
 

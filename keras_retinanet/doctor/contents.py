@@ -17,6 +17,11 @@ HARMLESS = {
     "annotation id twice",
     "picture name with backslashes",
     "picture name in another case",
+    "picture path of another place",
+    "picture name with another prefix or suffix",
+    "label file of another name",
+    "outline without a box",
+    "rotated box",
 }
 # What a whole image is lost to.
 PICTURE_LOST = {kind for kind, done in KINDS.items() if done in ("skipped", "picture skipped")}

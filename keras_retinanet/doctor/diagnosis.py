@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.loading import SOURCES, load_dataset
+from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.records import Dataset, align_classes
 from keras_retinanet.data.splits import find_split
 from keras_retinanet.doctor.box_table import BoxTable, box_table
@@ -78,6 +79,8 @@ def diagnose(
     own = own_splits(datasets)
     chosen = [datasets[index] for index in own]
     prints = scan(chosen, decode=decode)
+    training = _training_split(chosen)
+    note_crowded(chosen[training or 0], config)
     tables = [box_table(dataset) for dataset in datasets]
     own_tables = [tables[index] for index in own]
     inputs = [
@@ -88,7 +91,7 @@ def diagnose(
     counts = np.stack([table.class_counts(len(chosen[0].class_names)) for table in own_tables])
     findings += [
         *format_findings(chosen, own_tables),
-        *class_findings(chosen, counts, _training_split(chosen)),
+        *class_findings(chosen, counts, training),
         *duplicate_findings(chosen, *find_groups(chosen, prints)),
         *turned_findings(chosen, prints),
         *problem_findings(chosen),
@@ -117,7 +120,7 @@ def load_splits(config: DataConfig) -> tuple[list[Dataset], list[Finding]]:
     first_error: UserError | None = None
     for name in names or ["all"]:
         try:
-            loaded.append(load_dataset(config, name))
+            loaded.append(load_dataset(config, name, any_units=True))
         except UserError as error:
             if config.strict:
                 raise

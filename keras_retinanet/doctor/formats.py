@@ -4,13 +4,13 @@ Each way to misread a box format can be undone on the boxes as read. A format is
 the boxes as read do not fit their images, but undone they all do. Shape letter: N boxes.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.units import dropped_boxes, misread_units
 from keras_retinanet.doctor.box_table import BoxTable
 from keras_retinanet.doctor.findings import Example, Finding, percent
 from keras_retinanet.modeling.numpy_boxes import xywh_to_xyxy, xyxy_to_xywh
@@ -27,9 +27,6 @@ TOLERANCE_PIXELS, TOLERANCE_SHARE = 1.5, 0.005
 MIN_AT_ONE = 10
 EXAMPLES_PER_SPLIT = 2
 
-# What `records.sound_box` notes of a box it drops: the image and the box as it was annotated.
-_NOTED_BOX = re.compile(r"(?P<picture>.*) \[(?P<box>[^\[\]]*)\]", re.DOTALL)
-_DROPPED = ("box outside the picture", "box without area")
 _SWAPPED = "box with swapped corners"
 
 
@@ -68,14 +65,6 @@ def _y_first(boxes, _):
     return boxes[:, [1, 0, 3, 2]]
 
 
-def _times_size(boxes, sizes):
-    return boxes * sizes[:, [1, 0, 1, 0]]
-
-
-def _over_size(boxes, sizes):
-    return boxes / sizes[:, [1, 0, 1, 0]]
-
-
 MISREADINGS = (
     Misreading(
         "x, y, width, height read as corners",
@@ -98,38 +87,7 @@ MISREADINGS = (
         "Add half the width to x and half the height to y when writing the file.",
     ),
     Misreading("x and y swapped", _y_first, "Write x before y."),
-    Misreading(
-        "fractions read as pixels",
-        _times_size,
-        "Multiply x by the image's width and y by its height when writing the file.",
-    ),
-    Misreading(
-        "pixels read as fractions",
-        _over_size,
-        "Divide x by the image's width and y by its height when writing the file.",
-    ),
 )
-
-
-def noted_boxes(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return what the reader dropped or fixed, which the records no longer show.
-
-    Returns:
-        (boxes (N, 4) dropped for lack of area or as outside, in pixels as they were read; the
-        (height, width) (N, 2) of their images; how many had swapped corners).
-    """
-    noted = [what for kind in _DROPPED for what in dataset.problems.get(kind, ())]
-    by_name = {}
-    if noted:
-        by_name = {record.file_name: (record.height, record.width) for record in dataset.records}
-    boxes, sizes = [], []
-    for what in noted:
-        match = _NOTED_BOX.fullmatch(what)
-        if match and match["picture"] in by_name:
-            boxes.append([float(side) for side in match["box"].split(",")])
-            sizes.append(by_name[match["picture"]])
-    swapped = len(dataset.problems.get(_SWAPPED, ()))
-    return np.array(boxes).reshape(-1, 4), np.array(sizes, float).reshape(-1, 2), swapped
 
 
 def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -142,12 +100,19 @@ def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
     """Return the suspicion of a misread box format, if any, over all splits together."""
-    noted = [noted_boxes(dataset) for dataset in datasets]
-    boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in tables), *(n[0] for n in noted)])
-    sizes = np.concatenate([np.zeros((0, 2)), *(t.sizes for t in tables), *(n[1] for n in noted)])
+    if found := _units_findings(datasets, tables):
+        return found
+    noted, noted_sizes = [], []
+    for dataset in datasets:
+        by_name = {record.file_name: (record.height, record.width) for record in dataset.records}
+        dropped, names = dropped_boxes(dataset.problems, by_name)
+        noted.append(dropped)
+        noted_sizes.append(np.array([by_name[name] for name in names], float).reshape(-1, 2))
+    boxes = np.concatenate([np.zeros((0, 4)), *(t.boxes for t in tables), *noted])
+    sizes = np.concatenate([np.zeros((0, 2)), *(t.sizes for t in tables), *noted_sizes])
     if len(boxes) < MIN_BOXES:
         return []
-    swapped = sum(count for _, _, count in noted)
+    swapped = sum(len(dataset.problems.get(_SWAPPED, ())) for dataset in datasets)
     # Corners in the wrong order were fixed: such a box fits now, but did not as read.
     unfit = min(int((~fits(boxes, sizes)).sum()) + swapped, len(boxes))
     shares = [float(fits(reading.undo(boxes, sizes), sizes).mean()) for reading in MISREADINGS]
@@ -171,6 +136,25 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
             examples=_busiest(tables),
         )
     ]
+
+
+def _units_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
+    for dataset in datasets:
+        found = misread_units(dataset)
+        if found is not None:
+            return [
+                Finding(
+                    "wrong format",
+                    "error",
+                    f"The boxes look like {found} read as {dataset.units}",
+                    f"Nearly all boxes of {dataset.split} fit their images as {found}; training "
+                    "refuses them as they are.",
+                    f"Give --units {found}, or write {dataset.units}. Then look at the "
+                    "boxes with `dataset view`.",
+                    examples=_busiest(tables),
+                )
+            ]
+    return []
 
 
 def _busiest(tables: Sequence[BoxTable]) -> tuple[Example, ...]:

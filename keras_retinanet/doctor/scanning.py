@@ -17,6 +17,7 @@ from keras_retinanet.data.images.exif import orientation
 from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
 from keras_retinanet.terminal import progress
 
@@ -171,7 +172,7 @@ def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
     unlisted: list[str] = []
     for folder in sorted({os.path.dirname(path) for path in listed}):
         try:
-            names = sorted(os.listdir(folder))
+            names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
         except OSError:  # drawn images have no file
             continue
         paths = [os.path.join(folder, name) for name in names]

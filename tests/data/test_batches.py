@@ -129,7 +129,9 @@ def test_picture_of_another_size_keeps_its_boxes_on_its_pixels(tmp_path):
 def test_more_boxes_than_fit_are_counted(tmp_path):
     dataset = write_dataset(tmp_path, boxes=7)
     _, labels = train(dataset, 1)[0]
-    assert (labels["classes"] >= 0).sum() <= 10
+    is_box = labels["classes"] >= 0
+    assert 0 < (is_box & ~labels["ignore"]).sum() <= 10
+    assert (is_box & labels["ignore"]).sum() > 2 and labels["classes"].shape == (2, 5 + 16)
     assert len(dataset.problems["more boxes than max_boxes"]) == len(SIZES)
 
 

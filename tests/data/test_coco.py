@@ -92,8 +92,8 @@ def test_bad_entries_are_skipped_and_counted(tmp_path):
     images = [
         {"id": 1, "file_name": "a.png", "height": 60, "width": 100},
         {"id": 2, "file_name": "gone.png", "height": 60, "width": 100},
-        {"id": 3, "file_name": "../secret.png", "height": 60, "width": 100},
-        {"id": 4, "file_name": str(tmp_path / "secret.png"), "height": 60, "width": 100},
+        {"id": 3, "file_name": "../../secret.png", "height": 60, "width": 100},
+        {"id": 4, "file_name": str(tmp_path.parent / "secret.png"), "height": 60, "width": 100},
         {"id": 1, "file_name": "a.png", "height": 60, "width": 100},
         {"file_name": "a.png"},
         "words",
@@ -107,7 +107,7 @@ def test_bad_entries_are_skipped_and_counted(tmp_path):
         annotation(image_id=50),
         "words",
     ]
-    Image.new("RGB", (100, 60)).save(tmp_path / "secret.png")
+    Image.new("RGB", (100, 60)).save(tmp_path.parent / "secret.png")
     write_split(tmp_path, images, annotations)
     dataset = load(tmp_path)
     assert [len(record.boxes) for record in dataset.records] == [1]

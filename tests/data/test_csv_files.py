@@ -81,8 +81,8 @@ def test_header_says_which_column_is_which(tmp_path):
     assert record.boxes.tolist() == [[10, 20, 30, 40]]
     (tmp_path / "train.csv").write_text("path,x1,y1,x2,y2,class\ntrain/a.png,1,2,3,4,cat\n")
     assert load(tmp_path).records[0].boxes.tolist() == [[1, 2, 3, 4]]
-    (tmp_path / "train.csv").write_text("path,x,y,w,h,class\ntrain/a.png,1,2,3,4,cat\n")
-    with pytest.raises(UserError, match=r"train\.csv, line 1: path,x,y,w,h,class"):
+    (tmp_path / "train.csv").write_text("path,a,b,c,d,class\ntrain/a.png,1,2,3,4,cat\n")
+    with pytest.raises(UserError, match=r"train\.csv, line 1: path,a,b,c,d,class"):
         load(tmp_path)
 
 
@@ -112,8 +112,8 @@ def test_what_is_wrong_with_rows_is_counted_with_its_line(tmp_path):
         "a.png,5,5,5,9,cat",
         "a.png,500,5,600,9,cat",
         "gone.png,1,1,9,9,cat",
-        "../b.png,1,1,9,9,cat",
-        f"{tmp_path}/b.png,1,1,9,9,cat",
+        "../out.png,1,1,9,9,cat",
+        f"{tmp_path.parent}/out.png,1,1,9,9,cat",
         ".\\B.png,1,1,9,9,cat",
         "b.PNG,2,2,9,9,cat",
         "text.png,1,1,9,9,cat",
@@ -136,8 +136,9 @@ def test_what_is_wrong_with_rows_is_counted_with_its_line(tmp_path):
     assert dataset.problems["missing picture"] == ["gone.png (train.csv, line 13)"]
     # b.png under two names is one picture.
     assert [len(r.boxes) for r in dataset.records] == [2, 2]
+    write_pictures(tmp_path.parent, "out.png")
     outside = load(tmp_path, allow_outside=True)
-    assert [len(r.boxes) for r in outside.records] == [2, 3]
+    assert [len(r.boxes) for r in outside.records] == [2, 2, 2]
     with pytest.raises(UserError, match=r"train\.csv, line 2"):
         load(tmp_path, strict=True)
 
@@ -168,6 +169,7 @@ def test_one_named_file(tmp_path):
     assert csv_files.splits(config) == [] and len(csv_files.load(config, None).records) == 1
     with pytest.raises(UserError, match=r"absent\.csv"):
         csv_files.load(DataConfig(source="csv", annotations="absent.csv"), None)
+    (tmp_path / "mine.csv").unlink()
     with pytest.raises(UserError, match=r"train\.csv.*--annotations"):
         load(tmp_path)
 
@@ -191,3 +193,30 @@ def test_fizyr_form_of_a_real_set_keeps_every_box(real_coco, tmp_path):
         if len(record.boxes):
             np.testing.assert_array_equal(by_name[record.file_name].boxes, record.boxes)
             np.testing.assert_array_equal(by_name[record.file_name].classes, record.classes)
+
+
+def test_lists_of_boxes_in_a_cell(tmp_path):
+    write_pictures(tmp_path, "a.png", "b.png")
+    rows = ['a,"[1.0, 2, 30, 40, 5,6,7,8]",dog', "b,,", "b,[],cat", "a,1 2 3 4,cat", "a,1 2 3,cat"]
+    rows += ["a,1 2 3 four,cat", "a,{'x': 1},cat", "a,1 2 3 4,"]
+    (tmp_path / "train.csv").write_text("image_id,bbox,label\n" + "\n".join(rows))
+    dataset = load(tmp_path)
+    first, second = dataset.records
+    assert first.boxes.tolist() == [[1, 2, 31, 42], [5, 6, 12, 14], [1, 2, 4, 6]]
+    assert first.classes.tolist() == [1, 1, 0] and len(second.boxes) == 0
+    assert counts(dataset)["malformed annotation"] == 4
+
+
+def test_without_a_class_column_there_is_one_class(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "train.csv").write_text("image_id,width,height,bbox\na.png,100,60,1 2 3 4\n")
+    assert load(tmp_path).class_names == ["object"]
+    (tmp_path / "train.csv").write_text("image_id,bbox,animal\na.png,1 2 3 4,cat\n")
+    with pytest.raises(UserError, match="image_id,bbox,animal"):
+        load(tmp_path)
+
+
+def test_columns_of_sizes_are_no_corners(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "train.csv").write_text("path,x,y,w,h,class\na.png,1,2,30,40,cat\n")
+    assert load(tmp_path).records[0].boxes.tolist() == [[1, 2, 31, 42]]

@@ -44,6 +44,11 @@ def test_folders(tmp_path, source, names, why):
     assert sentence == f"{tmp_path} is recognized as {source}: {why}."
 
 
+def test_a_lone_folder_is_what_it_holds(tmp_path):
+    touch(tmp_path, "pets/pets/data.yaml", "__MACOSX/pets/data.yaml")
+    assert recognise(tmp_path)[0]["data_dir"] == str(tmp_path / "pets/pets")
+
+
 def test_only_a_few_names_are_shown(tmp_path):
     touch(tmp_path, *(f"Annotations/{name}.xml" for name in "abcde"))
     shown = "Annotations/a.xml, Annotations/b.xml, Annotations/c.xml, 2 more."
@@ -56,7 +61,6 @@ def test_lone_json(tmp_path):
     assert keys == {
         "source": "coco",
         "annotations": str(tmp_path / "boxes.json"),
-        "images": str(tmp_path / "images"),
     }
     assert "coco" in sentence and "boxes.json" in sentence
 

@@ -20,9 +20,11 @@ from keras_retinanet.data.loading import SOURCES
 from keras_retinanet.data.records import ImageRef, read_slice
 from keras_retinanet.data.regular_files import (
     MAX_PICTURE_BYTES,
+    find_folder,
     is_regular,
     matching,
     read_picture,
+    visible_files,
     walk,
 )
 from keras_retinanet.data.sources.coco_json import read_coco
@@ -284,3 +286,18 @@ def test_a_jpeg_of_endless_scans_is_refused():
     with pytest.raises(PictureError, match=r"\d+ scans of 10000 x 10000") as caught:
         decode_image(content[:-2] + last * 40 + b"\xff\xd9")
     assert caught.value.kind == "huge picture"
+
+
+def test_what_is_hidden_is_no_data(tmp_path):
+    names = ["a/b.xml", "A/C.XML", ".git/b.xml", "a/.b.xml", "__MACOSX/b.xml", "a/Thumbs.db"]
+    names += [".ipynb_checkpoints/b.xml", "a/.ipynb_checkpoints/c.xml", "a/._b.xml", "@eaDir/b.xml"]
+    for name in names:
+        (tmp_path / ".hidden" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".hidden" / name).touch()
+    # Where the user points is never hidden.
+    root = tmp_path / ".hidden"
+    expected = [root / "A/C.XML", root / "a/b.xml"]
+    assert list(walk(root)) == matching(root, "*/*.xml") == expected
+    assert visible_files(root / "a") == ["b.xml"] and visible_files(root / "absent") == []
+    assert find_folder(root, "absent", "A") in (root / "A", root / "a")
+    assert find_folder(root, "macosx", "@eadir") is None

@@ -220,3 +220,30 @@ def test_folder_without_shards(tmp_path):
     (tmp_path / "record.txt").write_text("no")
     with pytest.raises(UserError, match="Expected TFRecord files"):
         splits(tmp_path)
+
+
+def test_a_file_for_each_image_is_one_set(tmp_path):
+    (tmp_path / "tf_label_map.pbtxt").write_text("item { id: 5 name: 'cat' }")
+    for name in ("thumb1", "thumb2"):
+        write_shard(tmp_path / f"{name}.tfrecord", [example(**CAT)])
+    assert splits(tmp_path) == []
+    assert len(load(tmp_path).records) == 2
+    (tmp_path / "tf_label_map.pbtxt").unlink()
+    assert splits(tmp_path) == ["thumb1", "thumb2"]  # two sets, for all that can be told
+    write_shard(tmp_path / "thumb3.tfrecord", [example(**CAT)])
+    assert splits(tmp_path) == [] and len(load(tmp_path).records) == 3
+
+
+def test_folders_that_are_splits(tmp_path):
+    for name in ("train", "valid"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pets_label_map.pbtxt").write_text("item { id: 5 name: 'cat' }")
+        write_shard(tmp_path / name / "pets.tfrecord", [example(**CAT)])
+    assert splits(tmp_path) == ["train", "valid"]
+    assert load(tmp_path, "val").class_ids == [5]
+
+
+def test_boxes_in_pixels_where_they_are_said_to_be(tmp_path):
+    pixels = objects([(10.0, 10.0, 20.0, 20.0)], texts=[b"cat"])
+    write_shard(tmp_path / "train.tfrecord", [example(**pixels)])
+    assert load(tmp_path, units="pixels").records[0].boxes.tolist() == [[10, 10, 20, 20]]

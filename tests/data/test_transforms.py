@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import AugmentConfig
 from keras_retinanet.data.augmentation.geometry import box_areas
-from keras_retinanet.data.augmentation.transforms import choose_view, pad_labels, render
+from keras_retinanet.data.augmentation.transforms import choose_view, render
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from tests.support.augmenting import augment
 
@@ -272,13 +272,3 @@ def test_erased_boxes_are_dropped_by_the_area_that_is_left(rng):
     }
     assert all(strict <= loose for loose, strict in zip(kept[0.0], kept[0.9], strict=True))
     assert sum(map(len, kept[0.9])) < sum(map(len, kept[0.0])) < 6 * len(boxes)
-
-
-def test_padded_labels():
-    padded = pad_labels(labels([[1, 2, 3, 4], [5, 6, 7, 8]]), 3)
-    assert padded["classes"].numpy().tolist() == [0, 1, -1]
-    assert padded["boxes"].numpy()[2].tolist() == [0, 0, 0, 0]
-    assert padded["ignore"].numpy().tolist() == [False] * 3
-    cut = pad_labels(labels([[1, 2, 3, 4], [5, 6, 7, 8]]), 1)
-    assert cut["classes"].numpy().tolist() == [0] and cut["boxes"].shape == (1, 4)
-    assert pad_labels(labels([]), 2)["classes"].numpy().tolist() == [-1, -1]

@@ -14,7 +14,7 @@ from keras_retinanet.doctor import text
 from keras_retinanet.doctor.box_table import box_table
 from keras_retinanet.doctor.classes import class_findings, distance
 from keras_retinanet.doctor.contents import content_findings, problem_findings
-from keras_retinanet.doctor.formats import MISREADINGS, format_findings, noted_boxes
+from keras_retinanet.doctor.formats import MISREADINGS, format_findings
 from keras_retinanet.doctor.sizes import input_boxes, size_bins, size_findings
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors
@@ -80,14 +80,16 @@ MISREAD = {
     "the center read as the top left corner": lambda b: from_xywh(as_centre(b)),
     "the top left corner read as the center": lambda b: from_centre(as_xywh(b)),
     "x and y swapped": lambda b: b[:, [1, 0, 3, 2]],
+}
+UNITS = {
     "fractions read as pixels": lambda b: b / SIDES,
-    "pixels read as fractions": lambda b: b * SIDES,
+    "percent read as pixels": lambda b: b / SIDES * 100,
 }
 
 
-@pytest.mark.parametrize("name", MISREAD)
+@pytest.mark.parametrize("name", [*MISREAD, *UNITS])
 def test_each_misreading_is_named(name, rng):
-    assert suspicions(MISREAD[name](random_boxes(rng))) == [f"The boxes look like {name}"]
+    assert suspicions((MISREAD | UNITS)[name](random_boxes(rng))) == [f"The boxes look like {name}"]
 
 
 def test_undoing_a_misreading_gives_the_boxes_back(rng):
@@ -127,14 +129,6 @@ def test_boxes_that_start_at_one(rng):
     assert "Coordinates seem to start at 1" in suspicions(boxes)[0]
     boxes[20, 1] = 0
     assert suspicions(boxes) == []
-
-
-def test_dropped_boxes_are_read_back_from_what_was_noted():
-    dataset = make_dataset([[((500, 10, 510, 20), 0), ((9, 9, 5, 5), 0), ((3, 4, 3, 4), 1)]])
-    boxes, sizes, swapped = noted_boxes(dataset)
-    np.testing.assert_array_equal(boxes, [[500, 10, 510, 20], [3, 4, 3, 4]])
-    np.testing.assert_array_equal(sizes, [[HEIGHT, WIDTH]] * 2)
-    assert swapped == 1
 
 
 # ----------------------------------------------------------------------------------------- classes

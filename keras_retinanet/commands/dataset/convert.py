@@ -45,6 +45,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--strict", action="store_true", help="stop at the first problem in the data")
     add("--allow_outside", action="store_true", help="read images outside of SRC")
+    add("--units", choices=("pixels", "fractions", "percent"), help="unit of the boxes of SRC")
+    add("--unmatched", choices=("refuse", "accept"), help="images and labels without each other")
 
 
 def run(args: Namespace) -> int:
@@ -103,7 +105,7 @@ def source_config(args: Namespace) -> DataConfig:
         print(sentence)
     else:
         keys = {"source": args.source, "data_dir" if src.is_dir() else "annotations": str(src)}
-    for flag in ("name", "images", "class_file"):
+    for flag in ("name", "images", "class_file", "units", "unmatched"):
         if getattr(args, flag) is not None:
             keys[flag] = getattr(args, flag)
     keys |= {"strict": args.strict, "allow_outside": args.allow_outside}

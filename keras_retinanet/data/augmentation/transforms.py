@@ -24,7 +24,6 @@ from keras_retinanet.data.augmentation.geometry import (
     visible_boxes,
 )
 
-NO_CLASS = -1
 # What draws, each at a fixed place: switching one on leaves the others' draws. New ones go last.
 DRAWS = (
     "scale",
@@ -148,18 +147,3 @@ def _maybe_erase(image, boxes, seed, config):
         lambda: erase(image, boxes, erase_seed),
         lambda: (image, boxes, box_areas(boxes)),
     )
-
-
-def pad_labels(labels, max_boxes):
-    """Pad or cut the labels of one image to `max_boxes` boxes; padding has class -1."""
-    padding = {"boxes": 0.0, "classes": NO_CLASS, "ignore": False}
-    padded = {}
-    for name, values in labels.items():
-        values = values[:max_boxes]
-        missing = max_boxes - tf.shape(values)[0]
-        paddings = [[0, missing]] + [[0, 0]] * (len(values.shape) - 1)
-        value = tf.constant(padding[name], values.dtype)
-        padded[name] = tf.ensure_shape(
-            tf.pad(values, paddings, constant_values=value), [max_boxes, *values.shape[1:]]
-        )
-    return padded

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.augmentation.mixing import Recipe, draw_mix, mix
-from keras_retinanet.data.augmentation.transforms import View, choose_view, pad_labels, render
+from keras_retinanet.data.augmentation.transforms import View, choose_view, render
 from keras_retinanet.data.pipeline import plan
+from keras_retinanet.data.pipeline.crowding import note_crowded, pad_labels, room_for_boxes
 from keras_retinanet.data.pipeline.fetching import fetcher
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
@@ -54,25 +55,20 @@ def training_batches(
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
         the input, "classes": (B, G) int32 with -1 as padding, "ignore": (B, G) bool}).
     """
-    config, max_boxes = data_config.augment, data_config.max_boxes
+    config = data_config.augment
+    max_boxes, regions = room_for_boxes(dataset, data_config)
     if start_step == 0:
-        _note_crowded(dataset, max_boxes)
+        note_crowded(dataset, data_config)
     worker, workers = shard
     mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
-
     length = max(1, len(dataset.records) // batch_size) if epochs else None
     starts = itertools.count(start_step, length or 0)
 
+    planned = partial(plan.batches, dataset, preprocessing, batch_size=batch_size, seed=seed)
+
     def batches():
-        planned = plan.batches(
-            dataset,
-            preprocessing,
-            batch_size=batch_size,
-            seed=seed,
-            short_sides=config.short_sides,
-            start_step=next(starts),
-        )
-        return (_part(batch, mine) for batch in itertools.islice(planned, length))
+        found = planned(short_sides=config.short_sides, start_step=next(starts))
+        return (_part(batch, mine) for batch in itertools.islice(found, length))
 
     fetch = fetcher(dataset, reduced=True)
     source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
@@ -91,7 +87,8 @@ def training_batches(
 
         recipe = draw_mix(row, config)
         image, labels = mix(recipe, render_wanted(recipe, render_example), config)
-        return image, pad_labels(labels, max_boxes)
+        canvas = tf.shape(image)[:2]
+        return image, pad_labels(labels, canvas, max_boxes=max_boxes, regions=regions)
 
     loaded = _examples(batches).map(
         example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -101,12 +98,6 @@ def training_batches(
     if length is not None:
         batched = batched.apply(tf.data.experimental.assert_cardinality(length))
     return _tuned(batched)
-
-
-def _note_crowded(dataset: Dataset, max_boxes: int) -> None:
-    for record in dataset.records:
-        if len(record.boxes) > max_boxes:
-            dataset.problems.note("more boxes than max_boxes", record.file_name)
 
 
 def render_wanted(recipe: Recipe, render: Callable) -> list:

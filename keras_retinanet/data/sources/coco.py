@@ -1,7 +1,9 @@
-"""COCO JSON: COCO's own layout, Roboflow's export, or one annotation file with its images.
+"""COCO JSON: COCO's own layout, other tools' exports, or one annotation file with its images.
 
-Layouts under `data_dir`: `annotations/instances_<split>.json` with `<split>/` (or `images/`), as
-https://cocodataset.org packs them, or `<split>/_annotations.coco.json` beside the images.
+Layouts under `data_dir`: `annotations/instances_<split>.json` with `<split>/`, `images/<split>/` or
+`images/`, as https://cocodataset.org and CVAT pack them; `<split>/_annotations.coco.json` or
+`<split>/labels.json` beside the images (Roboflow, FiftyOne); `train.json`, `val.json`, here or in
+`annotations/`.
 """
 
 from dataclasses import dataclass, replace
@@ -9,14 +11,16 @@ from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.decoding import image_sizes
+from keras_retinanet.data.names import split_in, split_word
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
-from keras_retinanet.data.regular_files import matching
+from keras_retinanet.data.regular_files import find_folder, matching
 from keras_retinanet.data.sources import tfds
 from keras_retinanet.data.sources.coco_json import read_coco
-from keras_retinanet.data.sources.coco_rows import RowReader, id_of, read_classes
+from keras_retinanet.data.sources.coco_rows import RowReader, id_of, own_units, read_classes
 from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.data.splits import match_split
+from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
 
 DEFAULT_DIR = "data/coco"
@@ -29,10 +33,18 @@ LAYOUT = (
 )
 
 
+# Below a split's folder, as FiftyOne, Label Studio and Datumaro call it.
+LONE_FILES = ("labels.json", "annotations.json", "result.json")
+PICTURE_FOLDERS = ("images", "data", "JPEGImages")
+
+
 @dataclass(frozen=True)
 class _Files:
+    """An annotation file, its images, and further folders where their names may start."""
+
     annotations: Path
     images: Path
+    also: tuple[Path, ...] = ()
 
 
 def splits(config: DataConfig) -> list[str]:
@@ -92,27 +104,46 @@ def _as_tfds(config: DataConfig) -> DataConfig:
 
 
 def _find_files(folder: Path) -> dict[str, _Files]:
-    """Return split -> files, for the two layouts that have splits."""
+    """Return split -> files, for the layouts that have splits."""
     found: dict[str, _Files] = {}
     for prefix in ("instances_", INFO_PREFIX):
-        for path in matching(folder / "annotations", f"{prefix}*.json"):
-            name = path.stem.removeprefix(prefix)
+        for path in matching(folder, f"annotations/{prefix}*.json"):
+            name = path.stem[len(prefix) :]
             # test-dev2017 is a part of the images of test2017.
             pictures = name.replace("-dev", "") if prefix == INFO_PREFIX else name
-            choices = [folder / pictures, folder / "images" / pictures, folder / "images"]
-            images = next((choice for choice in choices if choice.is_dir()), choices[0])
-            found.setdefault(name, _Files(path, images))
+            found.setdefault(name, _files_of_split(folder, path, pictures))
     if not found:
         for path in matching(folder, f"*/{ROBOFLOW_FILE}"):
             found[path.parent.name] = _Files(path, path.parent)
+    if not found:
+        for path in (p for name in LONE_FILES for p in matching(folder, f"*/{name}")):
+            if split_word(path.parent.name):
+                images = find_folder(path.parent, *PICTURE_FOLDERS) or path.parent
+                found.setdefault(path.parent.name, _Files(path, images, (path.parent,)))
+    if not found:
+        for path in (*matching(folder, "*.json"), *matching(folder, "annotations/*.json")):
+            if word := split_in(path.stem):
+                found.setdefault(word, _files_of_split(folder, path, word))
     return found
+
+
+def _files_of_split(folder: Path, path: Path, pictures: str) -> _Files:
+    inner = find_folder(folder, *PICTURE_FOLDERS)
+    choices = [find_folder(folder, pictures), inner and find_folder(inner, pictures), inner]
+    images = next((choice for choice in choices if choice), folder / pictures)
+    also = [choice for choice in (inner, folder) if choice is not None]
+    return _Files(path, images, tuple(also))
 
 
 def _given_files(config: DataConfig) -> _Files:
     if config.annotations is None:
         return _Files(_folder(config) / ROBOFLOW_FILE, _folder(config))
     annotations = Path(config.annotations)
-    return _Files(annotations, Path(config.images) if config.images else annotations.parent)
+    if config.images:
+        return _Files(annotations, Path(config.images))
+    beside = annotations.parent
+    inner = find_folder(beside, *PICTURE_FOLDERS)
+    return _Files(annotations, beside, (inner,) if inner else ())
 
 
 def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
@@ -123,25 +154,36 @@ def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
     images = content["images"]
     known = {image_id for row in images if (image_id := id_of(row)) is not None}
     objects = reader.objects(content.get("annotations", []), known)
-    folder = PictureFolder(files.images, problems, allow_outside=config.allow_outside)
+    folder = PictureFolder(
+        files.images,
+        problems,
+        also=files.also,
+        split=split,
+        allow_outside=config.allow_outside,
+    )
     rows = reader.pictures(images, folder)
     if images and not rows:
+        example = next(
+            (str(row.get("file_name")) for row in images if isinstance(row, dict)), "nothing"
+        )
         raise UserError(
             f"Expected the images that {files.annotations} names in {files.images}. Received: "
-            f"none of {len(images)} there. Point --images at their folder."
+            f"none of {len(images)} there ({folder.tried(example)}). Point --images at their "
+            "folder."
         )
+    units = config.units or own_units(images)
     return Dataset(
         "coco",
         split,
         class_names,
         class_ids,
-        _records(rows, objects, problems),
+        _records(rows, objects, problems, units=units),
         problems,
         has_annotations="annotations" in content,
     )
 
 
-def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Record]:
+def _records(rows: list[tuple], objects: dict, problems: Problems, *, units: Units) -> list[Record]:
     unsized = [path for _, _, path, size in rows if size is None]
     read_sizes = dict(zip(unsized, image_sizes(unsized), strict=True)) if unsized else {}
     records = []
@@ -153,7 +195,13 @@ def _records(rows: list[tuple], objects: dict, problems: Problems) -> list[Recor
         image, found = ImageRef(path), objects.get(image_id, [])
         records.append(
             make_record(
-                image_id, image, size, file_name=file_name, objects=found, problems=problems
+                image_id,
+                image,
+                size,
+                file_name=file_name,
+                objects=found,
+                problems=problems,
+                units=units,
             )
         )
     return records

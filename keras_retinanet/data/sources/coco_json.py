@@ -11,11 +11,18 @@ import os
 import re
 from typing import Any
 
-from keras_retinanet.errors import UserError, shown
+from keras_retinanet.errors import UserError, listed, shown
 from keras_retinanet.files import open_regular
 from keras_retinanet.files.text_files import MAX_JSON_BYTES
 
 LISTS = ("images", "categories", "annotations")
+# A field that only another tool's file has -> what to do about it.
+OTHER_TOOLS = {
+    "shapes": ": labelme's, an image a file; convert them with labelme2coco",
+    "_via_img_metadata": ": VIA's project; export it as COCO",
+    "tags": ": Supervisely's; convert its project to COCO",
+    "assets": ": VoTT's; export CSV or Pascal VOC from it",
+}
 # COCO's own files nest 5 deep (segmentations); Python's parser gives up at about a thousand.
 _MAX_DEPTH = 900
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
@@ -52,9 +59,20 @@ def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
     ):
         raise UserError(
             "Expected COCO's form: an object with the lists images, categories and annotations. "
-            f"Received: {path}, which has another one. See https://cocodataset.org, Data format."
+            f"Received: {path}, {_described(content)}. See https://cocodataset.org, Data format."
         )
     return content
+
+
+def _described(content: Any) -> str:
+    """Return what a JSON file has that is not COCO's: its fields, and whose they are."""
+    if isinstance(content, list):
+        return f"a list of {len(content)} entries"
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}"
+    fields = listed([str(key) for key in content], limit=8) or "none"
+    tool = next((tool for key, tool in OTHER_TOOLS.items() if key in content), "")
+    return f"with the fields {fields}{tool}"
 
 
 def as_id(value: object) -> int | str | None:

@@ -11,7 +11,13 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import FLOAT32_MAX
 from keras_retinanet.data.sources.coco_json import TextNumberError, as_id, as_number
 from keras_retinanet.data.sources.folders import PictureFolder
+from keras_retinanet.data.sources.outlines import outline_bounds, turned_bounds
+from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError, shown
+
+ANGLE_KEYS = ("rotation", "angle")
+# How Azure Machine Learning names images in its exports.
+AZURE_KEYS, AZURE_URL = ("coco_url", "absolute_url"), "AmlDatastore://"
 
 
 def read_classes(content: dict, path: Path) -> tuple[list[str], list[int], dict[int | str, int]]:
@@ -54,6 +60,28 @@ def id_of(row: Any) -> int | str | None:
     return as_id(row.get("id")) if isinstance(row, dict) else None
 
 
+def own_units(images: list) -> Units:
+    """Return the unit of a file's boxes: Azure ML's, told by its addresses, are fractions."""
+    addresses = (row.get(key) for row in images for key in AZURE_KEYS if isinstance(row, dict))
+    is_azure = any(isinstance(text, str) and text.startswith(AZURE_URL) for text in addresses)
+    return "fractions" if is_azure else "pixels"
+
+
+def _is_some(value: object) -> bool:
+    return value not in (0, None)
+
+
+def _angle(row: dict) -> float:
+    """Return the degrees by which a box is turned about its center: CVAT's, or an angle field."""
+    attributes = row.get("attributes")
+    places = (attributes if isinstance(attributes, dict) else {}, row)
+    for place in places:
+        for key in ANGLE_KEYS:
+            if isinstance(place.get(key), int | float) and not isinstance(place[key], bool):
+                return float(place[key]) if math.isfinite(place[key]) else 0.0
+    return 0.0
+
+
 class RowReader:
     """Reads the rows of one file; what is wrong with one of them is counted under its place."""
 
@@ -77,7 +105,7 @@ class RowReader:
             try:
                 image_id = self._known_id(row["image_id"], known, where)
                 category = self._known_id(row["category_id"], self._class_index, where)
-                x, y, width, height = self._box(row, where)
+                box = self._box(row, where)
                 ignore = self._is_crowd(row.get("iscrowd"), where)
             except (KeyError, TypeError, ValueError, AttributeError):
                 self._problems.note("malformed annotation", f"{where}: {shown(row)}")
@@ -95,21 +123,25 @@ class RowReader:
             elif category not in self._class_index:
                 self._problems.note("undeclared class", f"{where}: category_id {category}")
             else:
-                box = (x, y, x + width, y + height)
                 area = self._area(row.get("area"), where)
                 objects[image_id].append((box, self._class_index[category], ignore, area))
         return objects
 
-    def _box(self, row: dict, where: str) -> list[float]:
-        """Return x, y, width, height of an object: its bbox, else the bounds of its outlines."""
-        outlines = row.get("segmentation")
-        if row.get("bbox", []) != [] or not isinstance(outlines, list) or not outlines:
-            return self._numbers(row["bbox"], where)
-        numbers = [float(value) for outline in outlines for value in outline]
-        x, y = numbers[::2], numbers[1::2]
-        left, top = min(x), min(y)
-        self._problems.note("outline without a box", where)
-        return [left, top, max(x) - left, max(y) - top]
+    def _box(self, row: dict, where: str) -> tuple[float, ...]:
+        """Return x1, y1, x2, y2: of the bbox, turned as the row says, or else of its outline."""
+        outline, box = row.get("segmentation"), row.get("bbox")
+        is_empty = box in (None, []) or (
+            isinstance(box, list) and len(box) == 4 and not any(map(_is_some, box))
+        )
+        bounds = outline_bounds(outline) if is_empty and outline else None
+        if bounds is not None:
+            self._problems.note("outline without a box", where)
+            return bounds
+        x, y, width, height = self._numbers(row["bbox"], where)
+        angle = _angle(row)
+        if angle % 180:
+            self._problems.note("rotated box", f"{where}: by {angle:g} degrees")
+        return turned_bounds(x, y, width, height, degrees=angle)
 
     def pictures(self, rows: list, folder: PictureFolder) -> list[tuple]:
         """Return (id, file name, path, (h, w) or None) of each image that is there, once."""

@@ -1,26 +1,37 @@
 """CSV as the older keras-retinanet had it: `path,x1,y1,x2,y2,class`, a box a row.
 
-Layouts under `data_dir`: `train.csv`, `val.csv`, `test.csv` (splits), or `annotations.csv` (one
-set), or `<split>/_annotations.csv` beside the images (Roboflow). Boxes are pixels, from 0.
+Layouts under `data_dir`: `train.csv`, `val.csv`, `test.csv` (splits; also `x_train_labels.csv`), or
+`annotations.csv` or one file of another name (one set), or `<split>/_annotations.csv` beside the
+images (Roboflow). Boxes are pixels, from 0. Lists of keras-yolo3 are read as well: a .txt with an
+image and its boxes `x1,y1,x2,y2,class` a line.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.names import split_in
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import matching
+from keras_retinanet.data.sources.csv_columns import (
+    ONLY_CLASS,
+    Columns,
+    has_image,
+    header_columns,
+    is_header,
+    separator,
+)
 from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,
     csv_rows,
     excerpt,
-    number,
+    numbered_lines,
     read_records,
 )
 from keras_retinanet.data.splits import match_split
@@ -36,15 +47,10 @@ ROBOFLOW_FILE = "_annotations.csv"
 CLASS_FILE = "classes.csv"
 ONE_SET = "all"
 LAYOUT = f"train.csv, val.csv (rows path,x1,y1,x2,y2,class); {SINGLE_FILE}; */{ROBOFLOW_FILE}"
-# The columns in the order they have without a header, and what a header may call each.
-COLUMNS = {
-    "path": ("path", "filename", "file_name", "file", "image", "image_path", "img_path"),
-    "x1": ("x1", "xmin", "x_min", "left"),
-    "y1": ("y1", "ymin", "y_min", "top"),
-    "x2": ("x2", "xmax", "x_max", "right"),
-    "y2": ("y2", "ymax", "y_max", "bottom"),
-    "class": ("class", "class_name", "label", "category"),
-}
+# Files that Kaggle packs with a set.
+NO_ANNOTATIONS = (CLASS_FILE, "sample_submission.csv")
+# A line of keras-yolo3: an image, and boxes with the number of their class.
+_YOLO3_LINE = re.compile(r"(?P<path>\S.*?)(?P<boxes>(?:\s+-?[\d.]+(?:,-?[\d.]+){3},\d+)*)\s*")
 
 
 class _Row(NamedTuple):
@@ -90,11 +96,16 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     class_names, class_ids = _classes(config, list(files.values()))
     problems = Problems(strict=config.strict)
     folder = PictureFolder(
-        config.images or path.parent, problems, allow_outside=config.allow_outside
+        config.images or path.parent,
+        problems,
+        also=[path.parent],
+        split=split,
+        allow_outside=config.allow_outside,
     )
     pictures, objects = _read(path, folder, class_names, problems)
-    records = read_records(pictures, objects.__getitem__, problems)
-    return Dataset("csv", split or ONE_SET, class_names, class_ids, records, problems)
+    units = config.units or "pixels"
+    records = read_records(pictures, objects.__getitem__, problems, units=units)
+    return Dataset("csv", split or ONE_SET, class_names, class_ids, records, problems, units=units)
 
 
 def _folder(config: DataConfig) -> str:
@@ -106,17 +117,46 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
     if config.annotations is not None:
         return {ONE_SET: Path(config.annotations)}
     folder = Path(_folder(config))
-    found = {name: folder / f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").is_file()}
+    found = {path.stem: path for name in SPLITS for path in matching(folder, f"{name}.csv")}
     if not found:
         found = {path.parent.name: path for path in matching(folder, f"*/{ROBOFLOW_FILE}")}
-    if not found and (folder / SINGLE_FILE).is_file():
-        found = {ONE_SET: folder / SINGLE_FILE}
+    if not found:
+        found = _single(folder) or _by_name(folder)
     if not found:
         raise UserError(
             f"Expected CSV files: {LAYOUT}. Received: data_dir={folder}, without them. Point "
             "--data_dir at their folder, or name one with --annotations FILE --images DIR."
         )
     return found
+
+
+def _single(folder: Path) -> dict[str, Path]:
+    for name in (SINGLE_FILE, ROBOFLOW_FILE):
+        for path in matching(folder, name):
+            return {ONE_SET: path}
+    return {}
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Return the files whose names have the word for a split, or the only one there is."""
+    for pattern in ("*.csv", "*.tsv", "*/*.csv", "*.txt"):
+        files = [path for path in matching(folder, pattern) if path.name not in NO_ANNOTATIONS]
+        if pattern == "*.txt":
+            files = [path for path in files if is_yolo3_list(path)]
+        named = {name: path for path in files if (name := split_in(path.stem))}
+        if named or len(files) == 1:
+            return named or {ONE_SET: files[0]}
+    return {}
+
+
+def is_yolo3_list(path: Path) -> bool:
+    """Return whether the first line of a text is one of keras-yolo3's lists, with a box."""
+    try:
+        line = next((text for _, text in numbered_lines(path) if text.strip()), "")
+    except (OSError, ValueError):
+        return False
+    match = _YOLO3_LINE.fullmatch(line)
+    return match is not None and bool(match["boxes"])
 
 
 def _read(
@@ -142,65 +182,84 @@ def _read(
             of_picture.append((row.box, class_index[class_key], False, None))
         elif row.class_name:
             problems.note("undeclared class", f"{row.where}: {excerpt(row.class_name)}")
+    if not known and "malformed annotation" in problems:
+        raise UserError(
+            f"Expected rows path,x1,y1,x2,y2,class, or a header that names the columns. Received: "
+            f"{path.parent}, {problems['malformed annotation'][0]}. Rename or reorder the columns."
+        )
+    if known and not pictures:
+        raise UserError(
+            f"Expected the images that {path} names. Received: none of {len(known)} there "
+            f"({folder.tried(next(iter(known)))}). Point --images at their folder."
+        )
     return list(pictures.values()), list(objects.values())
 
 
 def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
     """Yield the rows that can be read; the others are counted."""
-    columns, width = tuple(range(len(COLUMNS))), len(COLUMNS)
-    for index, (line, cells) in enumerate(csv_rows(path)):
+    if path.suffix.lower() == ".txt":
+        yield from _yolo3_rows(path, problems)
+        return
+    delimiter = separator(path)
+    columns = Columns(comma=delimiter == ";")
+    for index, (line, cells) in enumerate(csv_rows(path, delimiter)):
         where = f"{path.name}, line {line}"
-        if index == 0 and _is_header(cells):
-            columns, width = _header_columns(cells, f"{path}, line {line}"), len(cells)
+        if index == 0 and is_header(cells):
+            columns = header_columns(cells, f"{path}, line {line}", comma=columns.comma)
             continue
-        if len(cells) == 1 and os.path.splitext(cells[0])[1].lower() in IMAGE_SUFFIXES:
+        if len(cells) == 1 and has_image(cells[0]):
             yield _Row(where, cells[0], (), "")
             continue
-        row = _row([cells[column] for column in columns], where) if len(cells) == width else None
-        if row is None:
+        # An index that pandas wrote, without a header.
+        if len(cells) == columns.width + 1 and cells[0].isdecimal() and has_image(cells[1]):
+            cells = cells[1:]
+        rows = _row(cells, columns, where)
+        if rows is None:
             problems.note("malformed annotation", f"{where}: {excerpt(','.join(cells))}")
         else:
-            yield row
+            yield from rows
 
 
-def _row(cells: list[str], where: str) -> _Row | None:
-    file_name, *sides, class_name = cells
-    class_name = unquoted(class_name.strip())
-    if file_name and not class_name and not any(side.strip() for side in sides):
-        return _Row(where, file_name, (), "")
-    try:
-        box = tuple(number(side) for side in sides)
-    except ValueError:
+def _row(cells: list[str], columns: Columns, where: str) -> list[_Row] | None:
+    """Return a row for each box, one without a box for an image without; None if malformed."""
+    if len(cells) != columns.width:
         return None
-    return _Row(where, file_name, box, class_name) if file_name and class_name else None
-
-
-def _is_header(cells: list[str]) -> bool:
-    """Return whether every cell is a word: no number, nothing empty and no image."""
-    return len(cells) >= len(COLUMNS) and all(_is_word(cell.strip()) for cell in cells)
-
-
-def _is_word(cell: str) -> bool:
+    file_name = cells[columns.path]
+    label = ONLY_CLASS if columns.label is None else unquoted(cells[columns.label].strip())
     try:
-        number(cell)
-    except ValueError:
-        return bool(cell) and os.path.splitext(cell)[1].lower() not in IMAGE_SUFFIXES
-    return False
+        boxes = columns.boxes(cells)
+    except (ValueError, TypeError):
+        return None
+    is_list = len(columns.sides) == 1
+    if not file_name or (not boxes and label and not is_list) or (boxes and not label):
+        return None
+    return [_Row(where, file_name, box, label) for box in boxes] or [_Row(where, file_name, (), "")]
 
 
-def _header_columns(cells: list[str], where: str) -> tuple[int, ...]:
-    names = [cell.strip().lower() for cell in cells]
-    places = [
-        next((index for index, name in enumerate(names) if name in called), None)
-        for called in COLUMNS.values()
-    ]
-    columns = tuple(place for place in places if place is not None)
-    if len(columns) < len(COLUMNS):
+def _yolo3_rows(path: Path, problems: Problems) -> Iterator[_Row]:
+    class_files = matching(path.parent, "*classes.txt")
+    texts = [text.strip() for _, text in _lines(class_files[0])] if class_files else []
+    names = {str(number): name for number, name in enumerate(texts)}
+    for line, text in _lines(path):
+        where = f"{path.name}, line {line}"
+        match = _YOLO3_LINE.fullmatch(text)
+        if match is None:
+            problems.note("malformed annotation", f"{where}: {excerpt(text)}")
+            continue
+        boxes = [box.split(",") for box in match["boxes"].split()]
+        for *sides, label in boxes:
+            yield _Row(where, match["path"], tuple(map(float, sides)), names.get(label, label))
+        if not boxes:
+            yield _Row(where, match["path"], (), "")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        return [(line, text) for line, text in numbered_lines(path) if text.strip()]
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"Expected columns {','.join(COLUMNS)}, with or without that header. "
-            f"Received: {where}: {excerpt(','.join(cells))}. Rename or reorder the columns."
-        )
-    return columns
+            f"Expected a list of images and boxes. Received: {path}, {error}."
+        ) from error
 
 
 def _classes(config: DataConfig, files: list[Path]) -> tuple[list[str], list[int]]:

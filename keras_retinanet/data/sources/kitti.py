@@ -12,6 +12,7 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import is_regular, matching
+from keras_retinanet.data.sources.label_files import match_names, note_renamed, refuse_unmatched
 from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,
@@ -82,26 +83,34 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     labels = {
         name_key(path.stem): path for path in matching(root / LABELS, "*.txt") if is_regular(path)
     }
-    ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | labels.keys())
+    label_of = match_names(pictures, labels)
+    note_renamed(label_of, problems)
+    lonely = labels.keys() - set(label_of.values())
+    ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | lonely)
     kept, found = [], []
     # An id is only ever looked up among the files that are there: none leads out of the folder.
     for image_id in ids:
         if image_id not in pictures:
             problems.note("missing picture", image_id)
-        elif image_id not in labels:
+        elif image_id not in label_of:
             problems.note("missing annotation", image_id)
         else:
-            rows = _read_label(labels[image_id], problems)
+            rows = _read_label(labels[label_of[image_id]], problems)
             if rows is not None:
                 path = pictures[image_id]
                 kept.append(Picture(image_id, path, Path(path).name))
                 found.append(rows)
-    others = [labels[name] for name in labels.keys() - set(ids)]
+    without = [image_id for image_id in ids if image_id in pictures and image_id not in label_of]
+    missing = sorted(lonely & set(ids))
+    count = sum(image_id in pictures for image_id in ids)
+    refuse_unmatched(without, missing, count=count, config=config, where=str(root))
+    others = [labels[name] for name in labels.keys() - {label_of.get(name) for name in ids}]
     class_names = _class_names(found, others)
     objects = [_objects(rows, class_names) for rows in found]
-    records = read_records(kept, objects.__getitem__, problems)
+    units = config.units or "pixels"
+    records = read_records(kept, objects.__getitem__, problems, units=units)
     class_ids = list(range(1, len(class_names) + 1))
-    return Dataset("kitti", split or "all", class_names, class_ids, records, problems)
+    return Dataset("kitti", split or "all", class_names, class_ids, records, problems, units=units)
 
 
 def _root(config: DataConfig) -> Path:

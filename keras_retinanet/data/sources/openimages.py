@@ -125,14 +125,15 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     pictures = [Picture(name, file, Path(file).name) for name, file in files.items()]
     for index in sorted(set(range(len(pictures))) - boxes.annotated):
         problems.note("missing annotation", pictures[index].file_name)
+    units = config.units or "fractions"
     records = read_records(
         [pictures[index] for index in annotated],
         lambda place: objects_of(annotated[place]),
         problems,
-        relative=True,
+        units=units,
     )
     ids = list(range(1, len(class_names) + 1))
-    return Dataset("openimages", split or "all", class_names, ids, records, problems)
+    return Dataset("openimages", split or "all", class_names, ids, records, problems, units=units)
 
 
 def _classes_of(labels: list[str], class_index: dict[str, int]) -> list[int]:

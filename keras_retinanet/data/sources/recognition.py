@@ -7,9 +7,22 @@ import json
 from pathlib import Path
 
 from keras_retinanet.data.regular_files import matching
+from keras_retinanet.data.sources.csv_files import NO_ANNOTATIONS, is_yolo3_list
+from keras_retinanet.data.sources.source_files import pictures_by_stem
+from keras_retinanet.data.sources.voc_files import ANNOTATIONS
+from keras_retinanet.data.sources.yolo_layout import (
+    CLASS_FILES,
+    DARKNET_FILE,
+    OTHER_CLASS_FILES,
+    OTHER_YAML_FILES,
+    YAML_FILES,
+)
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 
+CVAT_FILE = "annotations.xml"
+# Told by what is in the folder beside the names: one COCO .json, a list of keras-yolo3.
+JSON, YOLO3 = "json", "keras-yolo3"
 # What each source is told by, below the folder. Its first pattern is what a message shows.
 PATTERNS = {
     "coco": (
@@ -19,19 +32,13 @@ PATTERNS = {
         "annotations/image_info_*.json",
     ),
     "voc": (
-        "Annotations/*.xml",
+        *(f"{name}/*.xml" for name in ANNOTATIONS),
+        *(f"{name}/*/*.xml" for name in ANNOTATIONS),
         "VOC[0-9]*/Annotations",
         "VOCdevkit/VOC[0-9]*/Annotations",
     ),
     "csv": ("train.csv", "annotations.csv", "val.csv", "test.csv", "*/_annotations.csv"),
-    "yolo": (
-        "data.yaml",
-        "data.yml",
-        "dataset.yaml",
-        "dataset.yml",
-        "classes.txt",
-        "labels/classes.txt",
-    ),
+    "yolo": YAML_FILES,
     "openimages": ("*-annotations-bbox.csv", "[alm]*/*-annotations-bbox.csv"),
     "kitti": ("training/label_2", "label_2"),
     "tfds": ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json"),
@@ -41,14 +48,23 @@ PATTERNS = {
         "*.record",
         "*.record-*-of-*",
         "*.tfrecords",
+        "*/*.tfrecord",
     ),
 }
-# Label tools leave these in folders of any form: they count where nothing else is found.
-WEAK = ("classes.txt", "labels/classes.txt")
+# Files of such names lie in folders of any form: where nothing else is found, the first counts.
+WEAK = (
+    (YOLO3, ("*train*.txt", "*annotation*.txt", "*val*.txt")),
+    ("voc", ("*.xml", "*/*.xml", "*/*/*.xml")),
+    ("yolo", (DARKNET_FILE, *CLASS_FILES)),
+    ("coco", ("*/labels.json", "annotations/*train*.json", "*train*.json")),
+    (JSON, ("*.json",)),
+    ("csv", ("_annotations.csv", "*.csv", "*.tsv", "*/*.csv")),
+    ("yolo", (*OTHER_YAML_FILES, *OTHER_CLASS_FILES)),
+)
 # A prepared TFDS folder holds TFRecord files too, and says more of them.
 CONTAINED = {"tfds": "tfrecord"}
 # Of a single file: its suffix.
-SUFFIXES = {".json": "coco", ".csv": "csv", ".yaml": "yolo", ".yml": "yolo"}
+SUFFIXES = {".json": "coco", ".csv": "csv", ".tsv": "csv", ".yaml": "yolo", ".yml": "yolo"}
 SHOWN_NAMES = 3
 TFDS_INFO = "dataset_info.json"
 MAX_INFO_BYTES = 16 << 20
@@ -83,15 +99,13 @@ def recognise(place: str | Path) -> Recognised:
     if "tfds" in found and (place / "label_map.pbtxt").is_file():
         found["tfrecord"] = found.pop("tfds")
     if len(found) > 1:
-        found = {source: names for source, names in found.items() if names[0] not in WEAK}
-    if len(found) > 1:
         shown = "; ".join(f"{source}: {', '.join(names)}" for source, names in found.items())
         raise UserError(
             f"Expected a folder of one form. Received: {place}, with {shown}. Name the source "
             f"before --data_dir, as in: train {next(iter(found))} --data_dir {place}"
         )
     if not found:
-        return _recognise_lone_json(place)
+        return _recognise_weak(place)
     source, names = next(iter(found.items()))
     keys = {"source": source, "data_dir": str(place)}
     if source == "tfds":
@@ -109,7 +123,10 @@ def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _matches(folder: Path, patterns: tuple[str, ...]) -> list[str]:
-    paths = _paths(folder, patterns)
+    return _shown(folder, _paths(folder, patterns))
+
+
+def _shown(folder: Path, paths: list[Path]) -> list[str]:
     names = [path.relative_to(folder).as_posix() for path in paths[:SHOWN_NAMES]]
     return names + ([f"{len(paths) - SHOWN_NAMES} more"] if len(paths) > SHOWN_NAMES else [])
 
@@ -118,15 +135,32 @@ def _sentence(place: Path, source: str, names: list[str]) -> str:
     return f"{place} is recognized as {source}: {', '.join(names)}."
 
 
-def _recognise_lone_json(folder: Path) -> Recognised:
-    files = matching(folder, "*.json")
-    if len(files) != 1:
-        forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
-        raise UserError(
-            f"Expected the files of one of these: {forms}; or one COCO .json. "
-            f"Received: {folder}, without them. Name another folder, or the source before it."
-        )
-    return _recognise_file(files[0])
+def _recognise_weak(folder: Path) -> Recognised:
+    """Return the keys of the first of `WEAK` that is found."""
+    for source, patterns in WEAK:
+        paths = [path for path in _paths(folder, patterns) if path.name not in NO_ANNOTATIONS]
+        if source == YOLO3 and (paths := [path for path in paths if is_yolo3_list(path)]):
+            source = "csv"
+        if [path.name for path in paths] == [CVAT_FILE]:
+            continue
+        if source == JSON and len(paths) == 1:
+            return _recognise_file(paths[0])
+        if source in PATTERNS and paths:
+            keys = {"source": source, "data_dir": str(folder)}
+            return keys, _sentence(folder, source, _shown(folder, paths))
+    inner = matching(folder, "*")
+    if len(inner) == 1 and inner[0].is_dir():  # an archive unpacked into a folder of its name
+        return recognise(inner[0])
+    forms = "; ".join(f"{source}: {names[0]}" for source, names in PATTERNS.items())
+    hint = "Name another folder, or the source before it."
+    if (folder / CVAT_FILE).is_file():
+        hint = f"{CVAT_FILE} is CVAT's own form: export COCO, Pascal VOC or YOLO from it."
+    elif {path.stem for path in matching(folder, "*.json")} & pictures_by_stem(folder).keys():
+        hint = "An image a .json is labelme's form: convert it with labelme2coco."
+    raise UserError(
+        f"Expected the files of one of these: {forms}; or one COCO .json. "
+        f"Received: {folder}, without them. {hint}"
+    )
 
 
 def _recognise_file(file: Path) -> Recognised:
@@ -142,15 +176,14 @@ def _recognise_file(file: Path) -> Recognised:
         source, why = "openimages", PATTERNS["openimages"][0]
     elif file.suffix.lower() in SUFFIXES:
         source, why = SUFFIXES[file.suffix.lower()], f"a {file.suffix.lower()} file"
+    elif file.suffix.lower() == ".txt" and is_yolo3_list(file):
+        source, why = "csv", "images with x1,y1,x2,y2,class, as keras-yolo3 lists them"
     else:
         raise UserError(
             f"Expected a folder, or an annotation file {', '.join(SUFFIXES)} or .tfrecord. "
             f"Received: {file}. Name the folder of the data set."
         )
     keys = {"source": source, "annotations": str(file)}
-    # COCO's files are often packed with their images in a folder of this name.
-    if source == "coco" and (folder / "images").is_dir():
-        keys["images"] = str(folder / "images")
     return keys, _sentence(file, source, [why])
 
 

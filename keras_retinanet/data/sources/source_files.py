@@ -6,14 +6,14 @@ Text is UTF-8, with or without a byte order mark, with any line ends but a bare 
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
-from keras_retinanet.data.regular_files import is_regular
+from keras_retinanet.data.regular_files import visible_files
+from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
 from keras_retinanet.files.names import name_key
@@ -89,14 +89,14 @@ def label_lines(path: str, problems: Problems) -> list[tuple[int, list[str]]] | 
     return [(line, words) for line, words in rows if words]
 
 
-def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: str | os.PathLike[str], delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Yield (number of its first line, cells) of each row that is not empty.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8 or has a quote that never closes.
     """
     lines = (text for _, text in numbered_lines(path))
-    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    reader = csv.reader(lines, strict=True, skipinitialspace=True, delimiter=delimiter)
     line = 1
     try:
         for row in reader:
@@ -123,20 +123,12 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
 
     Of two that differ by their suffix, the first in the alphabet counts.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if is_picture(entry))
-    except OSError:
-        return {}
     found: dict[str, str] = {}
-    for name in names:
-        found.setdefault(name_key(os.path.splitext(name)[0]), os.path.join(folder, name))
+    for name in visible_files(folder):
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in IMAGE_SUFFIXES:
+            found.setdefault(name_key(stem), os.path.join(folder, name))
     return found
-
-
-def is_picture(entry: os.DirEntry[str] | Path) -> bool:
-    """Return whether `entry` is a file named as an image; a folder so named is none."""
-    return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and is_regular(entry)
 
 
 def read_records(
@@ -144,14 +136,14 @@ def read_records(
     objects_of: Callable[[int], Sequence[Object]],
     problems: Problems,
     *,
-    relative: bool = False,
+    units: Units = "pixels",
 ) -> list[Record]:
     """Read the images' sizes from their headers and build the records.
 
     Args:
         objects_of: from the index of an image to its objects.
         problems: gets the images whose header cannot be read, which are skipped.
-        relative: boxes are fractions of the image's sides; else pixels.
+        units: what the boxes are written in.
     """
     sizes = image_sizes([picture.path for picture in pictures])
     records = []
@@ -159,25 +151,14 @@ def read_records(
         if isinstance(size, str):
             problems.note(size, picture.file_name)
             continue
-        objects = objects_of(index)
-        if relative:
-            objects = [
-                (_in_pixels(box, size), class_index, ignore, area)
-                for box, class_index, ignore, area in objects
-            ]
         record = make_record(
             picture.image_id,
             ImageRef(picture.path),
             size,
             file_name=picture.file_name,
-            objects=objects,
+            objects=objects_of(index),
             problems=problems,
+            units=units,
         )
         records.append(record)
     return records
-
-
-def _in_pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, ...]:
-    height, width = size
-    x1, y1, x2, y2 = box
-    return x1 * width, y1 * height, x2 * width, y2 * height

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -30,12 +30,16 @@ from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.sources.label_map import LABEL_MAP_SUFFIX, LabelMap, read_label_map
 from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
+from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.names import name_key
 
 LAYOUT = "train-00000-of-00010.tfrecord (or .record), ... and label_map.pbtxt"
 PICTURE_KEY = "image/encoded"
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+VOTT_LABEL_MAP = "tf_label_map.pbtxt"
+# From this number on, files without the name of a split are parts of one set.
+MANY_FILES = 3
 _IGNORE_FIELDS = ("is_crowd", "difficult", "group_of")
 # The parts of a file's name; the number of the shard stands before or after the suffix.
 _FILE = re.compile(
@@ -54,7 +58,7 @@ def splits(config: DataConfig) -> list[str]:
         UserError: there are no such files.
     """
     found = _files(config)
-    return [] if len(found) == 1 and not _known_split(next(iter(found))) else sorted(found)
+    return [] if len(found) == 1 and not _known_split(next(iter(found)).lower()) else sorted(found)
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
@@ -81,8 +85,11 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     for name in _missing_shards(paths):
         problems.note("missing shard", name)
     classes = _Classes(_label_map(paths[0].parent))
+    units: Units = config.units or "fractions"
     rows = index_shards(
-        [str(path) for path in paths], functools.partial(_record, classes=classes), problems
+        [str(path) for path in paths],
+        functools.partial(_record, classes=classes, units=units),
+        problems,
     )
     dataset = Dataset(
         "tfrecord",
@@ -91,6 +98,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         classes.ids(),
         _with_ids(rows),
         problems,
+        units=units,
         reader=read_picture,
     )
     if classes.is_open:
@@ -109,19 +117,35 @@ def _files(config: DataConfig) -> dict[str, list[Path]]:
     """Return split -> its shards in order."""
     folder = Path(config.data_dir or ".")
     groups: dict[str, list[Path]] = {}
-    for path in matching(folder, "*record*"):
-        match = _FILE.fullmatch(path.name)
-        if match and is_regular(path):
-            groups.setdefault(match["stem"], []).append(path)
-    if not groups:
-        raise UserError(
-            f"Expected TFRecord files: {LAYOUT}. Received: data_dir={folder}, without them. "
-            "Point --data_dir at their folder."
-        )
+    for path in _record_files(folder, "*record*"):
+        groups.setdefault(_FILE.fullmatch(path.name)["stem"], []).append(path)  # type: ignore[index]
+    if not groups:  # as Roboflow packs them
+        for path in _record_files(folder, "*/*record*"):
+            groups.setdefault(path.parent.name, []).append(path)
+        return groups or _none_found(folder)
+    if not any(map(_known_split, groups)) and _is_one_set(folder, groups):
+        return {"all": [path for paths in groups.values() for path in paths]}
     names = [_known_split(stem) or stem for stem in groups]
     # Two sets in one folder, as a_train and b_train: their whole names tell them apart.
     names = names if len(set(names)) == len(names) else list(groups)
     return dict(zip(names, groups.values(), strict=True))
+
+
+def _record_files(folder: Path, pattern: str) -> list[Path]:
+    return [p for p in matching(folder, pattern) if _FILE.fullmatch(p.name) and is_regular(p)]
+
+
+def _none_found(folder: Path) -> NoReturn:
+    raise UserError(
+        f"Expected TFRecord files: {LAYOUT}. Received: data_dir={folder}, without them. "
+        "Point --data_dir at their folder."
+    )
+
+
+def _is_one_set(folder: Path, groups: dict[str, list[Path]]) -> bool:
+    """Return whether files of unknown names are one set: VoTT writes one for each image."""
+    is_plain = all(len(paths) == 1 for paths in groups.values())
+    return is_plain and (len(groups) >= MANY_FILES or (folder / VOTT_LABEL_MAP).is_file())
 
 
 def _known_split(stem: str) -> str | None:
@@ -174,7 +198,7 @@ class _Classes:
 
 
 def _record(
-    image: ImageRef, example: bytes, problems: Problems, *, classes: _Classes
+    image: ImageRef, example: bytes, problems: Problems, *, classes: _Classes, units: Units
 ) -> Record | None:
     where = f"{Path(image.path).name}@{image.offset}"
     try:
@@ -188,7 +212,7 @@ def _record(
     except (UserError, IndexError):
         problems.note("unreadable picture", f"{file_name} ({where})")
         return None
-    objects = _objects(features, size, classes, problems, where=f"{file_name} ({where})")
+    objects = _objects(features, classes, problems, where=f"{file_name} ({where})")
     if objects is None:
         return None
     declared = [features[f"image/{side}"].int64_list.value for side in ("height", "width")]
@@ -204,13 +228,12 @@ def _record(
         file_name=file_name,
         objects=objects,
         problems=problems,
+        units=units,
     )
 
 
-def _objects(
-    features: Any, size: tuple[int, int], classes: _Classes, problems: Problems, *, where: str
-) -> list | None:
-    """Return [(box xyxy in pixels, class, ignore, area), ...]; None if the columns differ."""
+def _objects(features: Any, classes: _Classes, problems: Problems, *, where: str) -> list | None:
+    """Return [(box xyxy as written, class, ignore, area), ...]; None if the columns differ."""
     key = "image/object/"
     columns = [features[f"{key}bbox/{side}"].float_list.value for side in SIDES]
     count = len(columns[0])
@@ -221,7 +244,6 @@ def _objects(
         return None
     flags = [features[key + name].int64_list.value for name in _IGNORE_FIELDS]
     areas = features[f"{key}area"].float_list.value
-    height, width = size
     objects = []
     for i, (x1, y1, x2, y2) in enumerate(zip(*columns, strict=True)):
         text = texts[i].decode("utf-8", "replace") if len(texts) == count else None
@@ -230,9 +252,9 @@ def _objects(
         if class_index is None:
             problems.note("undeclared class", f"{where} {text or label}")
             continue
-        box = (x1 * width, y1 * height, x2 * width, y2 * height)
         ignore = any(flag[i] for flag in flags if len(flag) == count)
-        objects.append((box, class_index, ignore, areas[i] if len(areas) == count else None))
+        area = areas[i] if len(areas) == count else None
+        objects.append(((x1, y1, x2, y2), class_index, ignore, area))
     return objects
 
 

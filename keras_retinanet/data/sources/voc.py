@@ -21,6 +21,7 @@ from keras_retinanet.data.sources.voc_files import (
 )
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.data.splits import match_split
+from keras_retinanet.data.units import Units
 
 # fmt: off
 VOC_CLASSES = [
@@ -41,7 +42,7 @@ def splits(config: DataConfig) -> list[str]:
         UserError: the folder is not laid out as VOC.
     """
     roots = find_roots(config)
-    listed = {path.stem for root in roots for path in split_lists(root)}
+    listed = {name for root in roots for name in split_lists(root)}
     return sorted(listed | {root.split for root in roots if root.split is not None})
 
 
@@ -68,14 +69,15 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         entry
         for root in roots
         if split is None or root.split in (None, split)
-        for entry in find_entries(root, split, problems)
+        for entry in find_entries(root, split, problems, config)
     ]
     parsed = {entry.annotation: _parse(entry.annotation, problems) for entry in entries}
     class_names = _class_names(roots, parsed)
+    units = config.units or "pixels"
     shift = 1.0 if _is_one_based(config, roots) else 0.0
-    records = _records(entries, parsed, class_names, shift=shift, problems=problems)
+    records = _records(entries, parsed, class_names, shift=shift, problems=problems, units=units)
     ids = list(range(1, len(class_names) + 1))
-    return Dataset("voc", split or "all", class_names, ids, records, problems)
+    return Dataset("voc", split or "all", class_names, ids, records, problems, units=units)
 
 
 def _is_one_based(config: DataConfig, roots: list[Root]) -> bool:
@@ -95,12 +97,14 @@ def _parse(path: Path, problems: Problems) -> list[tuple[str, list[float], bool]
     for item in found:
         difficult = _DIFFICULT.get(item.difficult.lower())
         try:
-            box = [float(side) for side in item.sides]
+            box = item.box()
         except ValueError:
             box = []
         if not item.name or not box or difficult is None:
             problems.note("malformed annotation", f"{path.name}, line {item.line}: {item[1:]}")
         else:
+            if item.is_turned():
+                problems.note("rotated box", f"{path.name}, line {item.line}")
             objects.append((item.name, box, difficult))
     return objects
 
@@ -124,6 +128,7 @@ def _records(
     *,
     shift: float,
     problems: Problems,
+    units: Units,
 ) -> list[Record]:
     entries = [entry for entry in entries if parsed[entry.annotation] is not None]
     class_index = {name: index for index, name in enumerate(class_names)}
@@ -144,6 +149,7 @@ def _records(
             file_name=entry.name,
             objects=rows,
             problems=problems,
+            units=units,
         )
         records.append(record)
     return records

@@ -1,8 +1,9 @@
 """Where a VOC dataset has its annotation files, its images and the lists of its splits.
 
 Layouts: `Annotations/<id>.xml`, `JPEGImages/<id>.jpg`, `ImageSets/Main/<split>.txt`; in a devkit
-below `VOC2007/`, `VOC2012/`, ... (http://host.robots.ox.ac.uk/pascal/VOC/). Or `<split>/<id>.xml`
-beside `<split>/<id>.jpg`, as Roboflow and labelImg write them; or both files in one folder.
+below `VOC2007/`, `VOC2012/`, ... (http://host.robots.ox.ac.uk/pascal/VOC/). The first two may have
+other usual names, such as `annots/` and `images/`. Or `<split>/<id>.xml` beside `<split>/<id>.jpg`,
+as Roboflow and labelImg write them; or both files in one folder.
 """
 
 import re
@@ -12,15 +13,21 @@ from typing import NamedTuple
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.names import fold, split_word
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.regular_files import matching, walk
+from keras_retinanet.data.regular_files import find_folder, matching, walk
 from keras_retinanet.data.sources.folders import PictureFolder
+from keras_retinanet.data.sources.label_files import match_names, note_renamed, refuse_unmatched
+from keras_retinanet.data.sources.source_files import pictures_by_stem
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/VOCdevkit"
 LAYOUT = "Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt"
+# What the folders are called, the usual name first; in any case.
+ANNOTATIONS = ("Annotations", "annots", "annotation", "xml", "xmls", "labels", "label")
+PICTURES = ("JPEGImages", "images", "image", "imgs", "img", "pictures", "photos", "data")
 # What the second word of a line in a list says: whether the list's class is in the image.
 # A million names have 20 MB.
 MAX_LIST_BYTES = 64 << 20
@@ -53,16 +60,22 @@ def find_roots(config: DataConfig) -> list[Root]:
     """Return the chosen years, the plain folder, or the folders of XML beside images.
 
     Args:
-        config: `data_dir` and `name` (a year of a devkit) are used.
+        config: `data_dir` and `name` (a year of a devkit) are used, or the folders `annotations`
+            and `images`.
 
     Raises:
         UserError: there is none of them.
     """
+    if config.annotations is not None:
+        given = Path(config.annotations)
+        annotations = given if given.is_dir() else given.parent
+        images = Path(config.images) if config.images else _pictures_of(annotations)
+        return _by_split(annotations, images, _lists(annotations.parent))
     folder = Path(config.data_dir or DEFAULT_DIR)
-    if (folder / "Annotations").is_dir():
-        return [_voc_root(folder)]
+    if roots := _voc_roots(folder, Path(config.images) if config.images else None):
+        return roots
     years = [root for base in (folder, folder / "VOCdevkit") for root in matching(base, "VOC*")]
-    years = [root for root in years if (root / "Annotations").is_dir()]
+    years = [root for root in years if find_folder(root, ANNOTATIONS[0])]
     if config.name is not None:
         wanted = config.name.upper().removeprefix("VOC")
         chosen = [root for root in years if root.name.removeprefix("VOC") == wanted]
@@ -72,7 +85,7 @@ def find_roots(config: DataConfig) -> list[Root]:
                 f"Received: name={config.name}. Leave --name out to use them all."
             )
         years = chosen
-    roots = [_voc_root(root) for root in years] or _beside_pictures(folder)
+    roots = [root for year in years for root in _voc_roots(year)] or _beside_pictures(folder)
     if not roots:
         raise UserError(
             f"Expected a VOC folder: {LAYOUT}, or a VOCdevkit with such folders VOC2007, ..., or "
@@ -82,15 +95,56 @@ def find_roots(config: DataConfig) -> list[Root]:
     return roots
 
 
-def _voc_root(folder: Path) -> Root:
-    return Root(folder / "Annotations", folder / "JPEGImages", folder / "ImageSets" / "Main")
+def _voc_roots(folder: Path, images: Path | None = None) -> list[Root]:
+    """Return the root of a folder with a folder of annotations, one a split where it has such."""
+    for name in ANNOTATIONS:
+        annotations = find_folder(folder, name)
+        if annotations and (name == ANNOTATIONS[0] or _has_xml(annotations)):
+            return _by_split(annotations, images or _pictures_of(annotations), _lists(folder))
+    return []
+
+
+def _has_xml(folder: Path) -> bool:
+    return any(path.suffix.lower() == ".xml" for path in walk(folder))
+
+
+def _pictures_of(annotations: Path) -> Path:
+    """Return the folder of images of one of annotations: beside it, it, or the one above it."""
+    beside = find_folder(annotations.parent, *PICTURES)
+    if beside is not None and beside != annotations:
+        return beside
+    return annotations if pictures_by_stem(annotations) else annotations.parent
+
+
+def _lists(folder: Path) -> Path:
+    return (find_folder(folder, "ImageSets") or folder / "ImageSets") / "Main"
+
+
+def _by_split(annotations: Path, pictures: Path, lists: Path) -> list[Root]:
+    """Return one root, or one for each folder called as a split where there are no others."""
+    parts = [path for path in matching(annotations, "*") if path.is_dir()]
+    if lists.is_dir() or not parts or not all(split_word(path.name) for path in parts):
+        return [Root(annotations, pictures, lists)]
+    return [
+        Root(part, find_folder(pictures, part.name) or pictures, None, part.name) for part in parts
+    ]
 
 
 def _beside_pictures(folder: Path) -> list[Root]:
     if matching(folder, "*.xml"):
         return [Root(folder, folder)]
-    parts = sorted({path.parent for path in matching(folder, "*/*.xml")})
-    return [Root(part, part, split=part.name) for part in parts]
+    for pattern in ("*/*.xml", "*/*/*.xml"):
+        parts = sorted({path.parent for path in matching(folder, pattern)})
+        if parts:
+            return [_part_root(part) for part in parts]
+    return []
+
+
+def _part_root(part: Path) -> Root:
+    """Return the root of a split's folder, or of the annotations in it."""
+    if fold(part.name) in map(fold, ANNOTATIONS):
+        return Root(part, _pictures_of(part), split=part.parent.name)
+    return Root(part, part, split=part.name)
 
 
 def is_devkit_year(root: Root) -> bool:
@@ -99,49 +153,69 @@ def is_devkit_year(root: Root) -> bool:
     return root.lists is not None and re.fullmatch(r"VOC\d{4}", name) is not None
 
 
-def split_lists(root: Root) -> list[Path]:
-    """Return the files of `ImageSets/Main` that list the images of a split."""
-    # Files such as aeroplane_train.txt say in which images of a split a class is.
-    found = matching(root.lists, "*.txt") if root.lists is not None else []
-    return [path for path in found if "_" not in path.stem]
+def split_lists(root: Root) -> dict[str, list[Path]]:
+    """Return split -> the files of `ImageSets/Main` that list its images.
+
+    Files such as aeroplane_train.txt say in which images of a split a class is; they list the
+    split where no other file does, as in VoTT's exports.
+    """
+    files = matching(root.lists, "*.txt") if root.lists is not None else []
+    plain = {path.stem: [path] for path in files if "_" not in path.stem}
+    if plain:
+        return plain
+    tagged: dict[str, list[Path]] = {}
+    for path in files:
+        last = path.stem.rpartition("_")[2]
+        tagged.setdefault(last if split_word(last) else path.stem, []).append(path)
+    return tagged
 
 
-def find_entries(root: Root, split: str | None, problems: Problems) -> list[Entry]:
+def find_entries(
+    root: Root, split: str | None, problems: Problems, config: DataConfig
+) -> list[Entry]:
     """Return the images of `split` that have both files, each once; others are counted.
 
     Raises:
-        UserError: the list of the split is not UTF-8.
+        UserError: the list of the split is not UTF-8; many files of both kinds have no match.
     """
     annotations = _by_id(root.annotations, {".xml"})
     pictures = _by_id(root.pictures, IMAGE_SUFFIXES)
-    listed = split is not None and root.lists is not None and bool(split_lists(root))
-    if listed:
-        known = annotations.keys() | pictures.keys()
-        ids = _listed_ids(root.lists / f"{split}.txt", known)  # type: ignore[operator]
+    label_of = match_names(pictures, annotations)
+    picture_of = {label: picture for picture, label in label_of.items()}
+    lists = split_lists(root) if split is not None else {}
+    if lists:
+        ids = _listed_ids(lists.get(str(split), []), annotations.keys() | pictures.keys())
     else:
-        ids = [(image_id, "") for image_id in (*annotations, *pictures.keys() - annotations.keys())]
+        ids = [(name, "") for name in (*annotations, *(p for p in pictures if p not in label_of))]
     # An id is only ever looked up among the files that are there: none leads out of the folder.
     finder = _Finder(pictures, PictureFolder(root.pictures, problems), problems)
-    annotation_ids = {image_id.lower(): image_id for image_id in annotations}
     entries: dict[str, Entry] = {}
+    without, lonely = [], []
     for image_id, where in ids:
-        found = finder.find(image_id, where)
+        found = finder.find(picture_of.get(image_id, image_id), where)
         if found is None:
-            continue
-        shown = f"{found} ({where})" if where else found
-        annotation_id = found if found in annotations else annotation_ids.get(found.lower())
-        if found in entries:
-            if listed:
-                problems.note("picture id twice", shown)
-        elif annotation_id is None:
-            problems.note("missing annotation", shown)
+            lonely.append(image_id)
+        elif found not in label_of:
+            problems.note("missing annotation", f"{found} ({where})" if where else found)
+            without.append(found)
+        elif found in entries:
+            problems.note("picture id twice", f"{found} ({where})")
         else:
-            picture, *others = pictures[found]
-            for other in others:
-                problems.note("picture id twice", other.name)
-            name = picture.relative_to(root.pictures).as_posix()
-            entries[found] = Entry(found, annotations[annotation_id][0], picture, name)
+            annotation = annotations[label_of[found]][0]
+            entries[found] = _entry(found, annotation, pictures[found], root, problems)
+    note_renamed({found: label_of[found] for found in entries}, problems)
+    count, place = len(pictures), str(root.annotations)
+    refuse_unmatched(without, lonely, count=count, config=config, where=place)
     return list(entries.values())
+
+
+def _entry(
+    image_id: str, annotation: Path, files: list[Path], root: Root, problems: Problems
+) -> Entry:
+    picture, *others = files
+    for other in others:
+        problems.note("picture id twice", other.name)
+    return Entry(image_id, annotation, picture, picture.relative_to(root.pictures).as_posix())
 
 
 def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
@@ -174,14 +248,26 @@ class _Finder:
         if slashed.lower() in self._by_lower:
             self._problems.note("picture name in another case", shown)
             return self._by_lower[slashed.lower()]
-        self._folder.find(f"{image_id}.jpg", where=where)  # counts it: missing, or outside
-        return None
+        if not where:  # a label file, of which match_names has tried every name
+            self._problems.note("missing picture", shown)
+            return None
+        suffix = Path(slashed).suffix.lower()
+        name = image_id if suffix in IMAGE_SUFFIXES else f"{image_id}.jpg"
+        path = self._folder.find(name, where=where)  # counts it where it is not there
+        return path and Path(path).relative_to(self._folder.folder).with_suffix("").as_posix()
 
 
-def _listed_ids(path: Path, known: set[str]) -> list[tuple[str, str]]:
-    """Return (id, file and line) of each line of a split's list; none where there is no list."""
-    if not path.is_file():  # a year of a devkit need not have every split
+def _listed_ids(paths: list[Path], known: set[str]) -> list[tuple[str, str]]:
+    """Return (id, file and line) of each line of a split's lists; of several lists each id once."""
+    if len(paths) > 1:
+        first: dict[str, str] = {}
+        for path in paths:
+            for image_id, where in _listed_ids([path], known):
+                first.setdefault(image_id, where)
+        return list(first.items())
+    if not paths:  # a year of a devkit need not have every split
         return []
+    path = paths[0]
     try:
         text = read_regular(path, max_bytes=MAX_LIST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -4,14 +4,17 @@ Nothing of a file can run away: a DOCTYPE, which entity bombs and outside files 
 and so is what is nested deeper than VOC's own files are. No tree is built.
 """
 
+import math
 import os
 import re
 from typing import NamedTuple
 from xml.parsers import expat
 
+from keras_retinanet.data.sources.outlines import turned_bounds
 from keras_retinanet.files import read_regular
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+ROOT = "annotation"
 # annotation/object/part/bndbox/xmin is the deepest that VOC writes; tools add a few.
 MAX_DEPTH = 32
 # Those of the largest images, with thousands of objects, have a megabyte.
@@ -20,6 +23,16 @@ MAX_BYTES = 16 << 20
 _FIELDS: dict[tuple[str, ...], str] = {("name",): "name", ("difficult",): "difficult"}
 for _side in SIDES:
     _FIELDS["bndbox", _side] = _side
+# roLabelImg's turned box: center, sides, and an angle in radians.
+CENTERED = ("cx", "cy", "w", "h", "angle")
+for _side in CENTERED:
+    _FIELDS["robndbox", _side] = _side
+# CVAT's attributes, of which one is an angle in degrees. The last one counts, until it is taken.
+_ATTRIBUTE = ("attributes", "attribute")
+_ATTRIBUTE_FIELDS: dict[tuple[str, ...], str] = {
+    (*_ATTRIBUTE, "name"): "attribute",
+    (*_ATTRIBUTE, "value"): "value",
+}
 _OBJECT_DEPTH = 2
 # Expat knows one byte a letter and Unicode; these are the others that labeling tools write.
 _MULTIBYTE = frozenset(
@@ -39,6 +52,23 @@ class VocObject(NamedTuple):
     name: str
     difficult: str
     sides: tuple[str, ...]
+    rotation: str = ""
+    centered: tuple[str, ...] = ()
+
+    def is_turned(self) -> bool:
+        return bool(self.centered) or float(self.rotation or 0) % 180 != 0
+
+    def box(self) -> list[float]:
+        """Return xmin, ymin, xmax, ymax around the box as it is turned; ValueError if malformed."""
+        if self.centered:
+            x, y, width, height, radians = map(float, self.centered)
+            corner, degrees = (x - width / 2, y - height / 2), math.degrees(radians)
+            return [*turned_bounds(*corner, width, height, degrees=degrees)]
+        x1, y1, x2, y2 = (float(side) for side in self.sides)
+        degrees = float(self.rotation or 0)
+        if not degrees % 180:
+            return [x1, y1, x2, y2]
+        return [*turned_bounds(x1, y1, x2 - x1, y2 - y1, degrees=degrees)]
 
 
 def read_objects(path: str | os.PathLike[str]) -> list[VocObject]:
@@ -97,6 +127,8 @@ class _Handlers:
 
     def _start(self, tag: str, _attributes: dict) -> None:
         self._path.append(tag)
+        if len(self._path) == 1 and tag.lower() != ROOT:
+            raise VocFileError(f"its root is <{tag}>, not <{ROOT}>: line {self.line}")
         if len(self._path) > MAX_DEPTH:
             raise VocFileError(f"nested deeper than {MAX_DEPTH} elements: line {self.line}")
         self._current = None
@@ -104,17 +136,33 @@ class _Handlers:
             return
         if len(self._path) == _OBJECT_DEPTH:
             self._fields, self._object_line = {}, self.line
-        field = _FIELDS.get(tuple(self._path[_OBJECT_DEPTH:]))
-        if field is not None and field not in self._fields:  # the first one counts
+        place = tuple(self._path[_OBJECT_DEPTH:])
+        field = _FIELDS.get(place)
+        if field is not None and field in self._fields:  # the first one counts
+            field = None
+        field = field or _ATTRIBUTE_FIELDS.get(place)
+        if field is not None:
             self._fields[field], self._current = "", field
 
     def _end(self, tag: str) -> None:
         self._current = None
+        is_attribute = tuple(self._path[_OBJECT_DEPTH:]) == _ATTRIBUTE
+        if is_attribute and self._fields.pop("attribute", "").strip() == "rotation":
+            self._fields["rotation"] = self._fields.get("value", "")
         if len(self._path) == _OBJECT_DEPTH and tag == "object":
             texts = {key: text.strip() for key, text in self._fields.items()}
             sides = tuple(texts.get(side, "") for side in SIDES)
-            name, difficult = texts.get("name", ""), texts.get("difficult", "")
-            self.objects.append(VocObject(self._object_line, name, difficult, sides))
+            centered = tuple(texts.get(side, "") for side in CENTERED)
+            self.objects.append(
+                VocObject(
+                    self._object_line,
+                    texts.get("name", ""),
+                    texts.get("difficult", ""),
+                    sides,
+                    texts.get("rotation", ""),
+                    centered if any(centered) else (),
+                )
+            )
         self._path.pop()
 
     def _text(self, text: str) -> None:

@@ -13,8 +13,8 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.data.regular_files import walk
-from keras_retinanet.data.sources.folders import PictureFolder
+from keras_retinanet.data.regular_files import find_folder, walk
+from keras_retinanet.data.sources.folders import PictureFolder, is_inside
 from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,
@@ -24,18 +24,11 @@ from keras_retinanet.data.sources.source_files import (
     numbered_lines,
     read_records,
 )
-from keras_retinanet.data.sources.yolo_layout import (
-    CLASS_FILE,
-    Layout,
-    find_layout,
-    is_inside,
-    resolve,
-)
+from keras_retinanet.data.sources.yolo_labels import PICTURES, find_labels
+from keras_retinanet.data.sources.yolo_layout import Layout, find_layout, resolve
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
-from keras_retinanet.files.names import name_key, spellings
 
-PICTURES, LABELS = "images", "labels"
 # class cx cy w h, and perhaps a confidence; from three points on it is an outline.
 BOX_WORDS = (5, 6)
 MIN_OUTLINE_WORDS = 7
@@ -71,27 +64,28 @@ def load(config: DataConfig, split: str | None) -> Dataset:
             images' folder there.
     """
     layout = find_layout(config)
-    places = [PICTURES if (layout.folder / PICTURES).is_dir() else "."]
+    places = [str(find_folder(layout.folder, *PICTURES) or layout.folder)]
     if layout.places:
         split = match_split(split or "train", list(layout.places), str(layout.folder))
-        places = layout.places[split]
+        places = [str(resolve(layout, text)) for text in layout.places[split]]
     problems = Problems(strict=config.strict)
     pictures: dict[str, Picture] = {}
-    for text in places:
-        for picture in _pictures(layout, resolve(layout, text), problems):
+    for place in map(Path, places):
+        for picture in _pictures(layout, place, problems):
             if picture.path in pictures:
                 problems.note("picture id twice", picture.file_name)
             pictures.setdefault(picture.path, picture)
+    labels = find_labels(pictures.values(), places, layout.folder, config, problems)
     class_names, class_ids, class_index = _classes(layout.names)
-    kept, objects, labelled = [], [], False
+    kept, objects = [], []
     for picture in pictures.values():
-        label = _find_label(picture.path, layout.folder)
-        labelled = labelled or label is not None
+        label = labels.get(picture.path)
         found = [] if label is None else _read_label(label, class_index, layout, problems)
         if found is not None:
             kept.append(picture)
             objects.append(found)
-    records = read_records(kept, objects.__getitem__, problems, relative=True)
+    units = config.units or "fractions"
+    records = read_records(kept, objects.__getitem__, problems, units=units)
     return Dataset(
         "yolo",
         split or "all",
@@ -100,7 +94,8 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         records,
         problems,
         # A test part often comes without labels: its images are not all background.
-        has_annotations=labelled,
+        has_annotations=bool(labels),
+        units=units,
     )
 
 
@@ -120,7 +115,6 @@ def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Pictu
         for path in paths:
             name = os.path.relpath(path, layout.folder)
             yield Picture(name, os.path.normpath(path), name)
-        _count_orphans(place, paths, layout.folder, problems)
         return
     yield from _listed(layout, place, problems)
 
@@ -131,7 +125,9 @@ def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]
         lines = [(line, text.strip()) for line, text in numbered_lines(file)]
     except (OSError, ValueError) as error:
         raise UserError(f"Expected a list of images. Received: {file}, {error}.") from error
-    folder = PictureFolder(layout.folder, problems, allow_outside=layout.allow_outside)
+    folder = PictureFolder(
+        layout.folder, problems, split=file.stem, allow_outside=layout.allow_outside
+    )
     for line, text in lines:
         path = os.path.abspath(os.path.join(file.parent, text))
         name = path if layout.allow_outside else text
@@ -140,39 +136,6 @@ def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]
         found = folder.find(name, where=f"{file.name}, line {line}") if text else None
         if found is not None:
             yield Picture(name, os.path.normpath(found), name)
-
-
-def _label_name(path: str | Path, folder: Path) -> str:
-    """Return the txt of an image: the last part `images` of its path replaced by `labels`."""
-    base, path = os.path.abspath(folder), os.path.abspath(path)
-    # Only below the dataset's folder is it a part of the layout.
-    start = len(Path(base).parts) if is_inside(base, path) else 1
-    parts = list(Path(path).parts)
-    places = [i for i in range(start, len(parts)) if parts[i] == PICTURES]
-    if places:
-        parts[places[-1]] = LABELS
-    return os.path.splitext(os.path.join(*parts))[0] + ".txt"
-
-
-def _find_label(path: str, folder: Path) -> str | None:
-    beside = os.path.splitext(path)[0] + ".txt"
-    for place, name in map(os.path.split, (_label_name(path, folder), beside)):
-        for spelled in spellings(name):
-            if os.path.isfile(label := os.path.join(place, spelled)):
-                return label
-    return None
-
-
-def _count_orphans(place: Path, pictures: list[Path], folder: Path, problems: Problems) -> None:
-    """Count the label files whose image is not there."""
-    labels = _label_name(place / "x", folder).removesuffix("x.txt")
-    if os.path.abspath(labels) == os.path.abspath(place):
-        return  # Beside the images, where other txt files may lie too.
-    expected = {name_key(_label_name(path, folder)) for path in pictures}
-    for path in walk(Path(labels)):
-        is_label = path.suffix == ".txt" and path.name != CLASS_FILE
-        if is_label and name_key(os.path.abspath(path)) not in expected:
-            problems.note("missing picture", f"of {os.path.relpath(path, folder)}")
 
 
 def _read_label(

@@ -1,26 +1,49 @@
 """Where the parts of a YOLO dataset lie: its data.yaml read safely, its places found."""
 
+import glob
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.sources.source_files import excerpt, is_picture, numbered_lines
+from keras_retinanet.data.names import split_word
+from keras_retinanet.data.regular_files import find_folder, matching
+from keras_retinanet.data.sources.folders import is_inside
+from keras_retinanet.data.sources.source_files import (
+    excerpt,
+    numbered_lines,
+    pictures_by_stem,
+)
+from keras_retinanet.data.sources.yolo_labels import PICTURES
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files.names import stored_path
 from keras_retinanet.files.text_files import TextLoader, parse_yaml, read_yaml_text
 
 DEFAULT_DIR = "data/yolo"
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-CLASS_FILE = "classes.txt"
-SPLITS = ("train", "val", "valid", "test")
+# Darknet's: `train = data/train.txt`, `valid = ...`, `names = data/obj.names`.
+DARKNET_FILE = "*.data"
+# A class a line.
+CLASS_FILES = (
+    "classes.txt",
+    "labels/classes.txt",
+    "*.names",
+    "*/_darknet.labels",
+)
+# Files of other names or places.
+OTHER_YAML_FILES = ("*.yaml", "*.yml")
+OTHER_CLASS_FILES = ("*/classes.txt", "*/labels/classes.txt")
+SPLITS = ("train", "val", "valid", "validation", "test")
 # Exports name a test part even where there is none.
 OPTIONAL_SPLIT = "test"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 NOTHING = ("", "null", "~")
-LAYOUT = f"data.yaml with train, val and names; or {CLASS_FILE}, images/*.jpg and labels/*.txt"
+LAYOUT = (
+    f"data.yaml with train, val and names; or {CLASS_FILES[0]}, images/*.jpg and labels/*.txt; or "
+    "Darknet's obj.data and obj.names"
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +75,15 @@ def find_layout(config: DataConfig) -> Layout:
         file = Path(config.annotations)
         return _from_yaml(file, Path(config.data_dir or file.parent), config)
     folder = Path(config.data_dir or DEFAULT_DIR)
-    for name in YAML_FILES:
-        if (folder / name).is_file():
-            return _from_yaml(folder / name, folder, config)
-    for file in (folder / CLASS_FILE, folder / "labels" / CLASS_FILE):
-        if file.is_file():
-            return _from_class_file(file, folder, config)
+    for read, patterns in (
+        (_from_yaml, YAML_FILES),
+        (_from_darknet, (DARKNET_FILE,)),
+        (_from_class_file, CLASS_FILES),
+        (_from_yaml, OTHER_YAML_FILES),
+        (_from_class_file, OTHER_CLASS_FILES),
+    ):
+        for file in (file for pattern in patterns for file in matching(folder, pattern)):
+            return read(file, folder, config)
     raise UserError(
         f"Expected a YOLO data set: {LAYOUT}. Received: data_dir={folder}, without them. Point "
         "--data_dir at one, or name the YAML with --annotations FILE."
@@ -68,7 +94,8 @@ def resolve(layout: Layout, text: str) -> Path:
     """Return the folder or list that `text` of the YAML means.
 
     Below `path`, as written; else without a leading "../", as Ultralytics does for Roboflow's
-    exports; else below the YAML's folder, where a dataset ends up that has been moved.
+    exports; else below the YAML's folder, where a dataset ends up that has been moved: there also
+    by the end of the path, in any case.
 
     Raises:
         UserError: none of these is there and inside the dataset's folder.
@@ -83,12 +110,6 @@ def resolve(layout: Layout, text: str) -> Path:
     return found
 
 
-def is_inside(folder: str | Path, path: str | Path) -> bool:
-    """Return whether `path` is `folder` or below it, by its name: links are the user's own."""
-    outer, inner = os.path.abspath(folder), os.path.abspath(path)
-    return os.path.commonpath([outer, inner]) == outer
-
-
 def _look_up(layout: Layout, text: str) -> Path | None:
     plain = text.replace("\\", "/")
     names = [plain] if not plain.startswith("../") else [plain, plain.removeprefix("../")]
@@ -98,31 +119,68 @@ def _look_up(layout: Layout, text: str) -> Path | None:
             # Unlike Path.exists, this is False for a name that is too long for any file.
             if (layout.allow_outside or is_inside(layout.folder, path)) and os.path.exists(path):
                 return path
+    return _end_of(layout.folder, plain)
+
+
+def _end_of(folder: Path, name: str) -> Path | None:
+    """Return what the longest end of a path means below `folder`, in any case.
+
+    A split's name is no part that may be lost: the images of another one lie there.
+    """
+    words = [word for word in name.split("/") if word not in ("", ".", "..")]
+    for start in range(len(words)):
+        end = words[start:]
+        if any(map(split_word, words[:start])) and not any(map(split_word, end)):
+            return None
+        if found := matching(folder, glob.escape("/".join(end))):
+            return found[0]
     return None
 
 
-def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
-    """Return the layout without a YAML: a split for each folder below images/, if there are."""
+def _class_lines(file: Path) -> dict[int, str]:
     try:
         names = [text.strip() for _, text in numbered_lines(file)]
     except (OSError, ValueError) as error:
         raise UserError(f"Expected a class name a line. Received: {file}, {error}.") from error
-    images = folder / "images"
-    entries = sorted(images.iterdir()) if images.is_dir() else []
+    return dict(enumerate(name for name in names if name))
+
+
+def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
+    """Return the layout without a YAML: a split for each folder below images/, if there are.
+
+    Or for each folder that is called as a split.
+    """
+    images = find_folder(folder, *PICTURES)
+    above = images or folder
     parts = (
-        [] if any(map(is_picture, entries)) else [path for path in entries if os.path.isdir(path)]
+        [] if pictures_by_stem(above) else [path for path in matching(above, "*") if path.is_dir()]
     )
-    return Layout(
-        folder,
-        folder,
-        dict(enumerate(name for name in names if name)),
-        {path.name: [f"images/{path.name}"] for path in parts},
-        allow_outside=config.allow_outside,
-    )
+    if images is None:
+        parts = [path for path in parts if split_word(path.name)]
+    places = {path.name: [path.relative_to(folder).as_posix()] for path in parts}
+    return Layout(folder, folder, _class_lines(file), places, allow_outside=config.allow_outside)
+
+
+def _from_darknet(file: Path, folder: Path, config: DataConfig) -> Layout:
+    """Return the layout that Darknet's .data file has, as CVAT and FiftyOne write it."""
+    try:
+        pairs = [text.partition("=") for _, text in numbered_lines(file)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Expected lines of key = value. Received: {file}, {error}.") from error
+    values = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    names = _end_of(folder, values.get("names", "").replace("\\", "/"))
+    places = {key: [value] for key, value in values.items() if split_word(key) and value}
+    if names is None or not places:
+        raise UserError(
+            f"Expected train and names in Darknet's form. Received: {file}, with "
+            f"{', '.join(key for key in values if key) or 'nothing'}. Put both files beside it."
+        )
+    layout = Layout(folder, folder, _class_lines(names), places, False, config.allow_outside)
+    return replace(layout, places={k: v for k, v in places.items() if _look_up(layout, v[0])})
 
 
 def _from_yaml(file: Path, folder: Path, config: DataConfig) -> Layout:
-    content = _read_yaml(file)
+    content = {str(key).lower(): value for key, value in _read_yaml(file).items()}
     places = {name: _texts(content.get(name, ""), name, file) for name in SPLITS}
     path = content.get("path", "")
     if not isinstance(path, str) or "\0" in path:
