@@ -8,7 +8,7 @@ forms take the same images in turn, one at a time, and the median of each counts
 input to detections, with all processors. A SavedModel's input is the image, so its time has the
 resize in it. All others are given a letterboxed one, in float32 as the `.keras` model is: rounding
 it to uint8 (--input_type) moves AP by .1 or .2 on a few images. ONNX is left out without
-`pip install keras_retinanet[onnx]`.
+`pip install '.[onnx]'`.
 """
 
 import argparse

@@ -90,3 +90,14 @@ def test_notebooks_are_kept_without_outputs(file):
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+
+def test_nothing_installs_the_other_project_of_the_same_name():
+    """PyPI's keras-retinanet is not this package: only a clone or an archive installs it."""
+    root = DOCS.parent
+    files = [*root.glob("keras_retinanet/**/*.py"), *root.glob("*.md"), *root.glob("export/*.md")]
+    files += [*DOCS.glob("*.md"), *DOCS.glob("notebooks/*.ipynb")]
+    install = re.compile(r"""pip install [^`\n]*["' ]keras[-_]retinanet\b""")
+    found = [file.name for file in files if install.search(file.read_text(encoding="utf-8"))]
+    assert len(files) > 250
+    assert found == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-REASON = "nbclient and ipykernel run notebooks: pip install 'keras_retinanet[test]'"
+REASON = "nbclient and ipykernel run notebooks: pip install '.[test]'"
 nbformat = pytest.importorskip("nbformat", reason=REASON)
 nbclient = pytest.importorskip("nbclient", reason=REASON)
 pytest.importorskip("ipykernel", reason=REASON)

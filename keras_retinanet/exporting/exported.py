@@ -101,7 +101,7 @@ def _load_onnx(path: Path, facts: dict[str, Any]) -> ExportedDetector:
     except ImportError as error:
         raise UserError(
             f"Expected onnxruntime, which runs .onnx files. Received: {path} without it. "
-            "Install it: pip install 'keras_retinanet[onnx]'."
+            "Install it: pip install onnxruntime."
         ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone

@@ -99,7 +99,7 @@ def _import_tf2onnx() -> Any:
     except ImportError as error:
         raise UserError(
             "Expected tf2onnx, which writes ONNX files. Received: a Python without it. "
-            "Install it: pip install 'keras_retinanet[onnx]'."
+            "Install it: pip install tf2onnx onnx onnxruntime."
         ) from error
     return tf2onnx
 

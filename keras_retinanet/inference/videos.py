@@ -47,7 +47,7 @@ def _opencv() -> Any:
     except ImportError as error:
         raise UserError(
             "Expected OpenCV, which reads and writes videos. Received: none. "
-            "Install it: pip install 'keras_retinanet[video]'."
+            "Install it: pip install opencv-python-headless."
         ) from error
     return cv2
 

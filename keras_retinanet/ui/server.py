@@ -53,7 +53,7 @@ def require_gradio(folder: Path) -> None:
     except ImportError as error:
         raise UserError(
             "Expected gradio, which the page is made of. Received: an environment without it. "
-            "Install it: pip install 'keras_retinanet[ui]'."
+            "Install it: pip install gradio."
         ) from error
 
 

