@@ -24,7 +24,7 @@ def package_folder(package: str, extra: str) -> Path:
     """Where a package lies, without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        pytest.skip(f'needs {package}: pip install '.[{extra}]'')
+        pytest.skip(f"needs {package}: pip install '.[{extra}]'")
     return Path(spec.origin).parent
 
 
