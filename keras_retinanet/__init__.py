@@ -2,7 +2,7 @@
 
     import keras_retinanet
     model = keras_retinanet.load("best.keras")
-    detections = model.detect(image)[0]
+    detections = model.detect("photo.jpg")[0]
 
 Names load on first use: importing this package imports no TensorFlow.
 """

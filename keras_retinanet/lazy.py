@@ -20,7 +20,8 @@ def lazily(
 
     Args:
         package: its `__name__`.
-        modules: a module below it, itself such a name -> the names that it gives, in one text.
+        modules: a module below it, itself such a name, or with a dot before it one of the package
+            above -> the names that it gives, in one text.
         before: called before such a module is imported; may raise.
     """
     homes = {name: module for module, names in modules.items() for name in names.split()}
@@ -31,7 +32,7 @@ def lazily(
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         before()
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        return getattr(importlib.import_module(f".{homes[name]}", package), name)
 
     def names() -> list[str]:
         return sorted({*vars(importlib.import_module(package)), *homes, *modules})

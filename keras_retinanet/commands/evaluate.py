@@ -224,8 +224,8 @@ def _draw(
     model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
 ) -> None:
     """Write the first images of `dataset` with their detections of at least `threshold`."""
-    from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.drawing.pictures import draw_detections, save_picture
+    from keras_retinanet.files.images.decoding import decode_image
 
     for index in range(min(DRAWN, len(dataset.records))):
         try:

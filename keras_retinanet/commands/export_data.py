@@ -72,10 +72,10 @@ def check_pictures(
     files: list[str] | None, config: Config | None, scored: "Dataset | None"
 ) -> Iterable["np.ndarray"]:
     """Return images to check on: the given files, else the data set's, else generated ones."""
-    from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.loading import load_dataset
-    from keras_retinanet.data.regular_files import read_picture
     from keras_retinanet.exporting.sample import Sample
+    from keras_retinanet.files.images.decoding import decode_image
+    from keras_retinanet.files.images.headers import read_picture
 
     if files:
         return [decode_image(read_picture(file)) for file in files]

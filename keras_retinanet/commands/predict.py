@@ -29,9 +29,9 @@ from keras_retinanet.commands.common import (
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config, PredictConfig
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.files.targets import check_target, is_free
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable, progress
@@ -233,9 +233,9 @@ def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarra
         exif: "apply" turns an image as its EXIF orientation says; "stored" warns of one that has
             such an orientation, for models are trained on the pixels as stored.
     """
-    from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.images.exif import orientation, turn_image
-    from keras_retinanet.data.regular_files import read_picture
+    from keras_retinanet.files.images.decoding import decode_image
+    from keras_retinanet.files.images.headers import read_picture
 
     for number, path in enumerate(paths):
         try:

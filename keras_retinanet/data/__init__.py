@@ -7,7 +7,6 @@ from keras_retinanet.lazy import lazily
 if TYPE_CHECKING:
     from keras_retinanet.data.augmentation.mixing import draw_mix, mix
     from keras_retinanet.data.for_fit import load
-    from keras_retinanet.data.images.decoding import decode_image, image_size
     from keras_retinanet.data.loading import SOURCES, load_dataset, load_train_val
     from keras_retinanet.data.pipeline.batches import evaluation_dataset, training_batches
     from keras_retinanet.data.pipeline.cache import cached
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from keras_retinanet.data.splits import random_split
     from keras_retinanet.data.writers import WRITERS, write_dataset
     from keras_retinanet.data.writers.shared import WriteOptions
+    from keras_retinanet.files.images.decoding import decode_image, image_size
 
 __all__ = [
     "SOURCES",
@@ -46,7 +46,7 @@ __getattr__, __dir__ = lazily(
     {
         "augmentation.mixing": "draw_mix mix",
         "for_fit": "load",
-        "images.decoding": "decode_image image_size",
+        ".files.images.decoding": "decode_image image_size",
         "loading": "SOURCES load_dataset load_train_val",
         "pipeline.batches": "evaluation_dataset training_batches",
         "pipeline.cache": "cached",

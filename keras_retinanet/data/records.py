@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.data.units import Units, in_pixels
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.files.images.headers import read_picture
 from keras_retinanet.files.names import name_key
 from keras_retinanet.terminal import encodable
 

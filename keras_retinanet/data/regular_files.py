@@ -7,19 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_retinanet.data.names import fold
-from keras_retinanet.files import read_regular
 
-# Of one image file: `headers.MAX_PIXELS` of RGB take this much without any compression.
-MAX_PICTURE_BYTES = 512 << 20
 # Beside names that begin with a dot: what Macs, Windows and network disks leave behind.
 LEFTOVERS = frozenset(("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir"))
 # A letter outside of brackets, which stand for themselves.
 _LETTER = re.compile(r"(\[[^\]]*\])|([A-Za-z])")
-
-
-def read_picture(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of an image file. Raises OSError as `files.read_regular`."""
-    return read_regular(path, max_bytes=MAX_PICTURE_BYTES)
 
 
 def is_hidden(name: str) -> bool:
@@ -71,7 +63,7 @@ def matching(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
 def find_folder(parent: str | os.PathLike[str], *names: str) -> Path | None:
     """Return the folder right in `parent` with the first of `names` that is there, in any case."""
     try:
-        stored = sorted(os.listdir(parent), reverse=True)
+        stored = sorted((n for n in os.listdir(parent) if not is_hidden(n)), reverse=True)
     except OSError:
         return None
     by_fold = {fold(name): name for name in stored}

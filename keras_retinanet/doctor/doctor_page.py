@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.doctor import svg_charts
@@ -18,6 +17,7 @@ from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw
 from keras_retinanet.drawing.pages import picture_uri, render_page
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_write
+from keras_retinanet.files.images.decoding import decode_image
 
 THUMBNAIL_SIDE = 400
 JPEG_QUALITY = 80

@@ -12,13 +12,13 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation
-from keras_retinanet.data.images.headers import PictureError
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.terminal import progress
 
 # Side of the reduced gray image that near duplicates are compared by: 256 bytes an image.

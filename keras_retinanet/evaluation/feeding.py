@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
-from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.pipeline.batches import evaluation_dataset
 from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.modeling.detecting import Prepared, Steps
 
 

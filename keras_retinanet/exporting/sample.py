@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
-from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Detectors that run another one several times on an image: in tiles, mirrored, resized."""
 
 import abc
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_retinanet.modeling.detecting import Images
 from keras_retinanet.modeling.detections import Detections
 
 
@@ -27,9 +27,7 @@ class ComposedDetector(abc.ABC):
         self.metadata = inner.metadata
 
     @abc.abstractmethod
-    def detect(
-        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
-    ) -> list[Detections]:
+    def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes; as `RetinaNet.detect`."""
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_retinanet.errors import UserError
 from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import overlaps
-from keras_retinanet.modeling.detecting import checked_images
+from keras_retinanet.modeling.detecting import Images, image_arrays
 from keras_retinanet.modeling.detections import Detections
 
 # Smaller tiles hold no object; more overlap gives thousands of tiles.
@@ -129,14 +129,12 @@ class Tiled(ComposedDetector):
         super().__init__(inner)
         self.tile, self.overlap, self.whole = tile, overlap, whole
 
-    def detect(
-        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
-    ) -> list[Detections]:
+    def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes; as `RetinaNet.detect`, `batch_size` tiles at once.
 
         An image may give more than `max_detections`, which bounds each tile.
         """
-        return [self._detect(image, batch_size) for image in checked_images(images)]
+        return [self._detect(image, batch_size) for image in image_arrays(images)]
 
     def _detect(self, image: np.ndarray, batch_size: int) -> Detections:
         height, width = image.shape[:2]

@@ -11,7 +11,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
 from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import fuse
-from keras_retinanet.modeling.detecting import checked_images
+from keras_retinanet.modeling.detecting import Images, image_arrays
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.modeling.retinanet import RetinaNet
@@ -107,11 +107,9 @@ class TestTime(ComposedDetector):
             for scale in self._at_scale
         ]
 
-    def detect(
-        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
-    ) -> list[Detections]:
+    def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes; as `RetinaNet.detect`."""
-        passes = self.passes(checked_images(images), batch_size=batch_size)
+        passes = self.passes(list(image_arrays(images)), batch_size=batch_size)
         return [self.fused(found) for found in zip(*passes, strict=True)]
 
     def passes(self, images: list[np.ndarray], *, batch_size: int = 8) -> list[list[Detections]]:

@@ -14,10 +14,10 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.drawing.pictures import draw_detections, readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path, atomic_write, open_regular
+from keras_retinanet.files.images.headers import MAX_PIXELS
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.modeling.detections import CSV_COLUMNS, Detections
 from keras_retinanet.terminal import printable

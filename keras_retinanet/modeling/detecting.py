@@ -6,15 +6,23 @@ detectors made of several passes. `detect_batches` is the only loop over them.
 Shape letter: B images.
 """
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from PIL import Image
 
 from keras_retinanet.config.model import ModelConfig
+from keras_retinanet.files.images.decoding import as_rgb, decode_image
+from keras_retinanet.files.images.headers import read_picture
 from keras_retinanet.modeling.detections import Detections
+
+# One image, or several.
+OneImage = np.ndarray | str | os.PathLike[str] | Image.Image
+Images = OneImage | Iterable[OneImage]
 
 # Inputs that wait for others of their shape, those of the fullest batch not counted.
 WAITING_BYTES = 1 << 29
@@ -50,9 +58,7 @@ class ObjectDetector(Steps, Protocol):
     class_names: list[str]  # of K classes
     class_ids: list[int]  # their original ids in the dataset
 
-    def detect(
-        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
-    ) -> list[Detections]:
+    def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes."""
 
 
@@ -134,26 +140,43 @@ def detect_all(
             following += 1
 
 
-def detect_images(
-    detector: Steps, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int
-) -> list[Detections]:
-    """Return the detections of one image (H, W, 3) or of several: the `detect` of each detector.
+def detect_images(detector: Steps, images: Images, *, batch_size: int) -> list[Detections]:
+    """Return the detections of one image or of several: the `detect` of each detector.
 
     Raises:
-        ValueError: an array is not uint8 (H, W, 3), or is empty.
+        ValueError: as `image_arrays`.
     """
-    return list(detect_all(detector, checked_images(images), batch_size=batch_size))
+    return list(detect_all(detector, image_arrays(images), batch_size=batch_size))
 
 
-def checked_images(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return one image (H, W, 3) or several as a list; raise a ValueError for other arrays."""
-    listed = [images] if getattr(images, "ndim", 0) == 3 else list(images)
+def image_arrays(images: Images) -> Iterator[np.ndarray]:
+    """Yield one image or several as uint8 RGB arrays (H, W, 3); files are read one at a time.
+
+    Args:
+        images: an array, a path, an image of Pillow, or several of them. Files have the pixels that
+            `keras_retinanet predict` sees: rotation by EXIF is not applied.
+
+    Raises:
+        ValueError: an array is not uint8 (H, W, 3), or is empty; a file is no image.
+        OSError: a file cannot be read.
+    """
+    is_one = isinstance(images, str | os.PathLike | Image.Image)
+    listed: Any = [images] if is_one or getattr(images, "ndim", 0) == 3 else images
     for index, image in enumerate(listed):
-        shape: tuple[int, ...] = getattr(image, "shape", ())
-        dtype = getattr(image, "dtype", None)
-        if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-            raise ValueError(
-                f"Expected images as uint8 RGB arrays (H, W, 3). Received: image {index} with "
-                f"shape={shape}, dtype={dtype}."
-            )
-    return listed  # type: ignore[return-value]
+        if isinstance(image, str | os.PathLike):
+            yield decode_image(read_picture(image))
+        elif isinstance(image, Image.Image):
+            yield as_rgb(image)
+        else:
+            yield _checked(image, index)
+
+
+def _checked(image: Any, index: int) -> np.ndarray:
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    dtype = getattr(image, "dtype", None)
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(
+            f"Expected images as uint8 RGB arrays (H, W, 3), paths, or Pillow's images. Received: "
+            f"image {index} with shape={shape}, dtype={dtype}."
+        )
+    return image

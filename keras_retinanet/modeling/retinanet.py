@@ -17,7 +17,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes, spatial_shape
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detecting import detect_images
+from keras_retinanet.modeling.detecting import Images, detect_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
@@ -126,20 +126,19 @@ class RetinaNet(TrainedModel):
         post_processing = post_processing or self.post_processing
         return post_processing(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
-    def detect(
-        self, images: np.ndarray | Sequence[np.ndarray], *, batch_size: int = 8
-    ) -> list[Detections]:
+    def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes.
 
         Args:
-            images: one uint8 RGB array (H, W, 3), or a list of such.
+            images: one uint8 RGB array (H, W, 3), path or image of Pillow, or several of them.
             batch_size: how many of equal canvas go through the network at once.
 
         Returns:
             One `Detections` per image, boxes in pixels of that image.
 
         Raises:
-            ValueError: if an array is not uint8 (H, W, 3), or is empty.
+            ValueError: an array is not uint8 (H, W, 3) or is empty, or a file is no image.
+            OSError: a file cannot be read.
         """
         return detect_images(self, images, batch_size=batch_size)
 

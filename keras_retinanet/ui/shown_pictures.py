@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation, turn_image
-from keras_retinanet.data.regular_files import read_picture
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.pairs import match_in_order
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import read_picture
 from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.numpy_boxes import overlaps

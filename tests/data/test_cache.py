@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=50, long_side=80)

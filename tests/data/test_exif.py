@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import apply_exif, orientation, turn_boxes, turn_image
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import decode_image
 
 ORIENTATIONS = range(1, 9)
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_retinanet.data.images import headers
-from keras_retinanet.data.images.decoding import decode_image, image_size
 from keras_retinanet.data.images.exif import orientation
-from keras_retinanet.data.images.headers import PictureError
+from keras_retinanet.files.images.decoding import decode_image, image_size
+from keras_retinanet.files.images.headers import PictureError
 
 FORMS = {
     "jpeg": ("RGB", "JPEG", {}),

@@ -14,16 +14,12 @@ from PIL import Image
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.data.images.headers import PictureError, read_header
 from keras_retinanet.data.loading import SOURCES
 from keras_retinanet.data.records import ImageRef, read_slice
 from keras_retinanet.data.regular_files import (
-    MAX_PICTURE_BYTES,
     find_folder,
     is_regular,
     matching,
-    read_picture,
     visible_files,
     walk,
 )
@@ -34,6 +30,13 @@ from keras_retinanet.data.sources.source_files import csv_rows
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import (
+    MAX_PICTURE_BYTES,
+    PictureError,
+    read_header,
+    read_picture,
+)
 from keras_retinanet.inference.batching import BATCH_PIXELS, bounded_batches
 from keras_retinanet.inference.videos import Video
 from keras_retinanet.modeling.retinanet import RetinaNet

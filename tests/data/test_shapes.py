@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.sources.shapes import (
     CLASS_NAMES,
@@ -17,6 +16,7 @@ from keras_retinanet.data.sources.shapes import (
     lay_out,
     visible_masks,
 )
+from keras_retinanet.files.images.decoding import decode_image
 
 SIDE, SCENES = 256, 60
 CONFIG = DataConfig(source="shapes", shapes_train=150, shapes_val=SCENES)

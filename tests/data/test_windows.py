@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.data.images.headers import PictureError, read_header
 from keras_retinanet.data.images.windows import decode_window
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError, read_header
 
 
 def encode(image, kind="JPEG", **options):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
 from keras_retinanet.doctor.duplicates import (
@@ -24,6 +23,7 @@ from keras_retinanet.doctor.scanning import (
     unlisted_findings,
 )
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 
 
 def scene(rng, side=96) -> np.ndarray:

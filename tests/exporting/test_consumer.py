@@ -16,10 +16,10 @@ from exported_models import IDS, NAMES, spread_model, with_facts, write_pictures
 from PIL import Image
 
 from keras_retinanet.config.schema import DetectionConfig
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.tflite.conversion import export_tflite
+from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -21,12 +21,12 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_retinanet.config.files import config_to_dict
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import FILE_DIGESTS
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.saved_model.serving import OUTPUTS
 from keras_retinanet.exporting.thresholds import with_detections
+from keras_retinanet.files.images.decoding import decode_image
 
 pytestmark = pytest.mark.conversion
 

@@ -12,11 +12,11 @@ from exporting_cases import (
     small_model,
 )
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.saved_model.graph_decoding import read_picture
 from keras_retinanet.exporting.saved_model.serving import Serving
 from keras_retinanet.exporting.thresholds import with_detections
+from keras_retinanet.files.images.decoding import decode_image
 
 pytestmark = pytest.mark.conversion
 

@@ -16,9 +16,9 @@ import pytest
 from exported_models import clear_threshold, spread_model, with_facts, write_pictures
 
 from keras_retinanet import cli
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.tflite.conversion import export_tflite
+from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 WEB = Path(__file__).parents[2] / "export" / "web"

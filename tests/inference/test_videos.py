@@ -136,9 +136,9 @@ def test_an_interrupt_leaves_nothing(video_file, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_opencv_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_opencv_the_library_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(UserError, match=r"pip install 'keras_retinanet\[video\]'"):
+    with pytest.raises(UserError, match="pip install opencv-python-headless"):
         videos.Video(tmp_path / "x.mp4")
 
 

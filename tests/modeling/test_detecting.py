@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from keras_retinanet.errors import UserError
 from keras_retinanet.modeling import detecting
 from keras_retinanet.modeling.detecting import (
     Prepared,
@@ -98,3 +100,27 @@ def test_what_cannot_be_read_passes_at_once():
     assert (first.found, first.milliseconds) == ([(7, None)], None)
     assert second.shape == (1, 4, 4, 3) and second.milliseconds >= 0
     assert [number for number, _ in second.found] == [3]
+
+
+def test_paths_pillows_images_and_arrays_mixed_or_alone(tmp_path):
+    array = np.full((6, 4, 3), 7, np.uint8)
+    path, palette = tmp_path / "a.png", Image.new("P", (4, 5), 0)
+    palette.putpalette([9, 9, 9])
+    Image.fromarray(array).save(path)
+    for one in (array, path, str(path), Image.fromarray(array)):
+        (found,) = detect_images(Ones(), one, batch_size=2)
+        assert (scores([found]), found.boxes.tolist()) == ([7], [[0, 0, 4, 6]])
+    several = (str(path), palette, array)
+    assert scores(detect_images(Ones(), several, batch_size=2)) == [7, 9, 7]
+    assert scores(detect_images(Ones(), (image for image in several), batch_size=2)) == [7, 9, 7]
+
+
+def test_what_is_no_image_is_an_error(tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
+    with pytest.raises(UserError, match=r"a\.jpg|8 bytes"):
+        detect_images(Ones(), tmp_path / "a.jpg", batch_size=1)
+    with pytest.raises(FileNotFoundError):
+        detect_images(Ones(), "nowhere.jpg", batch_size=1)
+    for wrong in (np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), None):
+        with pytest.raises(ValueError, match="Expected images as uint8 RGB"):
+            detect_images(Ones(), [wrong], batch_size=1)

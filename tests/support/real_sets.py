@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.records import Dataset, Record
+from keras_retinanet.files.images.decoding import decode_image
 
 BCCD = Path(__file__).parents[1] / "assets" / "bccd"
 # As COCO's 80 categories, these have gaps between their ids.

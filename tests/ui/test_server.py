@@ -13,9 +13,9 @@ from PIL import Image
 
 from keras_retinanet import cli
 from keras_retinanet.commands.ui import model_title
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.drawing.pictures import draw_detections
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.ui import shown_pictures as ui_pictures

@@ -1,1 +1,1 @@
-"""Image files: headers, orientation, pixels."""
+"""Parts of an encoded image, and orientation by EXIF."""

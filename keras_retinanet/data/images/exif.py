@@ -12,9 +12,9 @@ from multiprocessing.pool import ThreadPool
 
 import numpy as np
 
-from keras_retinanet.data.images.decoding import HEADER_THREADS
-from keras_retinanet.data.images.headers import PictureError, read_header
 from keras_retinanet.data.records import Dataset, Record
+from keras_retinanet.files.images.decoding import HEADER_THREADS
+from keras_retinanet.files.images.headers import PictureError, read_header
 
 _TAG = 0x0112
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}

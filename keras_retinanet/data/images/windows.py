@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.decoding import JPEG_DCT, decode_image, may_be_cut_off
-from keras_retinanet.data.images.headers import Header, require_few_scans
+from keras_retinanet.files.images.decoding import JPEG_DCT, decode_image, may_be_cut_off
+from keras_retinanet.files.images.headers import Header, require_few_scans
 
 # By which a JPEG's 8 x 8 blocks can be scaled down while they are decoded; the largest first.
 RATIOS = (8, 4, 2)

@@ -16,13 +16,13 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.config.schema import AugmentConfig
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
-from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, read_slice
 from keras_retinanet.data.sources.shards import read_records, write_shard
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.terminal import progress
 

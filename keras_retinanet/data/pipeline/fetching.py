@@ -12,14 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.data.augmentation.transforms import View
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
-from keras_retinanet.data.images.headers import PictureError, read_header
 from keras_retinanet.data.images.windows import Window, decode_window
 from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError, read_header
 
 # Pixels, boxes, classes, ignore, and the four rows of places.
 _TYPES = (tf.uint8, tf.float32, tf.int32, tf.bool, tf.int32)

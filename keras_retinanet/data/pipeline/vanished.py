@@ -2,10 +2,10 @@
 
 from math import gcd
 
-from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import PictureError
 
 # Images tried after one that cannot be read. Where four of five are damaged, all of these are by
 # chance in one of a million tries; where a folder is gone, all of them are at once.

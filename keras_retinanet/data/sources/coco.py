@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.names import split_in, split_word
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
@@ -22,6 +21,7 @@ from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import image_sizes
 
 DEFAULT_DIR = "data/coco"
 ROBOFLOW_FILE = "_annotations.coco.json"

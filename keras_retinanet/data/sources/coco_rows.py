@@ -6,7 +6,6 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.data.images.headers import MAX_PIXELS
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import FLOAT32_MAX
 from keras_retinanet.data.sources.coco_json import TextNumberError, as_id, as_number
@@ -14,6 +13,7 @@ from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.data.sources.outlines import outline_bounds, turned_bounds
 from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError, shown
+from keras_retinanet.files.images.headers import MAX_PIXELS
 
 ANGLE_KEYS = ("rotation", "angle")
 # How Azure Machine Learning names images in its exports.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.sources.source_files import excerpt, number, numbered_lines
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 
 # The columns in the order they have without a header, and what a header may call each; the
 # clearest name first.

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.names import fold, split_word, without_hash
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import visible_files, walk
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.files.names import by_key, name_key, stored_path
 
 

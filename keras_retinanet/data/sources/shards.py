@@ -15,11 +15,11 @@ from typing import TypeVar
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_retinanet.data.images.headers import unreadable
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, read_slice
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path, open_regular
+from keras_retinanet.files.images.headers import unreadable
 
 # A record: length (uint64), checksum of it (uint32), the bytes, checksum of them (uint32).
 _HEADER = struct.Struct("<QI")

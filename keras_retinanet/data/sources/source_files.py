@@ -8,14 +8,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from keras_retinanet.data.images.decoding import image_sizes
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import visible_files
 from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
+from keras_retinanet.files.images.decoding import image_sizes
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.files.names import name_key
 
 # More than this is no annotation but a broken file.

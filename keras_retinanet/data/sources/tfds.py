@@ -13,7 +13,6 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_size
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import (
     Dataset,
@@ -24,6 +23,7 @@ from keras_retinanet.data.records import (
 from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import image_size
 
 # COCO's 80 classes carry ids up to 90: these ten were never published.
 _COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}

@@ -17,7 +17,6 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_size
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import (
     Dataset,
@@ -32,6 +31,7 @@ from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import image_size
 from keras_retinanet.files.names import name_key
 
 LAYOUT = "train-00000-of-00010.tfrecord (or .record), ... and label_map.pbtxt"

@@ -6,7 +6,6 @@ The layouts are in `voc_files`.
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import image_sizes
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import walk
@@ -22,6 +21,7 @@ from keras_retinanet.data.sources.voc_files import (
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.data.units import Units
+from keras_retinanet.files.images.decoding import image_sizes
 
 # fmt: off
 VOC_CLASSES = [

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.names import fold, split_word
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import find_folder, matching, walk
@@ -21,6 +20,7 @@ from keras_retinanet.data.sources.label_files import match_names, note_renamed, 
 from keras_retinanet.data.sources.source_files import pictures_by_stem
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/VOCdevkit"

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import find_folder, walk
@@ -28,6 +27,7 @@ from keras_retinanet.data.sources.yolo_labels import PICTURES, find_labels
 from keras_retinanet.data.sources.yolo_layout import Layout, find_layout, resolve
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 
 # class cx cy w h, and perhaps a confidence; from three points on it is an outline.
 BOX_WORDS = (5, 6)

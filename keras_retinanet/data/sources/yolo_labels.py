@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.data.names import fold
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import find_folder, visible_files, walk
 from keras_retinanet.data.sources.folders import is_inside
 from keras_retinanet.data.sources.label_files import match_names, note_renamed, refuse_unmatched
 from keras_retinanet.data.sources.source_files import Picture
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 
 # Folders of images, for which one of `LABELS` stands in the path of the label files.
 PICTURES = ("images", "JPEGImages", "imgs", "img")

@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from keras_retinanet.data.images.decoding import image_size
-from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES, SUFFIXES, image_format
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.data.splits import find_split
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import image_size
+from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES, SUFFIXES, image_format
 
 # What Windows refuses in names, beside control characters; a set travels between systems.
 _RESERVED = set('<>:"|?*')

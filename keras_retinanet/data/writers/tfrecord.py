@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.image_formats import image_format
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.data.sources.label_map import label_map_text
@@ -34,6 +33,7 @@ from keras_retinanet.data.writers.shared import (
 )
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.image_formats import image_format
 from keras_retinanet.processes.child_processes import hold, lifeline
 
 LABEL_MAP = "label_map.pbtxt"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pages import picture_uri
@@ -21,6 +20,7 @@ from keras_retinanet.evaluation.errors.worst import ErrorCosts, worst_pictures
 from keras_retinanet.evaluation.metrics.curves import threshold_places
 from keras_retinanet.evaluation.metrics.pairs import rows_of_each
 from keras_retinanet.evaluation.tables import EvaluationSet
+from keras_retinanet.files.images.decoding import decode_image
 
 Pictures = Callable[[int], np.ndarray]
 

@@ -1,4 +1,4 @@
-"""Encoded images -> uint8 RGB inside a graph, as `data.images.decoding.decode_image` reads them.
+"""Encoded images -> uint8 RGB inside a graph, as `files.images.decoding.decode_image` reads them.
 
 Only operators that every TensorFlow from 2.3 on has; WebP is read where DecodeImage knows it.
 """
@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.data.images.decoding import JPEG_DCT
-from keras_retinanet.data.images.headers import MAX_PIXELS
-from keras_retinanet.data.images.image_formats import SIGNATURES
+from keras_retinanet.files.images.decoding import JPEG_DCT
+from keras_retinanet.files.images.headers import MAX_PIXELS
+from keras_retinanet.files.images.image_formats import SIGNATURES
 
 # What an image that cannot be read becomes.
 NO_PICTURE = (1, 1, 3)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.data.images.headers import (
+from keras_retinanet.files.images.headers import (
     READERS,
     Header,
     PictureError,
@@ -102,7 +102,7 @@ def decode_image(
             pass  # A variant TensorFlow does not know, or damaged: Pillow decides.
     try:
         with READERS[kind](io.BytesIO(encoded)) as image:
-            return _as_rgb(image)
+            return as_rgb(image)
     except Exception as error:  # Pillow's plugins raise whatever their format's parser raised.
         found = _decode_start(encoded) if is_suspect else None
         if found is None:
@@ -122,7 +122,7 @@ def _decode_start(encoded: bytes) -> np.ndarray | None:
             with contextlib.suppress(OSError):  # where there is still too little
                 image.load()
             image.tile = []  # what is decoded is all
-            found = _as_rgb(image)
+            found = as_rgb(image)
     except Exception:  # as above
         return None
     # The first block shows the marker's bits; where nothing came after it, all else is one gray.
@@ -130,7 +130,8 @@ def _decode_start(encoded: bytes) -> np.ndarray | None:
     return found if any(part.size and (part != part[0, 0]).any() for part in rest) else None
 
 
-def _as_rgb(image: Image.Image) -> np.ndarray:
+def as_rgb(image: Image.Image) -> np.ndarray:
+    """Return an image of Pillow as uint8 RGB (H, W, 3), as `decode_image` does."""
     # Pillow warns of a palette's transparency that it drops, which is what is wanted here.
     image.info.pop("transparency", None)
     if image.mode.startswith("I;16"):

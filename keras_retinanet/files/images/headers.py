@@ -18,12 +18,14 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from keras_retinanet.data.images.image_formats import image_format
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import open_regular
+from keras_retinanet.files import open_regular, read_regular
+from keras_retinanet.files.images.image_formats import image_format
 
 # Twice Pillow's own limit, at which it refuses too: what promises more is a decompression bomb.
 MAX_PIXELS = 178_956_970
+# Bytes of one file: that many pixels of RGB without any compression.
+MAX_PICTURE_BYTES = 512 << 20
 READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -71,6 +73,11 @@ class Header(NamedTuple):
     height: int
     width: int
     exif: bytes
+
+
+def read_picture(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of an image file. Raises OSError as `files.read_regular`."""
+    return read_regular(path, max_bytes=MAX_PICTURE_BYTES)
 
 
 def read_header(source: str | os.PathLike[str] | bytes) -> Header:

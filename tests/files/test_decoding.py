@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from keras_retinanet.data.images.decoding import (
+from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.decoding import (
     decode_image,
     image_size,
     image_sizes,
 )
-from keras_retinanet.data.images.headers import PictureError
-from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.headers import PictureError
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from PIL import Image
 
 from keras_retinanet.commands.predict import find_pictures
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.data.images.headers import READERS, PictureError, read_header
-from keras_retinanet.data.images.image_formats import (
+from keras_retinanet.data.sources import yolo
+from keras_retinanet.files.images.decoding import decode_image
+from keras_retinanet.files.images.headers import READERS, PictureError, read_header
+from keras_retinanet.files.images.image_formats import (
     IMAGE_SUFFIXES,
     SIGNATURES,
     SUFFIXES,
     image_format,
 )
-from keras_retinanet.data.sources import yolo
 
 ROOT = Path(__file__).parents[2]
 

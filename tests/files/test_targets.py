@@ -135,6 +135,7 @@ def test_commands_refuse_before_they_work(tmp_path, monkeypatch, capsys, words):
         if path != folder:
             path.write_text("mine")
     Image.new("RGB", (8, 8)).save("photo.jpg")
+    (tmp_path / "a.json").write_text("{}")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert command(*words.split()) == 2
     message = capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Encoded images: formats, headers, pixels."""
