@@ -107,6 +107,7 @@ def run(args: Namespace) -> int:
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""
     print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} images")
+    _warn_of_crowds(args, path, dataset)
     journal, shared = _journal(args, path, trained)
     with detected(
         task, dataset, journal=journal, shared=shared, workers=args.workers or 1
@@ -141,6 +142,17 @@ def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
         )
     if not dataset.has_annotations and not args.out:
         check_target(_default_out(dataset), "results", flag="--out")
+
+
+def _warn_of_crowds(args: Namespace, model: Path, dataset: "Dataset") -> None:
+    """Print a line if images have more objects than the model gives detections."""
+    from keras_retinanet.evaluation.crowds import crowd_warning, most_objects
+    from keras_retinanet.exporting.exported import stored_config
+
+    if args.tile is None:  # the limit is one of each tile
+        limit = stored_config(model).detections.limit
+        for line in crowd_warning(most_objects(dataset), limit):
+            print(line)
 
 
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:
@@ -214,12 +226,18 @@ def _drawing(folder: Path, index: int) -> Path:
 
 
 def _draw(
-    model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
+    model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, wanted: float | None
 ) -> None:
-    """Write the first images of `dataset` with their detections of at least `threshold`."""
+    """Write the first images of `dataset` with their detections.
+
+    Args:
+        wanted: minimum score of a drawn box; None: the model's own.
+    """
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.drawing.pictures import draw_detections, save_picture
+    from keras_retinanet.modeling.draw_threshold import draw_threshold
 
+    threshold = draw_threshold(model.metadata, wanted)
     for index in range(min(DRAWN, len(dataset.records))):
         try:
             image = decode_image(dataset.read_bytes(index))
@@ -227,4 +245,4 @@ def _draw(
             continue
         drawn = draw_detections(image, model.detect(image)[0], threshold=threshold)
         save_picture(drawn, _drawing(folder, index))
-    print(f"Drew detections in {folder}/")
+    print(f"Drew detections of score {threshold:.3f} or more in {folder}/")

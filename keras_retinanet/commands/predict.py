@@ -14,7 +14,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -28,9 +28,9 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config, PredictConfig
+from keras_retinanet.config.schema import Config
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_target, is_free
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable
@@ -46,6 +46,14 @@ ROWS = {"detections.json": "results", "detections.csv": "rows"}
 FRAMES_MISSED = 2
 
 
+class Done(NamedTuple):
+    """How many files were read, rows written for them, and boxes drawn."""
+
+    files: int
+    rows: int
+    drawn: int
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
@@ -59,7 +67,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="stored",
         help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
-    add("--threshold", type=float, metavar="S", help="minimum score of a drawn box (.5)")
+    add(
+        "--threshold",
+        type=float,
+        metavar="S",
+        help="minimum score of a drawn box (the model's own)",
+    )
     add_pass_arguments(parser)
 
 
@@ -78,19 +91,23 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.exporting.exported import load_detector
+    from keras_retinanet.modeling.draw_threshold import draw_threshold
 
     model = with_passes(load_detector(model_path, trust=args.trust), args)
+    threshold = draw_threshold(model.metadata, config.predict.draw_threshold)
+    options: dict[str, Any] = {"threshold": threshold, "batch_size": config.predict.batch_size}
     videos = [path for path in paths if is_video(path)]
     pictures = [path for path in paths if not is_video(path)]
-    count, rows = _predict_pictures(model, pictures, targets, args=args, config=config.predict)
-    for path in videos:
-        found = _predict_video(model, path, targets[path], config.predict)
-        count, rows = count + (found is not None), rows + (found or 0)
+    done = [_predict_pictures(model, pictures, targets, exif=args.exif, **options)]
+    done += [_predict_video(model, path, targets[path], **options) for path in videos]
+    count, rows, drawn = (sum(figures) for figures in zip(*done, strict=True))
     if not count:
         raise UserError(f"None of {len(paths)} {_kinds(pictures, videos)} could be read.")
     print(
-        f"{rows} detections in {count} of {len(paths)} {_kinds(pictures, videos)} by {model_path}"
+        f"{counted(rows, 'detection')} in {count} of {len(paths)} {_kinds(pictures, videos)} by "
+        f"{model_path}"
     )
+    print(f"{counted(drawn, 'box')} of score {threshold:.3f} or more drawn, all in JSON and CSV")
     names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]
     print(f"{', '.join(names[:-1])} and {names[-1]} are in {out}/")
     return 0
@@ -106,26 +123,22 @@ def _predict_pictures(
     paths: list[Path],
     targets: dict[Path, Path],
     *,
-    args: Namespace,
-    config: PredictConfig,
-) -> tuple[int, int]:
-    """Return how many images could be read, and how many rows were written for them."""
+    exif: str,
+    threshold: float,
+    batch_size: int,
+) -> Done:
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
     from keras_retinanet.evaluation.results import write_coco_json, write_csv
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
     with tqdm(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
-        readable_files = _readable(paths, args.exif)
-        for batch in bounded_batches(
-            readable_files, config.batch_size, lambda item: item[1].size // 3
-        ):
-            results = model.detect([image for _, image in batch], batch_size=config.batch_size)
+        readable_files = _readable(paths, exif)
+        for batch in bounded_batches(readable_files, batch_size, lambda item: item[1].size // 3):
+            results = model.detect([image for _, image in batch], batch_size=batch_size)
             for place, detections in enumerate(results):
                 number = batch[place][0]
-                drawn = draw_detections(
-                    *readable(batch[place][1], detections), threshold=config.draw_threshold
-                )
+                drawn = draw_detections(*readable(batch[place][1], detections), threshold=threshold)
                 save_picture(drawn, targets[paths[number]])
                 del drawn
                 for row in detections.to_coco(number + 1, model.class_ids):
@@ -137,23 +150,23 @@ def _predict_pictures(
         json_name, csv_name = ROWS
         write_coco_json(rows, folder / json_name)
         write_csv(found, folder / csv_name)
-    return len(found), len(rows)
+    shown = sum(len(detections.with_score(threshold)) for _, detections in found)
+    return Done(len(found), len(rows), shown)
 
 
-def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) -> int | None:
-    """Return how many rows were written for a video; None, reported, if it cannot be read."""
+def _predict_video(
+    model: Any, path: Path, target: Path, *, threshold: float, batch_size: int
+) -> Done:
     from keras_retinanet.inference.videos import annotate_video
 
     try:
-        figures = annotate_video(
-            model, path, target, threshold=config.draw_threshold, batch_size=config.batch_size
-        )
+        figures = annotate_video(model, path, target, threshold=threshold, batch_size=batch_size)
     except (UserError, OSError) as error:
         _say(f"skipped {path}: {error}")
-        return None
+        return Done(0, 0, 0)
     if figures.frames + FRAMES_MISSED < figures.stated:
         _say(f"{path}: {figures.frames} of {figures.stated} frames could be read.")
-    return figures.detections
+    return Done(1, figures.detections, figures.drawn)
 
 
 def _say(line: str) -> None:

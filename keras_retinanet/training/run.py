@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,20 +13,22 @@ from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
-from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.files.owners import folder_lock
-from keras_retinanet.modeling.saving import save_model
+from keras_retinanet.modeling.draw_threshold import draw_threshold, store_threshold
+from keras_retinanet.modeling.saving import read_config, save_model
 from keras_retinanet.training import callbacks as cb
 from keras_retinanet.training import dry_run as rehearsal
-from keras_retinanet.training.building import build_model, compile_model
+from keras_retinanet.training.building import build_model, compile_model, follow_data
 from keras_retinanet.training.distribution import require_one_machine, strategy
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
     begin_run,
+    is_whole_model,
     require_begun,
     require_new,
     require_same_config,
@@ -98,16 +98,17 @@ class Run:
         self.out = out
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.data, self.validation = load_train_val(config.data, config.train.seed)
-        if not _has_boxes(self.data):
+        if not most_objects(self.data):
             raise UserError(
                 f"Expected images with boxes to train on. Received: {self.data.name}, "
                 f"{len(self.data.records)} images without any "
                 f"({'; '.join(self.data.problems.lines()) or 'nothing was dropped'}). Check the "
                 "annotations and --classes."
             )
-        if self.validation is not None and not _has_boxes(self.validation):
+        if self.validation is not None and not most_objects(self.validation):
             print("The validation part has no boxes to score: the lowest loss is best.")
             self.validation = None
+        config = follow_data(config, [self.data, self.validation])
         self.strategy = strategy()
         replicas = self.strategy.num_replicas_in_sync
         if config.train.batch_size % replicas:
@@ -135,7 +136,7 @@ class Run:
             self.clock.evaluated = self.clock.step - left
         require_same_pictures(self.data, self.out)
         for path in (self.out / name for name in MODEL_FILES):
-            if path.exists() and not _is_whole(path):
+            if path.exists() and not is_whole_model(path):
                 print(f"{path} is damaged: it is removed and will be written again.")
                 path.unlink()
         print(f"resuming at step {self.clock.step}")
@@ -244,6 +245,7 @@ class Run:
             callbacks.evaluation.run()
         with cb.averaged_weights(self.model):
             self.model.metadata["step"] = str(self.clock.step)
+            store_threshold(self.model.metadata, self.clock.threshold)
             save_model(self.model, self.out / "last.keras")
         self._tell_problems()
         write_data_report(self.data, self.validation, self.out)
@@ -251,9 +253,12 @@ class Run:
         if self.clock.out_of_patience and self.clock.progress < 1:
             print(f"stopped early: {self.clock.waited} evaluations without a better score")
         figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
+        stored = read_config(self.out / "best.keras")["metadata"]
+        drawn = draw_threshold(stored, self.config.predict.draw_threshold)
         print(
             f"{self.clock.step} steps in {rehearsal.duration(self.clock.seconds)}; {figure}: "
             f"{self.out / 'best.keras'}\n"
+            f"boxes are drawn from score {drawn:.3f} on\n"
             f"next: keras_retinanet evaluate --model {self.out}\n"
             f"      keras_retinanet predict IMAGES --model {self.out}"
         )
@@ -285,16 +290,3 @@ class Run:
             if len(problems[kind]) > self.told.get(kind, 0):
                 print(f"  {line}")
         self.told = {kind: len(what) for kind, what in problems.items()}
-
-
-def _has_boxes(data: Dataset) -> bool:
-    return any((~record.ignore).any() for record in data.records)
-
-
-def _is_whole(path: Path) -> bool:
-    """Return whether all members of the `.keras` file at `path` match their checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-        return False

@@ -3,6 +3,8 @@
 import datetime
 import json
 import shutil
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +107,8 @@ def require_same_config(config: Config, folder: Path) -> None:
     if not copy.is_file():  # a run of a version before 0.2
         return
     began, now = _flat(config_to_dict(load_config(copy))), _flat(config_to_dict(config))
-    changed = [key for key in now if now[key] != began.get(key)]
+    # What is "auto" was written as the number that the data gave.
+    changed = [key for key in now if now[key] not in (began.get(key), "auto")]
     if changed:
         key = changed[0]
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -122,6 +125,15 @@ def _flat(values: dict, prefix: str = "") -> dict:
         dotted = f"{prefix}{key}"
         flat |= _flat(value, f"{dotted}.") if isinstance(value, dict) else {dotted: value}
     return flat
+
+
+def is_whole_model(path: Path) -> bool:
+    """Return whether all members of the `.keras` file at `path` match their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        return False
 
 
 # ------------------------------------------------------------------------------------------- data

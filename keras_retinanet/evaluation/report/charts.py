@@ -134,7 +134,7 @@ def threshold_curves(points: OperatingPoints) -> Chart:
         legend = _plot(axes, THRESHOLDS, points.totals().items())
         if best is not None:
             axes.axvline(best, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
-    note = "" if best is None else f"F1 is best from score {best:.2f} on (dashed)."
+    note = "" if best is None else f"F1 is best from score {best:.3f} on (dashed)."
     return Chart("threshold-curves", "Precision, recall and F1, IoU 0.50", drawing[0], legend, note)
 
 
@@ -180,7 +180,12 @@ def reliability(calibration: dict[str, Any]) -> Chart:
 def iou_lines(rows: Sequence[dict[str, float]]) -> Chart:
     """Draw AP and AR at each of COCO's IoUs."""
     curves = [(name, [max(row[name], 0) for row in rows]) for name in ("AR", "AP")]
-    style: dict[str, Any] = {"colors": (AMBER, BLUE), "marker": "o", "markersize": 4, "linewidth": 1.5}
+    style: dict[str, Any] = {
+        "colors": (AMBER, BLUE),
+        "marker": "o",
+        "markersize": 4,
+        "linewidth": 1.5,
+    }
     with _axes("IoU", "") as (axes, drawing):
         legend = _plot(axes, [row["IoU"] for row in rows], curves, **style)
         axes.set_ylim(0, 1.02)
