@@ -8,6 +8,7 @@ Examples:
     keras_retinanet predict street.mp4 --tta
 """
 
+import contextlib
 import glob
 import os
 import sys
@@ -36,6 +37,7 @@ from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
+    from keras_retinanet.data.images.rasters import Raster
     from keras_retinanet.modeling.detections import Detections
 
 # Suffixes to search a folder for, besides images; a file named directly may have any.
@@ -129,18 +131,24 @@ def _predict_pictures(
 ) -> Done:
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
     from keras_retinanet.evaluation.results import write_coco_json, write_csv
+    from keras_retinanet.inference.rasters import as_drawn, detect_each, pixels
+    from keras_retinanet.inference.tiling import Tiled
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
     with tqdm(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
-        readable_files = _readable(paths, exif)
-        for batch in bounded_batches(readable_files, batch_size, lambda item: item[1].size // 3):
-            results = model.detect([image for _, image in batch], batch_size=batch_size)
+        readable_files = _readable(paths, exif, in_parts=isinstance(model, Tiled))
+        for batch in bounded_batches(readable_files, batch_size, lambda item: pixels(item[1])):
+            results = detect_each(model, [image for _, image in batch], batch_size=batch_size)
             for place, detections in enumerate(results):
                 number = batch[place][0]
-                drawn = draw_detections(*readable(batch[place][1], detections), threshold=threshold)
+                if isinstance(detections, UserError):  # met in the middle of a raster
+                    _say(f"skipped {paths[number]}: {detections}")
+                    continue
+                shown = readable(*as_drawn(batch[place][1], detections))
+                drawn = draw_detections(*shown, threshold=threshold)
                 save_picture(drawn, targets[paths[number]])
-                del drawn
+                del shown, drawn
                 for row in detections.to_coco(number + 1, model.class_ids):
                     rows.append({**row, "file_name": str(paths[number])})
                 found.append((paths[number], detections))
@@ -150,8 +158,8 @@ def _predict_pictures(
         json_name, csv_name = ROWS
         write_coco_json(rows, folder / json_name)
         write_csv(found, folder / csv_name)
-    shown = sum(len(detections.with_score(threshold)) for _, detections in found)
-    return Done(len(found), len(rows), shown)
+    kept = sum(len(detections.with_score(threshold)) for _, detections in found)
+    return Done(len(found), len(rows), kept)
 
 
 def _predict_video(
@@ -236,23 +244,32 @@ def _are_free(files: Sequence[Path]) -> bool:
     return is_ours and is_free(rows[0], "results") and is_free(rows[1], "video rows")
 
 
-def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarray]]:
+def _readable(
+    paths: Sequence[Path], exif: str, *, in_parts: bool
+) -> "Iterator[tuple[int, np.ndarray | Raster]]":
     """Yield number and RGB image (H, W, 3) of each file; report which cannot be read.
 
     Args:
+        in_parts: yield a `Raster` for an image that is too large to decode.
         exif: "apply" turns an image as its EXIF orientation says; "stored" warns of one that has
             such an orientation, for models are trained on the pixels as stored.
     """
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.images.exif import orientation, turn_image
+    from keras_retinanet.data.images.rasters import open_raster, parts_advice
     from keras_retinanet.data.regular_files import read_picture
 
     for number, path in enumerate(paths):
         try:
+            raster = open_raster(path) if in_parts else None
+            if raster is not None:
+                with contextlib.closing(raster):
+                    yield number, raster
+                continue
             encoded = read_picture(path)
             image, turned = decode_image(encoded), orientation(encoded)
         except (UserError, OSError) as error:
-            _say(f"skipped {path}: {error}")
+            _say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
             continue
         if turned != 1 and exif == "stored":
             _say(

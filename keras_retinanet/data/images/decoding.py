@@ -80,12 +80,13 @@ def decode_image(encoded: bytes, header: Header | None = None) -> np.ndarray:
             pass  # A variant TensorFlow does not know, or damaged: Pillow decides.
     try:
         with READERS[kind](io.BytesIO(encoded)) as image:
-            return _as_rgb(image)
+            return as_rgb(image)
     except Exception as error:  # Pillow's plugins raise whatever their format's parser raised.
         raise unreadable(f"{len(encoded)} bytes", error) from error
 
 
-def _as_rgb(image: Image.Image) -> np.ndarray:
+def as_rgb(image: Image.Image) -> np.ndarray:
+    """Return Pillow's image as uint8 RGB (H, W, 3), as `decode_image` does."""
     # Pillow warns of a palette's transparency that it drops, which is what is wanted here.
     image.info.pop("transparency", None)
     if image.mode.startswith("I;16"):

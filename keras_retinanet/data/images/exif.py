@@ -41,10 +41,11 @@ def orientation(source: str | os.PathLike[str] | bytes) -> int:
     Raises:
         PictureError: it is no image.
     """
-    return _parse(read_header(source).exif)
+    return parse_orientation(read_header(source).exif)
 
 
-def _parse(exif: bytes) -> int:
+def parse_orientation(exif: bytes) -> int:
+    """Return the orientation 1..8 in an EXIF block (`Header.exif`); 1 if it states none."""
     try:
         order = _BYTE_ORDERS[exif[:2]]
         (start,) = struct.unpack_from(order + "I", exif, 4)
