@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.images.exif import orientation
 from keras_retinanet.data.images.headers import PictureError
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.near_duplicates import reduced_grey
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
 
-# Side of the reduced gray image that near duplicates are compared by: 256 bytes an image.
-GREY_SIDE = 16
 # EXIF orientations from here on swap height and width.
 SIDEWAYS = 5
 SHOWN_EXAMPLES = 6
@@ -34,7 +32,7 @@ class Fingerprint:
     Attributes:
         digest: sha256 of the file's bytes; b"" if they cannot be read.
         size: (height, width) in pixels as decoded; None: not decoded, or not to be decoded.
-        grey: (GREY_SIDE**2,) uint8, the image reduced to that square; None without `size`.
+        grey: as `reduced_grey` gives it; None without `size`.
         orientation: as its EXIF states it, 1..8; 1: not turned.
         problem: of `KINDS`, if it cannot be read or decoded; "" if it can.
     """
@@ -59,9 +57,8 @@ def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
         image = decode_image(encoded)
     except PictureError as error:
         return Fingerprint(digest, problem=error.kind)
-    small = Image.fromarray(image).convert("L").resize((GREY_SIDE,) * 2, Image.Resampling.BOX)
-    grey = np.asarray(small, np.uint8).ravel()
-    return Fingerprint(digest, (image.shape[0], image.shape[1]), grey, orientation(encoded))
+    size = image.shape[0], image.shape[1]
+    return Fingerprint(digest, size, reduced_grey(image), orientation(encoded))
 
 
 def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, Fingerprint]:

@@ -8,15 +8,10 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.data.images.image_formats import IMAGE_SUFFIXES
+from keras_retinanet.data.near_duplicates import difference_hash, joined_groups, near_pairs
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
-from keras_retinanet.doctor.duplicates import (
-    difference_hash,
-    duplicate_findings,
-    find_groups,
-    joined_groups,
-    near_pairs,
-)
+from keras_retinanet.doctor.duplicates import duplicate_findings, find_groups
 from keras_retinanet.doctor.scanning import (
     fingerprint,
     scan,
