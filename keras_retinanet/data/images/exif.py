@@ -41,11 +41,10 @@ def orientation(source: str | os.PathLike[str] | bytes) -> int:
     Raises:
         PictureError: it is no image.
     """
-    return parse_orientation(read_header(source).exif)
+    return _parse(read_header(source).exif)
 
 
-def parse_orientation(exif: bytes) -> int:
-    """Return the orientation 1..8 in an EXIF block (`Header.exif`); 1 if it states none."""
+def _parse(exif: bytes) -> int:
     try:
         order = _BYTE_ORDERS[exif[:2]]
         (start,) = struct.unpack_from(order + "I", exif, 4)

@@ -1,45 +1,27 @@
 """Images beyond `MAX_PIXELS`, read in bands of rows: never the whole raster is in memory.
 
-Of a TIFF only the strips or tiles of a band are unpacked, of a baseline JPEG only the band is
-decoded. What cannot be read so is refused with a line that says what to convert it to.
+Of a TIFF only the strips or tiles of a band are unpacked. Other formats cannot be read in parts
+(TensorFlow crops no JPEG beyond the same limit, Pillow none at all): they are refused with a line
+that says what to convert them to.
 """
 
 import errno
-import io
 import math
 import os
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
-from PIL.JpegImagePlugin import JpegImageFile
 
 from keras_retinanet.data.images import headers
-from keras_retinanet.data.images.decoding import JPEG_DCT
-from keras_retinanet.data.images.exif import parse_orientation
 from keras_retinanet.data.images.headers import Header, PictureError, read_header
 from keras_retinanet.data.images.tiff_blocks import TiffBlocks
-from keras_retinanet.data.regular_files import read_picture
 
 # Of a reduced copy, in pixels: more than any network input, and enough to look at.
 REDUCED_SIDE = 4096
 # Rows that are read at a time for it.
 ROWS = 256
-# By which a JPEG is scaled down while it is decoded.
-JPEG_RATIO = 8
 # More pixels than any file has.
 NO_LIMIT = 1 << 62
-
-
-class Bands(Protocol):
-    """A file that gives some of its rows."""
-
-    def rows(self, top: int, bottom: int) -> np.ndarray:
-        """Return rows `top` to `bottom` as uint8 RGB (bottom - top, W, 3)."""
-
-    def close(self) -> None:
-        """Release the file."""
 
 
 class Raster:
@@ -49,9 +31,9 @@ class Raster:
         height, width: in pixels.
     """
 
-    def __init__(self, path: Path, header: Header, bands: Bands):
+    def __init__(self, path: Path, header: Header, blocks: TiffBlocks):
         self.height, self.width = header.height, header.width
-        self._path, self._bands = path, bands
+        self._path, self._blocks = path, blocks
         self._span, self._band = (0, 0), np.zeros((0, 0, 3), np.uint8)
         self._reduced: tuple[np.ndarray, int] | None = None
 
@@ -77,11 +59,9 @@ class Raster:
 
     def close(self) -> None:
         """Release the file."""
-        self._bands.close()
+        self._blocks.close()
 
     def _reduce(self) -> tuple[np.ndarray, int]:
-        if isinstance(self._bands, JpegBands):
-            return self._bands.reduced(), JPEG_RATIO
         factor = math.ceil(max(self.height, self.width) / REDUCED_SIDE)
         step = factor * max(1, ROWS // factor)
         parts = [
@@ -92,37 +72,11 @@ class Raster:
 
     def _read(self, top: int, bottom: int) -> np.ndarray:
         try:
-            return self._bands.rows(top, bottom)
+            return self._blocks.rows(top, bottom)
         except PictureError:
             raise
         except Exception as error:  # Pillow's plugins raise whatever their parser raised.
             raise headers.unreadable(f"file {self._path}", error) from error
-
-
-class JpegBands:
-    """A baseline JPEG, of which TensorFlow decodes a crop."""
-
-    def __init__(self, encoded: bytes, width: int):
-        self._encoded, self._width = encoded, width
-
-    def rows(self, top: int, bottom: int) -> np.ndarray:
-        """Return rows `top` to `bottom` as uint8 RGB."""
-        crop = [top, 0, bottom - top, self._width]
-        with tf.device("/CPU:0"):
-            pixels = tf.io.decode_and_crop_jpeg(
-                self._encoded, crop, channels=3, dct_method=JPEG_DCT
-            )
-        return pixels.numpy()
-
-    def reduced(self) -> np.ndarray:
-        """Return the whole image at 1 / `JPEG_RATIO` of its sides."""
-        with tf.device("/CPU:0"):
-            return tf.io.decode_jpeg(
-                self._encoded, channels=3, ratio=JPEG_RATIO, dct_method=JPEG_DCT
-            ).numpy()
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def open_raster(path: str | os.PathLike[str]) -> Raster | None:
@@ -135,34 +89,26 @@ def open_raster(path: str | os.PathLike[str]) -> Raster | None:
     header = read_header(path, max_pixels=NO_LIMIT)
     if header.height * header.width <= headers.MAX_PIXELS:
         return None
-    if parse_orientation(header.exif) != 1:
-        raise _whole_only(path, header, "stored turned, by its EXIF")
-    if header.kind == "TIFF":
-        blocks = TiffBlocks(path)
-        if blocks.refusal is None:
-            return Raster(path, header, blocks)
+    if header.kind != "TIFF":
+        raise _whole_only(path, header, f"a {header.kind}")
+    blocks = TiffBlocks(path)
+    if blocks.refusal is not None:
         blocks.close()
         raise _whole_only(path, header, blocks.refusal)
-    if header.kind != "JPEG":
-        raise _whole_only(path, header, f"a {header.kind}")
-    encoded = read_picture(path)
-    with JpegImageFile(io.BytesIO(encoded)) as image:
-        if image.info.get("progressive"):
-            raise _whole_only(path, header, "a progressive JPEG")
-    return Raster(path, header, JpegBands(encoded, header.width))
+    return Raster(path, header, blocks)
 
 
 def parts_advice(error: Exception) -> str:
     """Return what to add to the error of an image that was decoded whole; "" for another one."""
     is_huge = isinstance(error, PictureError) and error.kind == "huge picture"
     is_huge |= isinstance(error, OSError) and error.errno == errno.EFBIG
-    return " With --tile PX, predict reads a large TIFF or JPEG in parts." if is_huge else ""
+    return " With --tile PX, predict reads a large TIFF in parts." if is_huge else ""
 
 
 def _whole_only(path: Path, header: Header, why: str) -> PictureError:
     return PictureError(
-        f"Expected a TIFF of strips or tiles, or a baseline JPEG: an image beyond "
-        f"{headers.MAX_PIXELS} pixels is read in parts. Received: {path}, {header.width} x "
+        f"Expected a TIFF of strips or tiles: an image beyond {headers.MAX_PIXELS} pixels is read "
+        f"in parts. Received: {path}, {header.width} x "
         f"{header.height} pixels, {why}. Convert it, for example with: "
         "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT.tif",
         "huge picture",
