@@ -29,7 +29,7 @@ from keras_retinanet.commands.figures import write_figures, write_tables
 from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.files.text_files import read_json
 from keras_retinanet.terminal import printable
@@ -106,7 +106,8 @@ def run(args: Namespace) -> int:
     dataset = task.dataset()
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""
-    print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} images")
+    count = counted(len(dataset.records), "image")
+    print(f"{path} on {dataset.name}, {dataset.split}: {first}{count}")
     _warn_of_crowds(args, path, dataset)
     journal, shared = _journal(args, path, trained)
     with detected(
@@ -181,7 +182,7 @@ def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun")
         print("This split has no annotations to score with: its server takes the file.")
     if out:
         write_coco_json(found.detections, out)
-        print(f"Wrote {len(found.found.scores):,} detections to {out}")
+        print(f"Wrote {counted(len(found.found.scores), 'detection')} to {out}")
 
 
 def _score_file(args: Namespace) -> int:

@@ -13,7 +13,7 @@ from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.files.owners import folder_lock
@@ -274,8 +274,8 @@ class Run:
         """Print the data, and the estimated memory and time of the run."""
         validating = len(self.validation.records) if self.validation is not None else 0
         print(
-            f"{self.data.name}: {len(self.data.records)} images to train on, {validating} to "
-            f"validate on, {len(self.data.class_names)} classes"
+            f"{self.data.name}: {counted(len(self.data.records), 'image')} to train on, "
+            f"{validating} to validate on, {counted(len(self.data.class_names), 'class')}"
         )
         self._tell_problems()
         replicas = self.strategy.num_replicas_in_sync

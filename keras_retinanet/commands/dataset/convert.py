@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 
 # Those of `data.writers.WRITERS`, which only a handler may import.
 FORMS = ("coco", "voc", "csv", "yolo", "tfrecord")
@@ -65,8 +65,8 @@ def run(args: Namespace) -> int:
         boxes = sum(len(record.boxes) for record in dataset.records)
         ignored = sum(int(record.ignore.sum()) for record in dataset.records)
         print(
-            f"{name}: {len(dataset.records)} images, {boxes} boxes ({ignored} to ignore), "
-            f"{len(dataset.class_names)} classes"
+            f"{name}: {counted(len(dataset.records), 'image')}, {counted(boxes, 'box')} "
+            f"({ignored} to ignore), {counted(len(dataset.class_names), 'class')}"
         )
     total = sum(len(dataset.records) for dataset in splits.values())
     with tqdm(total=total, unit=" images", desc="writing", disable=None) as bar:
