@@ -1,4 +1,4 @@
-"""`UserError`, for mistakes that the user can fix, and how messages show a value."""
+"""`UserError`, for mistakes that the user can fix, and how messages show values and counts."""
 
 import reprlib
 from collections.abc import Sequence
@@ -48,3 +48,9 @@ def listed(names: Sequence[object], *, limit: int = MAX_LISTED) -> str:
     """Return the names as text: "a, b and 3 more" where there are more than `limit`."""
     text = ", ".join(map(str, names[:limit]))
     return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 box", "2 boxes", "1,200 images"."""
+    plural = noun + ("es" if noun.endswith(("x", "s")) else "s")
+    return f"{number:,} {noun if number == 1 else plural}"

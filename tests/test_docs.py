@@ -53,7 +53,8 @@ def test_every_option_has_an_entry_with_a_text_and_its_default(generate):
     assert kinds["model.anchors.sizes"] == "5 numbers, over 0, up to 1000000"
     assert kinds["model.detections.pre_nms_top_k"] == "integer, over 0, up to 2147483647; or none"
     texts = {option.name: option.text for option in options}
-    assert texts["model.detections.max_detections"] == "Maximum number of detections per image."
+    assert texts["data.split"].startswith("Split to train on; none: ")
+    assert kinds["model.detections.max_detections"] == "integer, over 0, up to 65536; or `auto`"
 
 
 def test_recipes_and_commands_are_listed_as_they_are(generate):

@@ -30,7 +30,7 @@ from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, chec
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.problems import SHOWN_PROBLEMS
-from keras_retinanet.errors import UserError, listed
+from keras_retinanet.errors import UserError, counted, listed
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.files.text_files import read_json
 from keras_retinanet.terminal import printable
@@ -107,7 +107,9 @@ def run(args: Namespace) -> int:
     dataset = task.dataset()
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""
-    print(f"{path} on {dataset.name}, {dataset.split}: {first}{len(dataset.records):,} images")
+    count = counted(len(dataset.records), "image")
+    print(f"{path} on {dataset.name}, {dataset.split}: {first}{count}")
+    _warn_of_crowds(args, path, dataset)
     journal, shared = _journal(args, path, trained)
     with detected(
         task, dataset, journal=journal, shared=shared, workers=args.workers or 1
@@ -148,6 +150,17 @@ def _check_annotations(args: Namespace, dataset: "Dataset") -> None:
         check_target(_default_out(dataset), "results", flag="--out")
 
 
+def _warn_of_crowds(args: Namespace, model: Path, dataset: "Dataset") -> None:
+    """Print a line if images have more objects than the model gives detections."""
+    from keras_retinanet.evaluation.crowds import crowd_warning, most_objects
+    from keras_retinanet.exporting.exported import stored_config
+
+    if args.tile is None:  # the limit is one of each tile
+        limit = stored_config(model).detections.limit
+        for line in crowd_warning(most_objects(dataset), limit):
+            print(line)
+
+
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:
     """Return where to keep the detections until the results are written; None: nowhere.
 
@@ -176,7 +189,7 @@ def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun")
         )
     if out:
         write_coco_json(found.detections, out)
-        print(f"Wrote {len(found.found.scores):,} detections to {out}")
+        print(f"Wrote {counted(len(found.found.scores), 'detection')} to {out}")
 
 
 def _score_file(args: Namespace) -> int:
@@ -221,12 +234,18 @@ def _drawing(folder: Path, index: int) -> Path:
 
 
 def _draw(
-    model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, threshold: float
+    model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, wanted: float | None
 ) -> None:
-    """Write the first images of `dataset` with their detections of at least `threshold`."""
+    """Write the first images of `dataset` with their detections.
+
+    Args:
+        wanted: minimum score of a drawn box; None: the model's own.
+    """
     from keras_retinanet.drawing.pictures import draw_detections, save_picture
     from keras_retinanet.files.images.decoding import decode_image
+    from keras_retinanet.modeling.draw_threshold import draw_threshold
 
+    threshold = draw_threshold(model.metadata, wanted)
     for index in range(min(DRAWN, len(dataset.records))):
         try:
             image = decode_image(dataset.read_bytes(index))
@@ -234,4 +253,4 @@ def _draw(
             continue
         drawn = draw_detections(image, model.detect(image)[0], threshold=threshold)
         save_picture(drawn, _drawing(folder, index))
-    print(f"Drew detections in {folder}/")
+    print(f"Drew detections of score {threshold:.3f} or more in {folder}/")

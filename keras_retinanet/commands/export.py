@@ -199,10 +199,11 @@ def _verify(model: "RetinaNet", path: Path, dataset: "Dataset", most: float | No
     before, after = verified.ap
     slow, fast = verified.milliseconds
     print(
-        f"{'':10}AP {before:.2f} -> {after:.2f} on {dataset.name}, {dataset.split}; "
+        f"{'':10}AP {before / 100:.4f} -> {after / 100:.4f} on {dataset.name}, {dataset.split}; "
         f"{slow:.1f} -> {fast:.1f} ms per image"
     )
     if not verified.drop <= most:  # NaN too
         raise ExportFailed(
-            f"Expected AP to drop by at most {most:g}. Received: {verified.drop:.2f}."
+            f"Expected AP to drop by at most {most / 100:g} (--max_ap_drop {most:g}). "
+            f"Received: {verified.drop / 100:.4f}."
         )

@@ -76,7 +76,9 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
         help="compare AP before and after, on DATASET or the data of the model's run",
     )
     add("--split", help="split to verify on (default: the validation split)")
-    add("--max_ap_drop", type=float, metavar="D", help=f"points of AP to lose ({MAX_AP_DROP:g})")
+    add(
+        "--max_ap_drop", type=float, metavar="D", help=f"hundredths of AP to lose ({MAX_AP_DROP:g})"
+    )
 
 
 def canvas_size(text: str) -> tuple[int, int]:

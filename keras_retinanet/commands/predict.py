@@ -8,13 +8,14 @@ Examples:
     keras_retinanet predict street.mp4 --tta
 """
 
+import contextlib
 import glob
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -28,15 +29,16 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config, PredictConfig
+from keras_retinanet.config.schema import Config
 from keras_retinanet.data.regular_files import is_hidden
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.files.targets import check_target, is_free
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable, progress
 
 if TYPE_CHECKING:
+    from keras_retinanet.data.images.rasters import Raster
     from keras_retinanet.modeling.detections import Detections
 
 # Suffixes to search a folder for, besides images; a file named directly may have any.
@@ -45,6 +47,14 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 ROWS = {"detections.json": "results", "detections.csv": "rows"}
 # A video's frame count is often an estimate: report only a larger gap.
 FRAMES_MISSED = 2
+
+
+class Done(NamedTuple):
+    """How many files were read, rows written for them, and boxes drawn."""
+
+    files: int
+    rows: int
+    drawn: int
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -60,7 +70,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="stored",
         help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
-    add("--threshold", type=float, metavar="S", help="minimum score of a drawn box (.5)")
+    add(
+        "--threshold",
+        type=float,
+        metavar="S",
+        help="minimum score of a drawn box (the model's own)",
+    )
     add_pass_arguments(parser)
 
 
@@ -79,19 +94,23 @@ def run(args: Namespace) -> int:
 
     import_tensorflow()
     from keras_retinanet.exporting.exported import load_detector
+    from keras_retinanet.modeling.draw_threshold import draw_threshold
 
     model = with_passes(load_detector(model_path, trust=args.trust), args)
+    threshold = draw_threshold(model.metadata, config.predict.draw_threshold)
+    options: dict[str, Any] = {"threshold": threshold, "batch_size": config.predict.batch_size}
     videos = [path for path in paths if is_video(path)]
     pictures = [path for path in paths if not is_video(path)]
-    count, rows = _predict_pictures(model, pictures, targets, args=args, config=config.predict)
-    for path in videos:
-        found = _predict_video(model, path, targets[path], config.predict)
-        count, rows = count + (found is not None), rows + (found or 0)
+    done = [_predict_pictures(model, pictures, targets, exif=args.exif, **options)]
+    done += [_predict_video(model, path, targets[path], **options) for path in videos]
+    count, rows, drawn = (sum(figures) for figures in zip(*done, strict=True))
     if not count:
         raise UserError(f"None of {len(paths)} {_kinds(pictures, videos)} could be read.")
     print(
-        f"{rows} detections in {count} of {len(paths)} {_kinds(pictures, videos)} by {model_path}"
+        f"{counted(rows, 'detection')} in {count} of {len(paths)} {_kinds(pictures, videos)} by "
+        f"{model_path}"
     )
+    print(f"{counted(drawn, 'box')} of score {threshold:.3f} or more drawn, all in JSON and CSV")
     names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]
     print(f"{', '.join(names[:-1])} and {names[-1]} are in {out}/")
     return 0
@@ -107,28 +126,30 @@ def _predict_pictures(
     paths: list[Path],
     targets: dict[Path, Path],
     *,
-    args: Namespace,
-    config: PredictConfig,
-) -> tuple[int, int]:
-    """Return how many images could be read, and how many rows were written for them."""
+    exif: str,
+    threshold: float,
+    batch_size: int,
+) -> Done:
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
     from keras_retinanet.evaluation.results import write_coco_json, write_csv
+    from keras_retinanet.inference.rasters import as_drawn, detect_each, pixels
+    from keras_retinanet.inference.tiling import Tiled
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []
     with progress(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
-        readable_files = _readable(paths, args.exif)
-        for batch in bounded_batches(
-            readable_files, config.batch_size, lambda item: item[1].size // 3
-        ):
-            results = model.detect([image for _, image in batch], batch_size=config.batch_size)
+        readable_files = _readable(paths, exif, in_parts=isinstance(model, Tiled))
+        for batch in bounded_batches(readable_files, batch_size, lambda item: pixels(item[1])):
+            results = detect_each(model, [image for _, image in batch], batch_size=batch_size)
             for place, detections in enumerate(results):
                 number = batch[place][0]
-                drawn = draw_detections(
-                    *readable(batch[place][1], detections), threshold=config.draw_threshold
-                )
+                if isinstance(detections, UserError):  # met in the middle of a raster
+                    _say(f"skipped {paths[number]}: {detections}")
+                    continue
+                shown = readable(*as_drawn(batch[place][1], detections))
+                drawn = draw_detections(*shown, threshold=threshold)
                 save_picture(drawn, targets[paths[number]])
-                del drawn
+                del shown, drawn
                 for row in detections.to_coco(number + 1, model.class_ids):
                     rows.append({**row, "file_name": str(paths[number])})
                 found.append((paths[number], detections))
@@ -138,23 +159,23 @@ def _predict_pictures(
         json_name, csv_name = ROWS
         write_coco_json(rows, folder / json_name)
         write_csv(found, folder / csv_name)
-    return len(found), len(rows)
+    kept = sum(len(detections.with_score(threshold)) for _, detections in found)
+    return Done(len(found), len(rows), kept)
 
 
-def _predict_video(model: Any, path: Path, target: Path, config: PredictConfig) -> int | None:
-    """Return how many rows were written for a video; None, reported, if it cannot be read."""
+def _predict_video(
+    model: Any, path: Path, target: Path, *, threshold: float, batch_size: int
+) -> Done:
     from keras_retinanet.inference.videos import annotate_video
 
     try:
-        figures = annotate_video(
-            model, path, target, threshold=config.draw_threshold, batch_size=config.batch_size
-        )
+        figures = annotate_video(model, path, target, threshold=threshold, batch_size=batch_size)
     except (UserError, OSError) as error:
         _say(f"skipped {path}: {error}")
-        return None
+        return Done(0, 0, 0)
     if figures.frames + FRAMES_MISSED < figures.stated:
         _say(f"{path}: {figures.frames} of {figures.stated} frames could be read.")
-    return figures.detections
+    return Done(1, figures.detections, figures.drawn)
 
 
 def _say(line: str) -> None:
@@ -226,25 +247,34 @@ def _are_free(files: Sequence[Path]) -> bool:
     return is_ours and is_free(rows[0], "results") and is_free(rows[1], "video rows")
 
 
-def _readable(paths: Sequence[Path], exif: str) -> Iterator[tuple[int, np.ndarray]]:
+def _readable(
+    paths: Sequence[Path], exif: str, *, in_parts: bool
+) -> "Iterator[tuple[int, np.ndarray | Raster]]":
     """Yield number and RGB image (H, W, 3) of each file; report which cannot be read.
 
     Args:
+        in_parts: yield a `Raster` for an image that is too large to decode.
         exif: "apply" turns an image as its EXIF orientation says; "stored" warns of one that has
             such an orientation, for models are trained on the pixels as stored.
     """
     from keras_retinanet.data.images.exif import orientation, turn_image
+    from keras_retinanet.data.images.rasters import open_raster, parts_advice
     from keras_retinanet.files.images.decoding import decode_image
     from keras_retinanet.files.images.headers import read_picture
 
     for number, path in enumerate(paths):
         try:
+            raster = open_raster(path) if in_parts else None
+            if raster is not None:
+                with contextlib.closing(raster):
+                    yield number, raster
+                continue
             encoded = read_picture(path)
             cut: list[str] = []
             image = decode_image(encoded, on_cut=lambda: cut.append("cut off"))  # noqa: B023
             turned = orientation(encoded)
         except (UserError, OSError) as error:
-            _say(f"skipped {path}: {error}")
+            _say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
             continue
         for problem in cut:
             _say(f"{path}: {problem}; used as far as it goes.")

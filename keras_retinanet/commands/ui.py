@@ -32,7 +32,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_argument(parser)
     add_trust_argument(parser)
     add("--compare", metavar="FILE", help="second model, shown beside the first")
-    add("--threshold", type=float, metavar="S", help="initial threshold of the slider (.5)")
+    add(
+        "--threshold",
+        type=float,
+        metavar="S",
+        help="initial threshold of the slider (the model's own)",
+    )
     add(
         "--exif",
         choices=("stored", "apply"),
@@ -72,14 +77,16 @@ def run(args: Namespace) -> int:
         require_gradio(folder)
         import_tensorflow()
         from keras_retinanet.exporting.exported import load_detector
+        from keras_retinanet.modeling.draw_threshold import draw_threshold
         from keras_retinanet.ui.shown_pictures import Side
 
+        models = [load_detector(path, trust=args.trust) for path in paths]
         serve(
-            [Side(model_title(path), load_detector(path, trust=args.trust)) for path in paths],
+            [Side(model_title(path), model) for path, model in zip(paths, models, strict=True)],
             bound=bound,
             folder=folder,
             max_upload_mb=args.max_upload_mb,
-            threshold=config.predict.draw_threshold,
+            threshold=draw_threshold(models[0].metadata, config.predict.draw_threshold),
             exif=args.exif,
         )
     return 0

@@ -11,18 +11,16 @@ from pydantic import Field
 from keras_retinanet.config.options import (
     AnyNumber,
     Channels,
-    Count,
     Finite,
-    Fraction,
     NaturalFloat,
     PerChannel,
     PerCoordinate,
     PositiveFloat,
-    PositiveInt,
     PositivePerChannel,
     Side,
     option,
 )
+from keras_retinanet.config.post_processing import DetectionConfig
 
 # Pyramid levels P3..P7. Level l has stride 2 ** l.
 LEVELS = (3, 4, 5, 6, 7)
@@ -234,52 +232,6 @@ class PreprocessingConfig:
     )
     std: PositivePerChannel = option(
         (58.395, 57.12, 57.375), "Divisor after the mean is subtracted, in the same order."
-    )
-
-
-@dataclass(frozen=True)
-class DetectionConfig:
-    """Post-processing, logits -> boxes (section 4.1 and Detectron's test options)."""
-
-    score_threshold: Fraction = option(
-        0.05, "Minimum score of a detection. Drawing has its own threshold."
-    )
-    pre_nms_top_k: PositiveInt | None = option(
-        1000,
-        "Maximum number of (anchor, class) pairs per level that enter NMS, highest scores first; "
-        "none: all of them.",
-    )
-    top_k_per: Literal["level", "class"] = option(
-        "level", 'Scope of `pre_nms_top_k`: each level, or each class over all levels ("class").'
-    )
-    suppress: Literal["per_class", "best_class"] = option(
-        "per_class",
-        'Boxes that NMS compares: "per_class" compares boxes of one class; "best_class" keeps the '
-        "best class of each anchor and compares boxes of all classes (KerasHub, KerasCV).",
-    )
-    nms_iou: Fraction = option(
-        0.5, "NMS threshold: of two boxes with a higher IoU only the higher-scoring one is kept."
-    )
-    max_detections: Count = option(100, "Maximum number of detections per image.")
-    clip_before_nms: bool = option(
-        True,
-        "Clip boxes at the border before NMS (torchvision) instead of after it (detectron2), which "
-        "can keep another box.",
-    )
-    clip_to: Literal["picture", "canvas", "none"] = option(
-        "picture",
-        "Border that boxes are clipped at: `picture` is the border of the image, `canvas` that of "
-        "the network input with its padding.",
-    )
-    clip_margin: NaturalFloat = option(
-        0.0, "Number of pixels that this border lies further in (keras-retinanet: 1)."
-    )
-    drop_empty: bool = option(
-        False,
-        "Drop boxes that are empty after clipping (detectron2, and mmdet, which clips before NMS).",
-    )
-    background_output: bool = option(
-        False, "Ignore class output 0, which stands for background (TensorFlow Model Garden)."
     )
 
 

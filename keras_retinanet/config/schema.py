@@ -188,10 +188,10 @@ class EvaluateConfig:
 class PredictConfig:
     """Detection in image files."""
 
-    draw_threshold: Fraction = option(
-        0.5,
-        "Minimum score of a drawn box. Scores in JSON and CSV start at "
-        "model.detections.score_threshold.",
+    draw_threshold: Fraction | None = option(
+        None,
+        "Minimum score of a drawn box; none: the model's own, at which F1 was best in validation, "
+        "else 0.5. Scores in JSON and CSV start at model.detections.score_threshold.",
     )
     batch_size: Count = option(8, "Number of images per batch.")
 

@@ -1,12 +1,14 @@
 """Which split is meant by a name, which to train and select on, and a seeded one where none is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from keras_retinanet.data.holding_out import hold_out
 from keras_retinanet.data.names import SPLIT_WORDS, fold
+from keras_retinanet.data.near_duplicates import alike_groups
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
@@ -84,7 +86,9 @@ def training_splits(
 def random_split(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """Return `dataset` parted into nine tenths to train on and one tenth, at least one image.
 
-    A pure function of the records' order and `seed`; both parts keep that order.
+    A pure function of the records, their images and `seed`; both parts keep the records' order.
+    Images that are the same, or nearly (`alike_groups`), stay in one part, or the score would be
+    of what was trained on. A class with two images or more has one in each part if that can be.
 
     Raises:
         UserError: there are fewer than two images.
@@ -95,13 +99,18 @@ def random_split(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
             "Expected at least 2 images to hold out a validation split. "
             f"Received: {count} in {dataset.name}. Add images."
         )
-    order = np.random.default_rng(seed).permutation(count)
-    val_count = max(1, round(VAL_FRACTION * count))
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    held_out = hold_out(
+        order,
+        alike_groups(dataset),
+        [set(record.classes[~record.ignore].tolist()) for record in dataset.records],
+        wanted=max(1, round(VAL_FRACTION * count)),
+    )
 
-    def part(indices: np.ndarray, name: str, problems: Problems) -> Dataset:
+    def part(indices: Iterable[int], name: str, problems: Problems) -> Dataset:
         records = [dataset.records[index] for index in sorted(indices)]
         return replace(dataset, split=name, records=records, problems=problems)
 
     # What was found while loading is told once, with the training part.
-    train = part(order[val_count:], "train", dataset.problems)
-    return train, part(order[:val_count], "val", Problems(strict=dataset.problems.strict))
+    train = part(set(order) - held_out, "train", dataset.problems)
+    return train, part(held_out, "val", Problems(strict=dataset.problems.strict))

@@ -1,30 +1,16 @@
-"""Images that are there twice: within a split, and across splits, which spoils the score.
-
-Shape letter: M different files.
-"""
+"""Images that are there twice: within a split, and across splits, which spoils the score."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from keras_retinanet.data.near_duplicates import joined_groups, near_pairs
 from keras_retinanet.data.records import Dataset, ImageRef
 from keras_retinanet.doctor.findings import Example, Finding, counted
-from keras_retinanet.doctor.scanning import GREY_SIDE, Fingerprint
+from keras_retinanet.doctor.scanning import Fingerprint
 
-# Two images are near duplicates when at most this many of the 64 bits of their difference hash
-# differ: one of its four parts is then equal, which finds the pairs without trying them all ...
-HASH_BITS, MAX_HASH_DISTANCE, HASH_PARTS = 64, 3, 4
-# ... and when their reduced gray images agree: mean difference in gray levels, correlation, and
-# aspect. Different images of one scene or of one kind of slide do not come so close.
-MAX_GREY_DIFFERENCE, MIN_CORRELATION, MAX_ASPECT_CHANGE = 4.0, 0.98, 0.02
-# A flatter image (standard deviation in gray levels) resembles every other flat one.
-MIN_CONTRAST = 6.0
-# With more images than this of one code (a fixed camera's), one that has found its like does not
-# look for more: all pairs of them would be too many.
-MANY_ALIKE = 1000
-CHUNK = 4096
 SHOWN_GROUPS = 3
 
 
@@ -37,85 +23,6 @@ class Group:
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(sorted({place.split for place in self.places}))
-
-
-def difference_hash(grey: np.ndarray) -> np.ndarray:
-    """Return (M, 64) bool of gray images (M, GREY_SIDE**2): is the right neighbor brighter?
-
-    The difference hash of 8 x 8 bits (N. Krawetz 2013), of the image reduced to 8 x 9 cells.
-    """
-    rows = grey.reshape(-1, 8, 2, GREY_SIDE).astype(np.float32).mean(axis=2)  # (M, 8, 16)
-    # Nine columns out of sixteen, by linear interpolation.
-    at = np.linspace(0, GREY_SIDE - 1, 9)
-    left = np.minimum(at.astype(int), GREY_SIDE - 2)
-    share = (at - left).astype(np.float32)
-    columns = rows[:, :, left] * (1 - share) + rows[:, :, left + 1] * share
-    return (columns[:, :, 1:] > columns[:, :, :-1]).reshape(-1, HASH_BITS)
-
-
-def near_pairs(grey: np.ndarray, sizes: np.ndarray) -> list[tuple[int, int]]:
-    """Return (i, j), i < j, of the near duplicates among M images.
-
-    Args:
-        grey: (M, GREY_SIDE**2) uint8, as `Fingerprint.grey`.
-        sizes: (M, 2) (height, width) in pixels.
-    """
-    usable = np.flatnonzero(grey.std(axis=1) >= MIN_CONTRAST)
-    bits = difference_hash(grey[usable])
-    aspects = sizes[usable, 1] / sizes[usable, 0]
-    parts = np.packbits(bits, axis=1).view(np.uint16)  # (M, 4)
-    codes = np.packbits(bits, axis=1).view(np.uint64).ravel()
-    pairs: set[tuple[int, int]] = set()
-    for part in range(HASH_PARTS):
-        order = np.argsort(parts[:, part], kind="stable")
-        bounds = np.flatnonzero(np.diff(parts[order, part])) + 1
-        for bucket in np.split(order, bounds):
-            is_paired = np.zeros(len(bucket), bool)
-            for place, first in enumerate(bucket[:-1]):
-                if is_paired[place] and len(bucket) > MANY_ALIKE:
-                    continue
-                others = bucket[place + 1 :]
-                close = np.bitwise_count(codes[others] ^ codes[first]) <= MAX_HASH_DISTANCE
-                close &= np.abs(aspects[others] / aspects[first] - 1) <= MAX_ASPECT_CHANGE
-                close[close] = _alike(grey[usable[first]], grey[usable[others[close]]])
-                is_paired[place + 1 :] |= close
-                here = int(usable[first])
-                there = usable[others[close]].tolist()
-                pairs.update((min(here, other), max(here, other)) for other in there)
-    return sorted(pairs)
-
-
-def _alike(grey: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return (M,) bool: which of `others` (M, GREY_SIDE**2) agree with `grey`."""
-    alike = np.zeros(len(others), bool)
-    centred = grey - grey.mean(dtype=np.float32)
-    for start in range(0, len(others), CHUNK):
-        part = others[start : start + CHUNK].astype(np.float32)
-        difference = np.abs(part - grey).mean(axis=1)
-        part -= part.mean(axis=1, keepdims=True)
-        correlation = part @ centred / (np.linalg.norm(part, axis=1) * np.linalg.norm(centred))
-        alike[start : start + CHUNK] = (difference <= MAX_GREY_DIFFERENCE) & (
-            correlation >= MIN_CORRELATION
-        )
-    return alike
-
-
-def joined_groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Return the numbers that `pairs` connect, directly or through others."""
-    root: dict[int, int] = {}
-
-    def find(number: int) -> int:
-        while root.setdefault(number, number) != number:
-            root[number] = root[root[number]]
-            number = root[number]
-        return number
-
-    for first, second in pairs:
-        root[find(second)] = find(first)
-    groups = defaultdict(list)
-    for number in sorted(root):
-        groups[find(number)].append(number)
-    return list(groups.values())
 
 
 def find_groups(

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from keras_retinanet.errors import counted as counted
+
 Severity = Literal["error", "warning", "note"]
 # In the order of urgency. An error: training would learn wrong things, or nothing.
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -46,12 +48,6 @@ class Finding:
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
     """Return `findings`, errors first; those of one severity in their own order."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 box", "2 boxes", "1,200 images"."""
-    plural = noun + ("es" if noun.endswith(("x", "s")) else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def percent(part: float, whole: float) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
-from PIL import Image
 
 from keras_retinanet.data.images.exif import orientation
+from keras_retinanet.data.near_duplicates import reduced_grey
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
@@ -21,8 +21,6 @@ from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.terminal import progress
 
-# Side of the reduced gray image that near duplicates are compared by: 256 bytes an image.
-GREY_SIDE = 16
 # EXIF orientations from here on swap height and width.
 SIDEWAYS = 5
 SHOWN_EXAMPLES = 6
@@ -35,7 +33,7 @@ class Fingerprint:
     Attributes:
         digest: sha256 of the file's bytes; b"" if they cannot be read.
         size: (height, width) in pixels as decoded; None: not decoded, or not to be decoded.
-        grey: (GREY_SIDE**2,) uint8, the image reduced to that square; None without `size`.
+        grey: as `reduced_grey` gives it; None without `size`.
         orientation: as its EXIF states it, 1..8; 1: not turned.
         problem: of `KINDS`, if it cannot be read or decoded, or is cut off; else "".
     """
@@ -61,9 +59,8 @@ def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
         image = decode_image(encoded, on_cut=lambda: cut.append("picture cut off"))
     except PictureError as error:
         return Fingerprint(digest, problem=error.kind)
-    small = Image.fromarray(image).convert("L").resize((GREY_SIDE,) * 2, Image.Resampling.BOX)
-    grey = np.asarray(small, np.uint8).ravel()
-    size = (image.shape[0], image.shape[1])
+    size = image.shape[0], image.shape[1]
+    grey = reduced_grey(image)
     return Fingerprint(digest, size, grey, orientation(encoded), problem="".join(cut))
 
 

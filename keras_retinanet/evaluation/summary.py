@@ -11,9 +11,13 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from keras_retinanet.errors import counted
 from keras_retinanet.evaluation.metrics.best_thresholds import best_thresholds
 from keras_retinanet.evaluation.metrics.calibration import calibration
 from keras_retinanet.evaluation.metrics.coco_figures import (
+    LIMITS,
     CocoFigures,
     Engine,
     class_table,
@@ -55,7 +59,8 @@ def summarise(
     Returns:
         What JSON can hold:
 
-        - `pictures`, `boxes` (to find), `ignored`, `detections`: counts; `engine`.
+        - `pictures`, `boxes` (to find), `ignored`, `detections`, `most_boxes` (of a class in an
+          image): counts; `engine`.
         - `coco`: the twelve metrics. `voc`: `VOC07_AP`, `VOC_AP`. `open_images`: with that option.
         - `ious`: AP and AR at each of COCO's IoUs.
         - `classes`: of each class its name, counts (`boxes`, `pictures`, `detections`), COCO's
@@ -77,6 +82,7 @@ def summarise(
         "boxes": int(coco.boxes.sum()),
         "ignored": int(pictures.truths.ignore.sum()),
         "detections": len(found.scores),
+        "most_boxes": _most_of_a_class(pictures),
         "engine": coco.engine,
         "coco": figures(coco),
         "voc": voc.means,
@@ -99,13 +105,21 @@ def summarise(
     }
 
 
+def _most_of_a_class(pictures: EvaluationSet) -> int:
+    """Return how many boxes to find of one class the image with the most has."""
+    wanted = pictures.truths.select(~pictures.truths.ignore)
+    pairs = np.stack([wanted.image, wanted.classes], axis=1)
+    return int(np.unique(pairs, axis=0, return_counts=True)[1].max(initial=0))
+
+
 def format_summary(summary: dict[str, Any]) -> str:
     """Write a summary for people: COCO's twelve lines, then what else there is, then classes."""
     one = {name: _cell(value) for name, value in summary["best_threshold"].items()}
     lines = [
-        f"{summary['pictures']:,} images, {summary['boxes']:,} boxes to find"
-        f" (and {summary['ignored']:,} to ignore), {summary['detections']:,} detections",
+        f"{counted(summary['pictures'], 'image')}, {counted(summary['boxes'], 'box')} to find"
+        f" (and {summary['ignored']:,} to ignore), {counted(summary['detections'], 'detection')}",
         format_metrics(summary["coco"]),
+        *_beyond_coco(summary),
         f"Pascal VOC at IoU {MATCH_IOU:.2f}: AP {_cell(summary['voc']['VOC_AP'])} by area, "
         f"{_cell(summary['voc']['VOC07_AP'])} by the 11 points of 2007",
     ]
@@ -122,6 +136,16 @@ def format_summary(summary: dict[str, Any]) -> str:
         format_rows(summary["classes"], ["class", *CLASS_COLUMNS]),
     ]
     return "\n".join(lines)
+
+
+def _beyond_coco(summary: dict[str, Any]) -> list[str]:
+    most, limit = summary["most_boxes"], LIMITS[-1]
+    if most <= limit:
+        return []
+    return [
+        f"These twelve count {limit} detections per image and class, as COCO does; an image has "
+        f"{most:,} boxes of a class. Precision, recall, F1 and errors count every detection."
+    ]
 
 
 def format_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:

@@ -14,9 +14,12 @@ from typing import Any, Self
 import numpy as np
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted, listed, shown
 from keras_retinanet.modeling.detections import coco_rows
 from keras_retinanet.modeling.numpy_boxes import xywh_to_xyxy, xyxy_to_xywh
+
+# How many ids a message names of each kind.
+SHOWN_IDS = 6
 
 
 class _Boxes:
@@ -211,10 +214,11 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
 
     Args:
         rows: dicts with `image_id`, `category_id`, `bbox` (xywh, pixels) and `score`. Not changed.
-        pictures: what they were found in. Rows of categories that it lacks are skipped.
+        pictures: what they were found in.
 
     Raises:
-        UserError: a row is malformed or of an image that is not there, or no row's category is.
+        UserError: a row is malformed, or of an image or a category that is not there: pycocotools
+            skips such a category, and the AP of what was meant by it is 0.
     """
     if not isinstance(rows, list):
         raise UserError("Detections must be a JSON list. Give a COCO results file.")
@@ -228,20 +232,29 @@ def found_from_results(rows: list[dict[str, Any]], pictures: EvaluationSet) -> F
         is_sound = False
     if not is_sound:
         raise _fault_of(rows)
-    if (image < 0).any():
-        raise UserError(
-            "Detections must be of images in the annotations. Received: image_id="
-            f"{rows[int(np.argmax(image < 0))]['image_id']!r}. Give the annotations of the split "
-            "that was detected."
-        )
-    known = classes >= 0
-    if rows and not known.any():
-        raise UserError(
-            "Detections must have the annotations' category ids. Received: category_id="
-            f"{rows[0]['category_id']!r}, and no other of the file is known. Write the original "
-            "ids, not contiguous ones."
-        )
-    return Found(image, classes, xywh_to_xyxy(xywh), scores, xywh).select(known)
+    _require_known(rows, image, "image_id", ids=pictures.image_ids)
+    _require_known(rows, classes, "category_id", ids=pictures.class_ids)
+    return Found(image, classes, xywh_to_xyxy(xywh), scores, xywh)
+
+
+def _require_known(
+    rows: list[dict[str, Any]], places: np.ndarray, key: str, *, ids: list[Any]
+) -> None:
+    """Raise a UserError if a row's `key` is not among `ids`, that is, its place is -1."""
+    missing = np.flatnonzero(places < 0).tolist()
+    if not missing:
+        return
+    unknown = list(dict.fromkeys(rows[row][key] for row in missing))
+    kind, advice = {
+        "image_id": ("images", "Give the annotations of the split that was detected."),
+        "category_id": ("categories", "Write the original ids, and leave other classes out."),
+    }[key]
+    raise UserError(
+        f"Expected detections of {kind} that the annotations declare: {key} "
+        f"{listed([shown(each) for each in ids], limit=SHOWN_IDS) or 'none'}. Received: "
+        f"{len(missing):,} of {counted(len(rows), 'detection')} with {key}="
+        f"{listed([shown(each) for each in unknown], limit=SHOWN_IDS)}. {advice}"
+    )
 
 
 def _fault_of(rows: list[Any]) -> UserError:

@@ -113,7 +113,7 @@ def compare(
     detections of an image are found, near the last score.
     """
     least = settings.score_threshold
-    if max(len(wanted), len(given)) >= settings.max_detections:
+    if max(len(wanted), len(given)) >= settings.limit:
         least = max(least, wanted.scores.min(initial=1), given.scores.min(initial=1))
     least += tolerance.score
     same = wanted.classes[:, None] == given.classes[None, :]  # (N, M)

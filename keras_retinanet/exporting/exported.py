@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keras_retinanet.config.files import model_config_from_dict
+from keras_retinanet.config.model import ModelConfig
 from keras_retinanet.errors import UserError, listed
 from keras_retinanet.exporting import onnx_check
 from keras_retinanet.exporting.detectors import (
@@ -22,7 +24,7 @@ from keras_retinanet.exporting.saved_model import program_check
 from keras_retinanet.exporting.tflite import tflite_check
 from keras_retinanet.exporting.tflite.tflite_trial import make_interpreter, try_tflite
 from keras_retinanet.modeling.retinanet import RetinaNet
-from keras_retinanet.modeling.saving import load
+from keras_retinanet.modeling.saving import load, read_config
 
 # How much of a runtime's own message a line shows.
 SHOWN_REASON = 150
@@ -180,6 +182,13 @@ def _opened(path: Path) -> Iterator[tuple[Kind, dict[str, Any]]]:
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:SHOWN_REASON] or type(error).__name__
         raise UserError(f"{path} is damaged or not of this package: {reason}") from error
+
+
+def stored_config(path: str | Path) -> ModelConfig:
+    """Return the configuration of the model file `path`, of which nothing is built or run."""
+    if export_kind(path) is not None:
+        return describe_exported(path).config
+    return model_config_from_dict(read_config(path)["model"])
 
 
 def load_detector(path: str | Path, *, trust: bool = False) -> RetinaNet | ExportedDetector:

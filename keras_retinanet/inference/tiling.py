@@ -3,12 +3,14 @@
 Shape letters: T tiles, N detections.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_retinanet.data.images.rasters import Raster
 from keras_retinanet.errors import UserError
 from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import overlaps
@@ -136,22 +138,58 @@ class Tiled(ComposedDetector):
         """
         return [self._detect(image, batch_size) for image in image_arrays(images)]
 
+    def detect_raster(self, raster: Raster, *, batch_size: int = 8) -> Detections:
+        """Detect objects in an image that is too large to decode; as `detect` does in one.
+
+        The pass over the whole image sees a reduced copy (`Raster.reduced`).
+
+        Raises:
+            PictureError: the file is damaged.
+        """
+        size = raster.height, raster.width
+        return self._merged(size, raster.window, lambda: _detect_reduced(self.inner, raster),
+                            batch_size=batch_size)  # fmt: skip
+
     def _detect(self, image: np.ndarray, batch_size: int) -> Detections:
-        height, width = image.shape[:2]
+        def crop(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            return image[top:bottom, left:right]
+
+        return self._merged(
+            image.shape[:2], crop, lambda: self.inner.detect(image)[0], batch_size=batch_size
+        )
+
+    def _merged(
+        self,
+        size: tuple[int, ...],
+        crop: Callable[[int, int, int, int], np.ndarray],
+        detect_whole: Callable[[], Detections],
+        *,
+        batch_size: int,
+    ) -> Detections:
+        """Return the detections in all tiles of an image of `size` (h, w), and in the whole."""
+        height, width = size
         windows = tile_windows(height, width, tile=self.tile, overlap=self.overlap)
-        crops = [image[top:bottom, left:right] for left, top, right, bottom in windows]
         found: list[Detections] = []
         # In shares, because a detector of several passes copies its images.
-        for start in range(0, len(crops), batch_size):
-            found += self.inner.detect(crops[start : start + batch_size], batch_size=batch_size)
+        for start in range(0, len(windows), batch_size):
+            crops = [crop(*window) for window in windows[start : start + batch_size].tolist()]
+            found += self.inner.detect(crops, batch_size=batch_size)
         if len(windows) == 1:
             return found[0]
         if self.whole:
             # What is smaller than the overlap is whole in some tile, and seen better there.
             windows = np.concatenate([windows, [(0, 0, width, height)]])
-            found.append(longer_than(self.overlap * self.tile, self.inner.detect(image)[0]))
+            found.append(longer_than(self.overlap * self.tile, detect_whole()))
         iou = self.config.detections.nms_iou
         return merge_tiles(found, windows, size=(height, width), iou=iou)
+
+
+def _detect_reduced(model: Any, raster: Raster) -> Detections:
+    """Return what `model` finds in the reduced copy of `raster`, in pixels of the raster."""
+    image, factor = raster.reduced()
+    found = model.detect(image)[0]
+    corners = np.tile(np.array([raster.width, raster.height], np.float32), 2)
+    return dataclasses.replace(found, boxes=np.minimum(found.boxes * factor, corners))
 
 
 def longer_than(pixels: float, found: Detections) -> Detections:

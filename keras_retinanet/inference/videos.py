@@ -36,6 +36,7 @@ class VideoFigures(NamedTuple):
     frames: int  # read
     stated: int  # how many the file says it has; 0: it does not
     detections: int  # rows written
+    drawn: int  # of them, those of the threshold or more
 
 
 def _opencv() -> Any:
@@ -190,13 +191,14 @@ def annotate_video(
                 disable=not progress,
             )
         )
-        number = 0
+        number = shown = 0
         for frames in bounded_batches(iter(video), batch_size, lambda frame: frame.size // 3):
             for frame, found in zip(
                 frames, model.detect(frames, batch_size=batch_size), strict=True
             ):
                 rows.write(number, number / video.frames_per_second, found)
                 drawn.write(draw_detections(*readable(frame, found), threshold=threshold))
+                shown += len(found.with_score(threshold))
                 number += 1
             bar.update(len(frames))
-    return VideoFigures(number, video.stated, rows.count)
+    return VideoFigures(number, video.stated, rows.count, shown)

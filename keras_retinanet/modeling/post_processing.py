@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.config.model import DetectionConfig
+from keras_retinanet.config.post_processing import USUAL_DETECTIONS, DetectionConfig
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.boxes import BoxCoder
 
@@ -28,8 +28,13 @@ class PostProcessing(DetectionConfig):
     """Score threshold, top-k per level, decode, clip, per-class NMS.
 
     The fields and their defaults are those of `DetectionConfig`: section 4.1 of the paper
-    ("Inference") and Detectron's.
+    ("Inference") and Detectron's. A `max_detections` of "auto" becomes a number.
     """
+
+    max_detections: int = USUAL_DETECTIONS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_detections", self.limit)
 
     def __call__(
         self,

@@ -78,11 +78,11 @@ class RetinaNet(TrainedModel):
         outputs = {"class_logits": class_head(levels), "box_deltas": box_head(levels)}
         super().__init__(inputs=images, outputs=outputs, **{"name": "retinanet", **kwargs})
 
-        self.config = config
+        self.config = dataclasses.replace(config, detections=config.detections.numbered())
+        self.post_processing = PostProcessing(**vars(self.config.detections))
         self.preprocessing = preprocessing
         self.anchors = anchors
         self.box_coder = BoxCoder(**vars(config.box_coder))
-        self.post_processing = PostProcessing(**vars(config.detections))
         self.class_names = list(class_names)
         self.class_ids = list(class_ids or range(1, len(class_names) + 1))
         self.metadata = metadata_from_dict(metadata or {})

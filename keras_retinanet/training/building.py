@@ -1,13 +1,16 @@
 """Build a model, its loss, labeler and optimizer from a `Config` and a data set."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config.post_processing import USUAL_DETECTIONS
 from keras_retinanet.config.schema import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.evaluation.crowds import crowd_warning, max_detections_for, most_objects
 from keras_retinanet.modeling.backbones import weights_license
 from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss
@@ -17,6 +20,25 @@ from keras_retinanet.modeling.saving import load, read_config
 from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
 from keras_retinanet.training.schedules import scaled_learning_rate
 from keras_retinanet.version import __version__
+
+
+def follow_data(config: Config, datasets: Sequence[Dataset | None]) -> Config:
+    """Return `config` with as many detections per image as the images of `datasets` ask for.
+
+    A number of the user's stays; a line warns where it is less than an image has objects.
+    """
+    detections = config.model.detections
+    most = max(most_objects(data) for data in datasets if data is not None)
+    if detections.max_detections != "auto":
+        for line in crowd_warning(most, detections.max_detections):
+            print(line)
+        return config
+    limit = max_detections_for(most)
+    if limit != USUAL_DETECTIONS:
+        print(f"model.detections.max_detections: {limit}, for an image has {most} objects")
+    detections = dataclasses.replace(detections, max_detections=limit)
+    model = dataclasses.replace(config.model, detections=detections)
+    return dataclasses.replace(config, model=model)
 
 
 def build_model(config: Config, data: Dataset, *, resume: bool = False) -> RetinaNet:

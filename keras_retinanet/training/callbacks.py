@@ -7,11 +7,15 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.files import atomic_write
+from keras_retinanet.modeling.draw_threshold import (
+    F1_THRESHOLD,
+    USUAL_THRESHOLD,
+    store_threshold,
+)
 from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.terminal import progress
 from keras_retinanet.training.event_log import EventLog
@@ -24,8 +28,8 @@ from keras_retinanet.training.validation import Score, Validation
 LOG_EVERY = 20
 LOSSES = ("loss", "class_loss", "box_loss")
 PICTURE_CAPTION = (
-    "Left: ground truth. Right: detections with a score of at least validation/F1_threshold, where "
-    "F1 at IoU 0.5 is highest."
+    "Left: ground truth. Right: detections with a score of at least predict.draw_threshold, by "
+    "default validation/F1_threshold, where F1 at IoU 0.5 is highest."
 )
 COLUMNS = ("step", *LOSSES, "learning_rate", *FIGURES, "seconds")
 
@@ -158,7 +162,7 @@ class Evaluation(keras.callbacks.Callback):
         every: steps between evaluations; the last step is always followed by one.
         validation: computes the metrics, of which AP selects the best model. With None, the
             lowest training loss does.
-        draw_threshold: minimum score of drawn detections as long as none is correct.
+        draw_threshold: minimum score of drawn detections; None: where F1 is best.
         interruption: lets a signal stop the evaluation, but not what follows it. A resumed run
             makes that evaluation first.
     """
@@ -170,7 +174,7 @@ class Evaluation(keras.callbacks.Callback):
         *,
         every: int,
         validation: Validation | None,
-        draw_threshold: float,
+        draw_threshold: float | None,
         log: Log,
         interruption: Interruption,
     ):
@@ -193,6 +197,7 @@ class Evaluation(keras.callbacks.Callback):
             is_best = value > self.clock.best or not self.path.exists()
             if is_best:
                 self.model.metadata["step"] = str(self.clock.step)
+                store_threshold(self.model.metadata, self.clock.threshold)
                 save_model(self.model, self.path)
                 self.clock.best = value
             self.clock.waited = 0 if is_best else self.clock.waited + 1
@@ -211,10 +216,12 @@ class Evaluation(keras.callbacks.Callback):
         known = {name: value for name, value in score.figures.items() if value >= 0}
         self.log.add_row(known | {"seconds": seconds})
         self._show(self.validation, score, known | {"seconds": seconds})
+        threshold = self.clock.threshold = score.points.best_threshold
         ap, ap50 = (score.figures[name] for name in ("AP", "AP50"))
-        self.log.bar.write(
-            f"step {self.clock.step}: AP {ap:.3f}, AP50 {ap50:.3f} ({seconds:.1f} s)"
-        )
+        line = f"step {self.clock.step}: AP {ap:.3f}, AP50 {ap50:.3f}"
+        if threshold is not None:
+            line += f", F1 {score.points.best['F1']:.3f} from score {threshold:.3f} on"
+        self.log.bar.write(f"{line} ({seconds:.1f} s)")
         return ap
 
     def _show(self, validation: Validation, score: Score, scalars: dict[str, float]) -> None:
@@ -222,12 +229,13 @@ class Evaluation(keras.callbacks.Callback):
         events, step = self.log.events, self.clock.step
         threshold = score.points.best_threshold
         if threshold is not None:
-            best_f1 = float(np.nanmax(score.points.totals()["F1"]))
-            scalars = scalars | {"F1": best_f1, "F1_threshold": threshold}
+            scalars = scalars | {"F1": score.points.best["F1"], F1_THRESHOLD: threshold}
         by_class = {f"AP by class/{k}": v for k, v in score.class_ap.items() if v >= 0}
         events.scalars({f"validation/{k}": v for k, v in scalars.items()} | by_class, step)
         events.precision_recall(score.points, validation.class_names, step)
-        shown = self.draw_threshold if threshold is None else threshold
+        shown = self.draw_threshold
+        if shown is None:
+            shown = USUAL_THRESHOLD if threshold is None else threshold
         for name, image in validation.draw(score.found, shown).items():
             events.picture(f"pictures/{name}", image, step, description=PICTURE_CAPTION)
         events.flush()

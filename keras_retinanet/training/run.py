@@ -12,13 +12,14 @@ from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
-from keras_retinanet.data.records import Dataset
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
+from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.files.owners import folder_lock
-from keras_retinanet.modeling.saving import save_model
+from keras_retinanet.modeling.draw_threshold import draw_threshold, store_threshold
+from keras_retinanet.modeling.saving import read_config, save_model
 from keras_retinanet.training import callbacks as cb
 from keras_retinanet.training import dry_run as rehearsal
-from keras_retinanet.training.building import build_model, compile_model
+from keras_retinanet.training.building import build_model, compile_model, follow_data
 from keras_retinanet.training.distribution import require_one_machine, strategy
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.own_callbacks import OwnCallbacks
@@ -110,19 +111,20 @@ class Run:
         callbacks: Sequence[keras.callbacks.Callback],
         resume: bool,
     ):
-        self.out, self.own_callbacks = out, callbacks
+        self.out, self.own_callbacks, self.resumes = out, callbacks, resume
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.data, self.validation = load_train_val(config.data, config.train.seed)
-        if not _has_boxes(self.data):
+        if not most_objects(self.data):
             raise UserError(
                 f"Expected images with boxes to train on. Received: {self.data.name}, "
                 f"{len(self.data.records)} images without any "
                 f"({'; '.join(self.data.problems.lines()) or 'nothing was dropped'}). Check the "
                 "annotations and --classes."
             )
-        if self.validation is not None and not _has_boxes(self.validation):
+        if self.validation is not None and not most_objects(self.validation):
             print("The validation part has no boxes to score: the lowest loss is best.")
             self.validation = None
+        config = follow_data(config, [self.data, self.validation])
         self.strategy = strategy()
         replicas = self.strategy.num_replicas_in_sync
         if config.train.batch_size % replicas:
@@ -139,7 +141,6 @@ class Run:
         self.clock = Clock(config.train)
         self.interruption = Interruption()
         self.state = RunState(self.model, out)
-        self.resumes = resume
         if resume:
             self._resume()
 
@@ -245,6 +246,7 @@ class Run:
             callbacks.evaluation.run()
         with cb.averaged_weights(self.model):
             self.model.metadata["step"] = str(self.clock.step)
+            store_threshold(self.model.metadata, self.clock.threshold)
             save_model(self.model, self.out / "last.keras")
         self._tell_problems()
         write_data_report(self.data, self.validation, self.out)
@@ -252,9 +254,12 @@ class Run:
         if self.clock.out_of_patience and self.clock.progress < 1:
             print(f"stopped early: {self.clock.waited} evaluations without a better score")
         figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
+        stored = read_config(self.out / "best.keras")["metadata"]
+        drawn = draw_threshold(stored, self.config.predict.draw_threshold)
         print(
             f"{self.clock.step} steps in {rehearsal.duration(self.clock.seconds)}; {figure}: "
             f"{self.out / 'best.keras'}\n"
+            f"boxes are drawn from score {drawn:.3f} on\n"
             f"next: keras_retinanet evaluate --model {self.out}\n"
             f"      keras_retinanet predict IMAGES --model {self.out}"
         )
@@ -270,8 +275,8 @@ class Run:
         """Print the data, and the estimated memory and time of the run."""
         validating = len(self.validation.records) if self.validation is not None else 0
         print(
-            f"{self.data.name}: {len(self.data.records)} images to train on, {validating} to "
-            f"validate on, {len(self.data.class_names)} classes"
+            f"{self.data.name}: {counted(len(self.data.records), 'image')} to train on, "
+            f"{validating} to validate on, {counted(len(self.data.class_names), 'class')}"
         )
         self._tell_problems()
         replicas = self.strategy.num_replicas_in_sync
@@ -286,7 +291,3 @@ class Run:
             if len(problems[kind]) > self.told.get(kind, 0):
                 print(f"  {line}")
         self.told = {kind: len(what) for kind, what in problems.items()}
-
-
-def _has_boxes(data: Dataset) -> bool:
-    return any((~record.ignore).any() for record in data.records)

@@ -122,7 +122,8 @@ def resume_config(config: Config, folder: Path) -> None:
     if not copy.is_file():  # a run of a version before 0.2
         return
     began, now = _flat(config_to_dict(load_config(copy))), _flat(config_to_dict(config))
-    changed = [key for key in now if now[key] != began.get(key)]
+    # What is "auto" was written as the number that the data gave.
+    changed = [key for key in now if now[key] not in (began.get(key), "auto")]
     if changed and set(changed) <= set(LENGTH_KEYS):
         told = ", ".join(f"{key} {now[key]:g} instead of {began[key]:g}" for key in changed)
         print(f"the run continues with {told}; the learning rate follows its new length")
@@ -143,6 +144,15 @@ def _flat(values: dict, prefix: str = "") -> dict:
         dotted = f"{prefix}{key}"
         flat |= _flat(value, f"{dotted}.") if isinstance(value, dict) else {dotted: value}
     return flat
+
+
+def is_whole_model(path: Path) -> bool:
+    """Return whether all members of the `.keras` file at `path` match their checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        return False
 
 
 # ------------------------------------------------------------------------------------------- data
@@ -181,12 +191,3 @@ def require_same_pictures(data: "Dataset", folder: Path) -> None:
             f"{len(data.records)}, not the same. Restore them, or start a new run with "
             f"--weights {folder}."
         )
-
-
-def is_whole_model(path: Path) -> bool:
-    """Return whether all members of the `.keras` file at `path` match their checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-        return False

@@ -38,6 +38,7 @@ class Clock:
         step: steps taken.
         best: the best score so far.
         waited: evaluations since the one that gave it.
+        threshold: where F1 was best in the last evaluation; None: unknown.
         evaluated: step of the last evaluation that was completed.
         window: sums of the losses since the last row of the log, and "steps", their number.
         earlier_seconds: spent before the last resume.
@@ -48,6 +49,7 @@ class Clock:
     step: int = 0
     best: float = float("-inf")
     waited: int = 0
+    threshold: float | None = None
     evaluated: int = 0
     window: dict[str, float] = field(default_factory=dict)
     earlier_seconds: float = 0.0
@@ -80,7 +82,8 @@ class Clock:
 
     def to_json(self) -> str:
         """Return the clock as JSON for `read_json`."""
-        stored = {name: getattr(self, name) for name in ("step", "best", "waited", "evaluated")}
+        names = ("step", "best", "waited", "threshold", "evaluated")
+        stored = {name: getattr(self, name) for name in names}
         return json.dumps(stored | {"window": self.window, "seconds": self.seconds})
 
     def read_json(self, text: str) -> None:

@@ -3,6 +3,7 @@
 Nothing but layout: what it shows is made by `pictures` and `views`.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ TITLE = "keras_retinanet"
 # Gradio's temporary files, mostly drawn images, are cleaned at this interval in seconds if they
 # are older than the second number.
 CLEANING = (600, 3600)
+# Of the threshold.
+STEP = 0.001
 # Events that wait their turn, at most.
 MAX_WAITING = 100
 # No progress bar, and no entry in gradio's own API.
@@ -77,8 +80,9 @@ class Page:
             with gr.Column(min_width=300):
                 self._threshold = gr.Slider(
                     *(floor, 1),
-                    value=max(threshold, floor),
-                    step=0.01,
+                    # Rounded down: the box that has just this score is shown.
+                    value=max(math.floor(threshold / STEP) * STEP, floor),
+                    step=STEP,
                     label="Threshold",
                     buttons=[],
                     elem_id="threshold",

@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.data.near_duplicates import difference_hash, joined_groups, near_pairs
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice
-from keras_retinanet.doctor.duplicates import (
-    difference_hash,
-    duplicate_findings,
-    find_groups,
-    joined_groups,
-    near_pairs,
-)
+from keras_retinanet.doctor.duplicates import duplicate_findings, find_groups
 from keras_retinanet.doctor.scanning import (
     fingerprint,
     scan,

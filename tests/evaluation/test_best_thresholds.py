@@ -5,8 +5,11 @@ import pytest
 from error_cases import as_tables, columns, made_case
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.errors.kinds import ERROR_KINDS
 from keras_retinanet.evaluation.metrics.best_thresholds import ALL_CLASSES, best_thresholds
 from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.report.report_page import analyse
+from keras_retinanet.evaluation.summary import format_summary
 
 
 def case(truths, found, *, pictures=2, classes=1):
@@ -44,11 +47,40 @@ def test_regions_to_ignore_take_any_number_of_detections():
     assert matches.counts.tolist() == [True, False, False, True, True]
 
 
-def test_a_hundred_of_a_class_in_a_picture_count():
+def test_all_detections_of_a_picture_count():
     found = [(0, 0, [0, 0, 9, 9], 0.5 - row / 1000) for row in range(130)]
     found += [(0, 1, [0, 0, 9, 9], 0.01), (1, 0, [0, 0, 9, 9], 0.01)]
-    counts = match_detections(*case([], found, classes=2)).counts
-    assert counts.tolist() == [True] * 100 + [False] * 30 + [True, True]
+    assert match_detections(*case([], found, classes=2)).counts.all()
+
+
+@pytest.mark.parametrize("count", [150, 279])
+def test_more_boxes_than_cocos_limit_by_hand(count):
+    """Every box found, and one wrong detection after each ten: COCO's 100 would hide the rest."""
+    spots = [[20 * (i % 20), 20 * (i // 20), 9, 9] for i in range(count)]
+    truths = [(0, 0, spot, False) for spot in spots]
+    found, score = [], 1.0
+    for i, spot in enumerate(spots):
+        score -= 0.002
+        found.append((0, 0, spot, score))
+        if i % 10 == 9:
+            score -= 0.002
+            found.append((0, 0, [900, 20 * i, 9, 9], score))
+    tables = case(truths, found, pictures=1)
+    wrong = (count - 1) // 10  # those before the last right one
+    *_, overall = best_thresholds(*tables, match_detections(*tables))
+    assert (overall["right"], overall["wrong"], overall["missed"]) == (count, wrong, 0)
+    assert overall["F1"] == pytest.approx(2 * count / (2 * count + wrong))
+    analysis = analyse(*tables, engine="pycocotools")
+    assert analysis.summary["best_threshold"] == overall
+    assert analysis.points.best_threshold == analysis.threshold == overall["threshold"]
+    # At that threshold: all found, so nothing to gain from misses.
+    assert analysis.confusion.counts.tolist() == [[count, 0], [wrong, 0]]
+    assert analysis.errors.counts == dict.fromkeys(ERROR_KINDS, 0) | {"Bkg": count // 10}
+    assert analysis.errors.costs["Miss"] == 0
+    # COCO's twelve stay at 100 detections: 91 of the first 100 are right.
+    assert analysis.summary["coco"]["AR100"] == pytest.approx(91 / count)
+    assert analysis.summary["most_boxes"] == count
+    assert f"an image has {count} boxes of a class" in format_summary(analysis.summary)
 
 
 def test_iou_out_of_range():

@@ -45,7 +45,7 @@ def test_runs_side_by_side(analysis, tmp_path, capsys):
     assert f"{gain:+.3f}".replace("-", MINUS) in row and ("down" if gain > 0 else "up") in row
     costs = re.findall(r'<tr data-kind="Loc">.*?</tr>', text, re.S)[0]
     assert re.findall(r'data-cost="([^"]*)"', costs) == [
-        f"{100 * each.errors.costs['Loc']:.4f}" for each in (analysis, other)
+        f"{each.errors.costs['Loc']:.6f}" for each in (analysis, other)
     ]
     assert len(re.findall(r"<tr data-name=", text)) == 8 + sum(
         row.truths > 0 for row in other.sizes

@@ -118,13 +118,35 @@ def test_rows_hold_every_judged_detection(analysis, tmp_path):
             if data["kinds"][row[6]] == "correct":
                 assert picture["truths"][row[7]][4] == row[4] and row[8] >= 0.5
     total = sum(row[9] for row in rows)
-    assert total == pytest.approx(100 * error_costs(analysis.errors).detections.sum(), 0.01)
-    assert len(found.scores) > len(rows)  # one picture has more than 100
+    assert total == pytest.approx(error_costs(analysis.errors).detections.sum(), 0.01)
+    assert len(found.scores) == len(rows)  # also where a picture has more than 100
 
 
 def test_a_score_stays_below_the_threshold_it_does_not_reach():
-    shown = gallery._scores(np.array([0.419996, 0.42, 0.57, 0.56999999, 0.123456, 1.0]))
+    scores = np.array([0.419996, 0.42, 0.57, 0.56999999, 0.123456, 1.0])
+    shown = gallery.page_scores(scores, 0.5)
     assert shown.tolist() == [0.4199, 0.42, 0.57, 0.5699, 0.1235, 1.0]
+    # Nor the best threshold, which may have more decimals than are shown.
+    scores = np.array([0.43271, 0.432709, 0.4327, 0.44])
+    shown = gallery.page_scores(scores, 0.43271)
+    (edge,) = gallery.page_scores(np.array([0.43271]), 0.43271)
+    assert (shown >= edge).tolist() == [True, False, False, True]
+
+
+def test_the_page_starts_at_the_best_threshold_of_the_text(tmp_path):
+    """Between two steps of the slider: .4327 is best, .43 keeps a wrong one more."""
+    truths = [(0, 0, [20 * i, 0, 9, 9], False) for i in range(3)]
+    found = [(0, 0, [20 * i, 0, 9, 9], score) for i, score in enumerate((0.9, 0.8, 0.4327))]
+    found.append((0, 0, [300, 0, 9, 9], 0.4302))
+    tables = as_tables(columns(truths, found, pictures=1, classes=1))
+    analysis = report_page.analyse(*tables, engine="pycocotools")
+    best = analysis.summary["best_threshold"]
+    assert (best["threshold"], best["F1"]) == (0.4327, 1.0)
+    text = write(tmp_path / "a.html", analysis)
+    data = page_data(text)
+    assert data["best"] == {"threshold": 0.4327, "right": [3], "wrong": [0]}
+    assert data["points"]["wrong"][0][43] == 1
+    assert "F1 is best from score 0.433 on" in text and "best F1, score 0.433" in text
 
 
 def test_page_is_bounded_and_says_what_it_leaves_out(analysis, tmp_path, monkeypatch):

@@ -121,8 +121,7 @@ def test_figures_read_back(evaluated, page):
     costs = browser.read(COSTS)
     errors = analysis.errors
     assert costs == {
-        kind: [f"{errors.counts[kind]:,}", f"{100 * errors.costs[kind]:.2f}"]
-        for kind in errors.costs
+        kind: [f"{errors.counts[kind]:,}", f"{errors.costs[kind]:.4f}"] for kind in errors.costs
     }
     cells = browser.read(
         "[...document.querySelectorAll('#matrix td[data-count]')].map(e => +e.dataset.count)"

@@ -128,13 +128,19 @@ def test_own_results_give_back_the_corners(rng):
     assert results_from_found(found, made) == rows
 
 
-def test_rows_of_unknown_classes_are_left_out_in_order():
+def test_rows_keep_their_order_and_unknown_classes_are_named():
     made = evaluation_set(dataset(record(4, [], [])))
     rows = [
         {"image_id": 4, "category_id": category, "bbox": [category, 0, 1, 1], "score": 0.5}
         for category in (7, 1, 3, 2, 7)
     ]
-    found = found_from_results(rows, made)
+    with pytest.raises(UserError) as error:
+        found_from_results(rows, made)
+    assert "that the annotations declare: category_id 3, 7. Received: 2 of 5 detections with " in (
+        str(error.value)
+    )
+    assert "category_id=1, 2. Write the original ids, and" in str(error.value)
+    found = found_from_results([row for row in rows if row["category_id"] in (3, 7)], made)
     assert found.classes.tolist() == [1, 0, 1]
     assert found.boxes[:, 0].tolist() == [7, 3, 7]
     assert found_from_results([], made).boxes.shape == (0, 4)

@@ -1,13 +1,19 @@
 """Tiles cover the picture; what they find becomes one list without traces of the seams."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 from exporting_cases import blobs, small_model
+from PIL import Image
 
 from keras_retinanet.config.model import DetectionConfig
+from keras_retinanet.data.images import headers
+from keras_retinanet.data.images.rasters import open_raster
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images.headers import PictureError
+from keras_retinanet.inference.rasters import as_drawn, detect_each
 from keras_retinanet.inference.tiling import merge_tiles, tile_windows, with_tiles
 from keras_retinanet.modeling.detecting import ObjectDetector
 from keras_retinanet.modeling.detections import Detections
@@ -224,3 +230,36 @@ def test_it_serves_the_evaluation_and_refuses_other_arrays(model):
     assert not np.array_equal(one.boxes, two.boxes)
     with pytest.raises(ValueError, match="image 1 with shape"):
         detector.detect([blobs(60, 80), blobs(60, 80).astype("f4")])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_raster_gives_what_the_decoded_image_gives(rng, tmp_path, monkeypatch, whole):
+    """Beyond the limit on pixels the file is read in parts: the same detections and drawing."""
+    image, _ = squares_picture(rng, 700, 40, (4, 24), large=(300, 310, 620, 612))
+    path = tmp_path / "a.tif"
+    Image.fromarray(image).save(path, compression="tiff_lzw", tiffinfo={278: 37})
+    model = with_tiles(Squares(), tile=128, overlap=0.25, whole=whole)
+    (decoded,) = model.detect(image, batch_size=4)
+    monkeypatch.setattr(headers, "MAX_PIXELS", 10_000)
+    with contextlib.closing(open_raster(path)) as raster:
+        (read,) = detect_each(model, [raster], batch_size=4)
+        monkeypatch.setattr("keras_retinanet.data.images.rasters.REDUCED_SIDE", 200)
+        copy, drawn = as_drawn(raster, read)
+    np.testing.assert_array_equal(read.boxes, decoded.boxes)
+    np.testing.assert_array_equal(read.scores, decoded.scores)
+    assert len(read) > 30
+    if not whole:  # else the copy for the pass over the whole is drawn on
+        assert copy.shape == (175, 175, 3)
+        np.testing.assert_allclose(drawn.boxes * 4, read.boxes)
+
+
+def test_a_damaged_raster_is_an_error_of_its_own(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    monkeypatch.setattr(headers, "MAX_PIXELS", 10_000)
+    model = with_tiles(Squares(), tile=128)
+    with contextlib.closing(open_raster(path)) as raster:
+        images = [np.zeros((90, 90, 3), np.uint8), raster]
+        found, error = detect_each(model, images, batch_size=4)
+    assert len(found) == 0 and isinstance(error, PictureError)

@@ -19,7 +19,7 @@ class Walker:
     """Finds the bright square that walks to the right, and remembers the batches it was given."""
 
     def __init__(self):
-        self.class_ids, self.batches = [17, 18], []
+        self.class_ids, self.batches, self.metadata = [17, 18], [], {}
 
     def detect(self, images, *, batch_size):
         self.batches.append(len(images))
@@ -64,7 +64,7 @@ def test_every_frame_is_drawn_and_has_its_rows(video_file, tmp_path):
     figures = videos.annotate_video(
         model, video_file, tmp_path / "out" / "walk.mp4", batch_size=4, progress=False
     )
-    assert figures == videos.VideoFigures(frames=11, stated=11, detections=22)
+    assert figures == videos.VideoFigures(frames=11, stated=11, detections=22, drawn=11)
     assert model.batches == [4, 4, 3]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "walk.csv",
@@ -159,6 +159,8 @@ def test_predict_takes_pictures_and_videos(video_file, tmp_path, monkeypatch, ca
     assert cli.run(cli.build_parser().parse_args(words)) == 0
     printed = capsys.readouterr()
     assert "24 detections in 2 of 3 images and videos" in printed.out
+    # One of each image or frame is of score .9, the other of .1.
+    assert "12 boxes of score 0.500 or more drawn, all in JSON and CSV" in printed.out
     assert [line for line in printed.err.splitlines() if line.startswith("skipped")] == [
         f"skipped {folder}/broken.mov: Expected a video that OpenCV can read. "
         f"Received: {folder}/broken.mov."

@@ -171,3 +171,25 @@ def test_the_clock_is_stored(tmp_path):
 def test_a_loss_that_is_not_finite_ends_the_run(model, tmp_path):
     with pytest.raises(UserError, match=r"Expected a finite loss\. Received: nan at step 2"):
         run(Clock(TRAIN), model, tmp_path, aps=[], losses=[1.0, float("nan")])
+
+
+def test_the_best_threshold_is_stored_in_the_model_and_the_clock(model, tmp_path, monkeypatch):
+    stored = []
+    monkeypatch.setattr(
+        callbacks, "save_model", lambda model, path: stored.append(dict(model.metadata))
+    )
+
+    def judged(self, model):
+        nothing = np.zeros((2, len(THRESHOLDS)), int)
+        best = {"threshold": 0.4327, "F1": 0.5}
+        points = OperatingPoints(np.array([1, 0]), nothing, nothing, best=best)
+        return Score({"AP": 0.1, "AP50": 0.2}, {"cat": 0.1}, points, found=None)
+
+    monkeypatch.setattr(FakeValidation, "__call__", judged)
+    clock = Clock(TRAIN)
+    run(clock, model, tmp_path, aps=[], end=2)
+    assert stored == [{"step": "2", "F1_threshold": "0.4327"}]
+    assert clock.threshold == 0.4327
+    resumed = Clock(TRAIN)
+    resumed.read_json(clock.to_json())
+    assert resumed.threshold == 0.4327

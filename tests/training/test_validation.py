@@ -67,6 +67,7 @@ def test_operating_points(score):
     assert score.points.right[:, 50].tolist() == [8, 0]
     assert not score.points.wrong.any()
     assert score.points.best_threshold == 0.4
+    assert score.points.best["F1"] == 1.0
 
 
 def test_pictures_show_truth_and_detections(dataset, score):

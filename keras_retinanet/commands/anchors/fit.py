@@ -18,7 +18,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config.files import config_names
 from keras_retinanet.config.schema import Config
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.targets import check_target
 
@@ -74,8 +74,8 @@ def run(args: Namespace) -> int:
     sizes = config.model.preprocessing
     boxes, canvases = network_boxes(dataset, Preprocessing(**vars(sizes)))
     print(
-        f"{dataset.name}, {dataset.split}: {len(boxes)} boxes at short side {sizes.short_side} px, "
-        f"long side at most {sizes.long_side}"
+        f"{dataset.name}, {dataset.split}: {counted(len(boxes), 'box')} at short side "
+        f"{sizes.short_side} px, long side at most {sizes.long_side}"
     )
     start = Anchors(**vars(config.model.anchors))
     seed = config.train.seed

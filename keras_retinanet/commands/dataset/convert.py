@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.config.schema import DataConfig
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.terminal import progress
 
 # Those of `data.writers.WRITERS`, which only a handler may import.
@@ -67,8 +67,8 @@ def run(args: Namespace) -> int:
         boxes = sum(len(record.boxes) for record in dataset.records)
         ignored = sum(int(record.ignore.sum()) for record in dataset.records)
         print(
-            f"{name}: {len(dataset.records)} images, {boxes} boxes ({ignored} to ignore), "
-            f"{len(dataset.class_names)} classes"
+            f"{name}: {counted(len(dataset.records), 'image')}, {counted(boxes, 'box')} "
+            f"({ignored} to ignore), {counted(len(dataset.class_names), 'class')}"
         )
     total = sum(len(dataset.records) for dataset in splits.values())
     with progress(total=total, unit="image", desc="write") as bar:

@@ -18,6 +18,7 @@
   let order = [];
   let most = PAGE;
   let open = -1;
+  const isBest = () => state.threshold === data.best.threshold;
 
   const make = (tag, text = '', attributes = {}) => {
     const element = document.createElement(tag);
@@ -135,7 +136,8 @@
       chip.setAttribute('aria-pressed', String(kind === state.kind));
       if (kind !== 'all') chip.lastChild.textContent = counts.get(kind).toLocaleString('en');
     }
-    byId('threshold-text').textContent = state.threshold.toFixed(2);
+    // The best threshold may lie between two steps of the slider.
+    byId('threshold-text').textContent = state.threshold.toFixed(isBest() ? 3 : 2);
     byId('count').replaceChildren(make('b', ranked.length), ` of ${shots.length} images`);
     byId('operating').textContent = operating();
   }
@@ -143,10 +145,11 @@
   /** The figures of the whole set at the threshold, for the class that is chosen. */
   function operating() {
     const step = Math.round(state.threshold * 100);
+    const count = (name) => (index) => (isBest() ? data.best[name][index] : data.points[name][index][step]);
     const chosen = data.classes.map((_, index) => index).filter((i) => state.chosen < 0 || i === state.chosen);
     const sum = (values) => chosen.reduce((total, index) => total + values(index), 0);
-    const right = sum((index) => data.points.right[index][step]);
-    const wrong = sum((index) => data.points.wrong[index][step]);
+    const right = sum(count('right'));
+    const wrong = sum(count('wrong'));
     const boxes = sum((index) => data.points.boxes[index]);
     const share = (part, whole) => (whole ? (part / whole).toFixed(3) : '–');
     return `${state.chosen < 0 ? 'whole set' : data.classes[state.chosen]}: precision ${share(right, right + wrong)}, `
@@ -186,7 +189,7 @@
       const kind = make('td');
       kind.append(make('i', '', {class: 'mark', style: `background: var(--kind-${mark.kind})`}), mark.kind);
       row.append(kind, make('td', data.classes[mark.index]), make('td', mark.truth ? '–' : mark.score.toFixed(2)),
-        make('td', mark.iou ? mark.iou.toFixed(2) : '–'), make('td', mark.cost ? mark.cost.toFixed(2) : '–'));
+        make('td', mark.iou ? mark.iou.toFixed(2) : '–'), make('td', mark.cost ? mark.cost.toFixed(4) : '–'));
       const light = (isOn) => rows.get(mark)?.classList.toggle('lit', isOn);
       row.addEventListener('pointerenter', () => light(true));
       row.addEventListener('pointerleave', () => light(false));
@@ -237,6 +240,6 @@
     if (key === 'ArrowLeft') step(-1);
     if (key === 'ArrowRight') step(1);
   });
-  state.threshold = Number(byId('threshold').value);
+  state.threshold = data.best.threshold;
   update();
 }

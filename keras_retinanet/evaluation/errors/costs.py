@@ -19,7 +19,6 @@ from keras_retinanet.evaluation.errors.kinds import (
     DETECTION_KINDS,
     ERROR_KINDS,
     FOREGROUND,
-    MAX_DETECTIONS,
     Judgement,
     judge,
 )
@@ -111,7 +110,7 @@ def analyse_errors(
     *,
     foreground: float = FOREGROUND,
     background: float = BACKGROUND,
-    max_detections: int = MAX_DETECTIONS,
+    max_detections: int | None = None,
 ) -> ErrorAnalysis:
     """Sort the errors of a detector into TIDE's kinds and report what each costs.
 
@@ -197,14 +196,14 @@ def _mended_ap(
 
 
 def format_errors(errors: ErrorAnalysis) -> str:
-    """Write a table of the kinds: cost in points of AP (of 100), count and meaning."""
-    lines = [f"{'AP':5s} {100 * errors.ap:6.2f}", f"{'':5s} {'cost':>6s} {'count':>7s}"]
+    """Write a table of the kinds: cost in AP, 0..1, count and meaning."""
+    lines = [f"{'AP':5s} {errors.ap:6.4f}", f"{'':5s} {'cost':>6s} {'count':>7s}"]
     lines += [
-        f"{kind:5s} {100 * errors.costs[kind]:6.2f} {errors.counts[kind]:7d}  {text}"
+        f"{kind:5s} {errors.costs[kind]:6.4f} {errors.counts[kind]:7d}  {text}"
         for kind, text in ERROR_KINDS.items()
     ]
     lines += [
-        f"{'FP':5s} {100 * errors.false_positive_cost:6.2f} {'':7s}  all wrong detections",
-        f"{'FN':5s} {100 * errors.false_negative_cost:6.2f} {'':7s}  all boxes not found",
+        f"{'FP':5s} {errors.false_positive_cost:6.4f} {'':7s}  all wrong detections",
+        f"{'FN':5s} {errors.false_negative_cost:6.4f} {'':7s}  all boxes not found",
     ]
     return "\n".join(lines)

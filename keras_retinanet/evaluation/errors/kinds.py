@@ -16,8 +16,6 @@ from keras_retinanet.evaluation.tables import EvaluationSet, Found
 # The paper's two IoUs: from FOREGROUND on a box is well placed, up to BACKGROUND it is on nothing.
 FOREGROUND = 0.5
 BACKGROUND = 0.1
-# COCO's limit, here over all classes of an image.
-MAX_DETECTIONS = 100
 
 # Error kind -> what it says, in the paper's order.
 ERROR_KINDS: dict[str, str] = {
@@ -77,7 +75,7 @@ def judge(
     *,
     foreground: float = FOREGROUND,
     background: float = BACKGROUND,
-    max_detections: int = MAX_DETECTIONS,
+    max_detections: int | None = None,
 ) -> Judgement:
     """Judge each detection: whether it is correct and, if not, why.
 
@@ -92,12 +90,14 @@ def judge(
     - Both: the rest.
 
     Args:
-        max_detections: an image's best, of all classes together; the others are skipped.
+        max_detections: an image's best, of all classes together; the others are skipped. None:
+            all count, unlike in tidecv, which takes 100.
 
     Raises:
         UserError: not 0 < background < foreground <= 1, or no detection is allowed.
     """
-    if not 0 < background < foreground <= 1 or max_detections < 1:
+    too_few = max_detections is not None and max_detections < 1
+    if not 0 < background < foreground <= 1 or too_few:
         raise UserError(
             "Expected 0 < background < foreground <= 1 and max_detections of 1 or more. Received: "
             f"background={background}, foreground={foreground}, max_detections={max_detections}. "

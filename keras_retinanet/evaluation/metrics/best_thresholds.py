@@ -29,18 +29,27 @@ def best_thresholds(
         counts "right", "wrong" and "missed" there. Without a box to find, or without a right
         detection, the four figures are -1 and all boxes are missed.
     """
-    every = np.flatnonzero(matches.counts)
-    every = every[np.argsort(-found.scores[every], kind="stable")]
     by_class = rows_of_each(found.classes, len(pictures.class_names), found.scores)
     groups = [
         (name, rows[matches.counts[rows]], int(matches.boxes[index]))
         for index, (name, rows) in enumerate(zip(pictures.class_names, by_class, strict=True))
     ]
-    groups.append((ALL_CLASSES, every, int(matches.boxes.sum())))
-    return [
+    by_name = [
         {"class": name, **_best(found.scores[rows], matches.is_right[rows], boxes)}
         for name, rows, boxes in groups
     ]
+    return [*by_name, best_of_all(found, matches)]
+
+
+def best_of_all(found: Found, matches: Matches) -> dict[str, Any]:
+    """Find the one threshold for all classes; the last row of `best_thresholds`.
+
+    Text, files, report, TensorBoard and the model file have their threshold from here.
+    """
+    rows = np.flatnonzero(matches.counts)
+    rows = rows[np.argsort(-found.scores[rows], kind="stable")]
+    boxes = int(matches.boxes.sum())
+    return {"class": ALL_CLASSES, **_best(found.scores[rows], matches.is_right[rows], boxes)}
 
 
 def _best(scores: np.ndarray, is_right: np.ndarray, boxes: int) -> dict[str, float]:

@@ -70,8 +70,7 @@ def coco_metrics(
     Args:
         annotation_file: content of a COCO instances file, or `ground_truth(dataset)`. A missing
             `area` is the box's, a missing `iscrowd` is 0. Not changed.
-        detections: content of a COCO results file; may be empty. Not changed. Categories that
-            the annotations lack are skipped, as by pycocotools.
+        detections: content of a COCO results file; may be empty. Not changed.
         engine: of `coco_evaluation`.
 
     Returns:
@@ -79,8 +78,8 @@ def coco_metrics(
         with boxes and no detection it is 0.
 
     Raises:
-        UserError: either is malformed, a detection's image is not among the annotations', or
-            no detection's category is; the engine is unknown or not installed.
+        UserError: either is malformed, or a detection's image or category is not among the
+            annotations'; the engine is unknown or not installed.
     """
     return figures(match(annotation_file, detections, engine=engine))
 

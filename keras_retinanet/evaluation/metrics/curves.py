@@ -3,10 +3,13 @@
 Shape letters: R recalls, K classes, S thresholds.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from keras_retinanet.evaluation.metrics.best_thresholds import best_of_all
 from keras_retinanet.evaluation.metrics.coco_figures import CocoFigures
 from keras_retinanet.evaluation.metrics.matching import Matches
 from keras_retinanet.evaluation.tables import Found
@@ -22,6 +25,8 @@ class OperatingPoints:
     boxes: np.ndarray  # (K,) int64, how many there are to find
     right: np.ndarray  # (K, S) int64, detections with a score of the threshold or more
     wrong: np.ndarray  # (K, S) int64
+    # Of all thresholds, between these too, the one with the best F1: as `best_of_all`.
+    best: Mapping[str, Any] = field(default_factory=dict)
 
     def totals(self) -> dict[str, np.ndarray]:
         """Return `precision`, `recall` and `F1` (S,) of all classes; NaN where not defined."""
@@ -35,12 +40,9 @@ class OperatingPoints:
 
     @property
     def best_threshold(self) -> float | None:
-        """The one of `THRESHOLDS` with the best F1 of all classes, the highest among equals.
-
-        None where nothing is right.
-        """
-        f1 = self.totals()["F1"]
-        return float(THRESHOLDS[::-1][f1[::-1].argmax()]) if self.right.any() else None
+        """The score with the best F1 of all classes; None where nothing is right."""
+        threshold = self.best.get("threshold", -1.0)
+        return None if threshold < 0 else threshold
 
 
 def threshold_places(scores: np.ndarray) -> np.ndarray:
@@ -52,13 +54,14 @@ def operating_points(found: Found, matches: Matches) -> OperatingPoints:
     """Count the detections of each class that a threshold keeps."""
     shape = (len(matches.boxes), len(THRESHOLDS))
     places = threshold_places(found.scores)
-    counts = []
+    counts: list[np.ndarray] = []
     for chosen in (matches.is_right, ~matches.is_right):
         rows = np.flatnonzero(chosen & matches.counts & (places >= 0))
         table = np.zeros(shape, np.int64)
         np.add.at(table, (found.classes[rows], places[rows]), 1)
         counts.append(table[:, ::-1].cumsum(axis=1)[:, ::-1])
-    return OperatingPoints(matches.boxes, *counts)
+    right, wrong = counts
+    return OperatingPoints(matches.boxes, right, wrong, best=best_of_all(found, matches))
 
 
 def mean_precision(coco: CocoFigures, ious: slice, index: int | None = None) -> np.ndarray | None:

@@ -12,8 +12,6 @@ from keras_retinanet.evaluation.metrics.pairs import ImagePairs, match_in_order
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 
 MATCH_IOU = 0.5
-# COCO's limit of detections an image and class.
-MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +19,7 @@ class Matches:
     """What became of each detection."""
 
     truths: np.ndarray  # (D,) int32, row of the true box that it finds; -1: none
-    counts: np.ndarray  # (D,) bool: False in a region to ignore of its class, and past the limit
+    counts: np.ndarray  # (D,) bool: False in a region to ignore of its class
     boxes: np.ndarray  # (K,) int64, how many boxes of each class there are to find
 
     @property
@@ -34,7 +32,8 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
     """Match detections with true boxes as COCO's evaluator does for the area "all".
 
     Best score first, each takes the free box of its class that it overlaps most, if the IoU is
-    `iou` or more. One that finds none but lies in a region to ignore does not count.
+    `iou` or more. One that finds none but lies in a region to ignore does not count. All
+    detections are matched: COCO's limit of 100 per image would hide what is found in a crowd.
 
     Raises:
         UserError: `iou` is not above 0 and at most 1.
@@ -45,10 +44,8 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
     taken = np.full(len(found.scores), -1, np.int32)
     counts = np.ones(len(found.scores), bool)
     for rows, there in pairs:
-        counts[rows[_places_in_class(found.classes[rows]) >= MAX_DETECTIONS]] = False
         if not rows.size or not there.size:
             continue
-        rows = rows[counts[rows]]
         is_crowd = truths.ignore[there]
         boxes, crowds = there[~is_crowd], there[is_crowd]
         ious = np.where(pairs.same_class(rows, boxes), pairs.ious(rows, boxes), 0.0)
@@ -56,12 +53,3 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
         taken[rows] = np.append(boxes, -1)[columns]
         counts[rows] = (columns >= 0) | (pairs.best_coverage(rows, crowds) < iou)
     return Matches(taken, counts, pictures.box_counts)
-
-
-def _places_in_class(classes: np.ndarray) -> np.ndarray:
-    """Return (d,) int: how many rows of the same class come before each."""
-    order = np.argsort(classes, kind="stable")
-    starts = np.searchsorted(classes[order], classes[order])
-    places = np.empty(len(classes), np.int64)
-    places[order] = np.arange(len(classes)) - starts
-    return places

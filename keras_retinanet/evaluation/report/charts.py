@@ -134,7 +134,7 @@ def threshold_curves(points: OperatingPoints) -> Chart:
         legend = _plot(axes, THRESHOLDS, points.totals().items())
         if best is not None:
             axes.axvline(best, color=FAINT, linewidth=1, linestyle=(0, (3, 3)))
-    note = "" if best is None else f"F1 is best from score {best:.2f} on (dashed)."
+    note = "" if best is None else f"F1 is best from score {best:.3f} on (dashed)."
     return Chart("threshold-curves", "Precision, recall and F1, IoU 0.50", drawing[0], legend, note)
 
 

@@ -93,7 +93,7 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, int, list[dic
 
 
 def _errors(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Return the kinds of error with cost in points of AP, its share of the highest, and count."""
+    """Return the kinds of error with cost in AP, its share of the highest, and count."""
     tables = [each.errors.kinds if each.errors else {} for each in evaluations]
     top = max((part.cost for table in tables for part in table.values()), default=0.0)
     return [
@@ -102,7 +102,7 @@ def _errors(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "meaning": meaning,
             "cells": [
                 {
-                    "cost": 100 * table[kind].cost,
+                    "cost": table[kind].cost,
                     "count": table[kind].count,
                     "width": 100 * max(table[kind].cost, 0) / top if top > 0 else 0,
                 }

@@ -91,19 +91,23 @@ def show_pictures(
 
 
 def picture_rows(
-    errors: ErrorAnalysis, shown: list[Shown], *, costs: ErrorCosts
+    errors: ErrorAnalysis, shown: list[Shown], *, costs: ErrorCosts, threshold: float
 ) -> list[dict[str, Any]]:
     """Write of each image what lies on it, as JSON has it.
+
+    Args:
+        threshold: see `page_scores`.
 
     Returns:
         Of each image `name`, `size` [h, w], `truths` and `found`. A row of `truths` is x1, y1,
         x2, y2, class, whether it is to ignore (0 or 1), cost if missed. A row of `found` is x1, y1,
         x2, y2, class, score, kind (index into `DETECTION_KINDS`, or `IGNORED`), index of the row
         of `truths` that it is about (-1: none), IoU with it, cost. The best score comes first.
-        Pixels have one decimal, costs are points of AP.
+        Pixels have one decimal, costs are AP, 0..1.
     """
     count = len(errors.pictures.image_ids)
     found_rows = rows_of_each(errors.found.image, count, errors.found.scores)
+    scores = page_scores(errors.found.scores, threshold)
     truth_rows = rows_of_each(errors.pictures.truths.image, count)
     return [
         {
@@ -111,7 +115,11 @@ def picture_rows(
             "size": list(picture.size),
             "truths": _truths(errors, costs, truth_rows[picture.index]),
             "found": _found(
-                errors, costs, found_rows[picture.index], there=truth_rows[picture.index]
+                errors,
+                costs,
+                found_rows[picture.index],
+                there=truth_rows[picture.index],
+                scores=scores,
             ),
         }
         for picture in shown
@@ -124,13 +132,18 @@ def _truths(errors: ErrorAnalysis, costs: ErrorCosts, rows: np.ndarray) -> list[
         *np.round(truths.boxes[rows], 1).T.tolist(),
         truths.classes[rows].tolist(),
         truths.ignore[rows].astype(int).tolist(),
-        np.round(100 * costs.truths[rows], 4).tolist(),
+        np.round(costs.truths[rows], 6).tolist(),
     ]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _found(
-    errors: ErrorAnalysis, costs: ErrorCosts, rows: np.ndarray, *, there: np.ndarray
+    errors: ErrorAnalysis,
+    costs: ErrorCosts,
+    rows: np.ndarray,
+    *,
+    there: np.ndarray,
+    scores: np.ndarray,
 ) -> list[list[float]]:
     found, judged = errors.found, errors.judgement
     rows = rows[judged.kinds[rows] >= 0]
@@ -141,17 +154,23 @@ def _found(
     columns = [
         *np.round(found.boxes[rows], 1).T.tolist(),
         found.classes[rows].tolist(),
-        _scores(found.scores[rows]).tolist(),
+        scores[rows].tolist(),
         np.where(judged.ignored[rows], IGNORED, kinds).tolist(),
         local.tolist(),
         np.round(judged.ious[rows], 3).tolist(),
-        np.round(100 * costs.detections[rows], 4).tolist(),
+        np.round(costs.detections[rows], 6).tolist(),
     ]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _scores(scores: np.ndarray) -> np.ndarray:
-    """Return scores with four decimals, on the side of each threshold on which they were."""
-    rounded = np.round(scores, 4)
-    passes = threshold_places(rounded) > threshold_places(scores)
-    return np.where(passes, np.round(rounded - 1e-4, 4), rounded)
+def page_scores(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Return scores with four decimals, on the side of each threshold on which they were.
+
+    Thresholds are the slider's, and `threshold`, which is rounded likewise.
+    """
+    rounded = np.round(np.append(scores, threshold), 4)
+    passes = threshold_places(rounded) > threshold_places(np.append(scores, threshold))
+    rounded = np.where(passes, np.round(rounded - 1e-4, 4), rounded)
+    rounded, edge = rounded[:-1], rounded[-1]
+    below = (scores < threshold) & (rounded >= edge)
+    return np.where(below, np.round(edge - 1e-4, 4), rounded)

@@ -19,21 +19,21 @@ from keras_retinanet.evaluation.metrics.curves import (
     curve_numbers,
     operating_points,
 )
-from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.metrics.matching import Matches, match_detections
 from keras_retinanet.evaluation.report import charts
 from keras_retinanet.evaluation.report.gallery import (
     MAX_PICTURES,
     Pictures,
     chosen_pictures,
+    page_scores,
     picture_rows,
     show_pictures,
 )
 from keras_retinanet.evaluation.summary import summarise
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 from keras_retinanet.files import atomic_write
+from keras_retinanet.modeling.draw_threshold import USUAL_THRESHOLD
 
-# Where no threshold has an F1.
-DEFAULT_THRESHOLD = 0.5
 # A larger confusion matrix cannot be read: the classes that are confused most are shown.
 MATRIX_CLASSES = 20
 
@@ -44,12 +44,13 @@ class Analysis:
 
     Attributes:
         summary: as `summarise` gives.
-        threshold: that of the slider's where F1 is best for all classes together.
+        threshold: where F1 is best for all classes together, as in `summary`.
         confusion: at `threshold`.
     """
 
     pictures: EvaluationSet
     found: Found
+    matches: Matches
     coco: CocoFigures
     summary: dict[str, Any]
     errors: ErrorAnalysis
@@ -84,10 +85,11 @@ def analyse(
     errors = analyse_errors(pictures, found)
     points = operating_points(found, matches)
     best = points.best_threshold
-    threshold = DEFAULT_THRESHOLD if best is None else best
+    threshold = USUAL_THRESHOLD if best is None else best
     return Analysis(
         pictures=pictures,
         found=found,
+        matches=matches,
         coco=coco,
         summary=summary,
         errors=errors,
@@ -131,14 +133,32 @@ def write_report(
         "gallery": {
             "kinds": [*DETECTION_KINDS, "ignored"],
             "classes": analysis.pictures.class_names,
-            "points": {name: table.tolist() for name, table in vars(analysis.points).items()},
-            "pictures": picture_rows(analysis.errors, shown, costs=costs),
+            "points": {
+                name: getattr(analysis.points, name).tolist()
+                for name in ("boxes", "right", "wrong")
+            },
+            "best": _counts_at(analysis),
+            "pictures": picture_rows(
+                analysis.errors, shown, costs=costs, threshold=analysis.threshold
+            ),
             "total": len(analysis.pictures.image_ids),
         },
     }
     page = render_page("report.html", values, scripts=("page.js", "gallery.js"))
     with atomic_write(path) as stream:  # type: ignore[arg-type]
         stream.write(page)
+
+
+def _counts_at(analysis: Analysis) -> dict[str, Any]:
+    """Return the page's threshold, which may lie between the slider's, and the counts there."""
+    matches, found, size = analysis.matches, analysis.found, len(analysis.pictures.class_names)
+    kept = matches.counts & (found.scores >= analysis.threshold)
+    right, wrong = (
+        np.bincount(found.classes[kept & chosen], minlength=size).tolist()
+        for chosen in (matches.is_right, ~matches.is_right)
+    )
+    threshold = float(page_scores(np.array([analysis.threshold]), analysis.threshold)[0])
+    return {"threshold": threshold, "right": right, "wrong": wrong}
 
 
 def _figures(analysis: Analysis) -> dict[str, Any]:
@@ -151,14 +171,14 @@ def _figures(analysis: Analysis) -> dict[str, Any]:
                 "kind": kind,
                 "meaning": meaning,
                 "count": errors.counts[kind],
-                "cost": 100 * errors.costs[kind],
+                "cost": errors.costs[kind],
                 "width": 100 * errors.costs[kind] / top if top > 0 else 0,
             }
             for kind, meaning in ERROR_KINDS.items()
         ],
         "specials": {
-            "all wrong detections": 100 * errors.false_positive_cost,
-            "all boxes not found": 100 * errors.false_negative_cost,
+            "all wrong detections": errors.false_positive_cost,
+            "all boxes not found": errors.false_negative_cost,
         },
         "worst_kind": max(errors.costs, key=lambda kind: errors.costs[kind]),
         "kind_colors": charts.KIND_COLORS,
@@ -171,7 +191,7 @@ def _charts(analysis: Analysis) -> dict[str, list[charts.Chart]]:
     is_kept = analysis.found.scores >= analysis.threshold
     kept = analyse_errors(analysis.pictures, analysis.found.select(is_kept))
     sizes, aspects = size_breakdown(kept), aspect_breakdown(kept)
-    fates = f"What became of the true boxes, from score {analysis.threshold:.2f} on"
+    fates = f"What became of the true boxes, from score {analysis.threshold:.3f} on"
     return {
         "Precision and recall": [
             charts.class_curves(coco),

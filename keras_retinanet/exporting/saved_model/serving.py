@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.config.post_processing import MOST_DETECTIONS
 from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.plain_detections import PlainPostProcessing
 from keras_retinanet.exporting.saved_model.graph_decoding import read_picture
@@ -14,8 +15,6 @@ from keras_retinanet.modeling.anchors import spatial_shape
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.retinanet import RetinaNet
 
-# The most detections that a client may ask for: their memory is reserved in advance.
-MOST_DETECTIONS = 10_000
 EXAMPLE_FEATURE = "image/encoded"
 # The TF Object Detection API's names, and one more.
 OUTPUTS = {

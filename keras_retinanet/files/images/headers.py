@@ -80,11 +80,14 @@ def read_picture(path: str | os.PathLike[str]) -> bytes:
     return read_regular(path, max_bytes=MAX_PICTURE_BYTES)
 
 
-def read_header(source: str | os.PathLike[str] | bytes) -> Header:
+def read_header(source: str | os.PathLike[str] | bytes, *, max_pixels: int | None = None) -> Header:
     """Return the header of an image file, or of its bytes.
 
+    Args:
+        max_pixels: what it may promise; None: `MAX_PIXELS`, what is decoded whole.
+
     Raises:
-        PictureError: not readable, no image, or more than `MAX_PIXELS`.
+        PictureError: not readable, no image, or more than `max_pixels`.
     """
     shown = f"{len(source)} bytes" if isinstance(source, bytes) else f"file {source}"
     try:
@@ -96,7 +99,7 @@ def read_header(source: str | os.PathLike[str] | bytes) -> Header:
         raise unreadable(shown, error) from error
     if header.width < 1 or header.height < 1:
         raise unreadable(shown, f"{header.width} x {header.height} pixels")
-    if header.width * header.height > MAX_PIXELS:
+    if header.width * header.height > (MAX_PIXELS if max_pixels is None else max_pixels):
         raise _huge(shown, f"{header.width} x {header.height} pixels")
     return header
 

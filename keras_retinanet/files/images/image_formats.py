@@ -9,6 +9,7 @@ SIGNATURES = {
     b"RIFF": "WEBP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF, for more than 4 GB
 }
 # Format -> suffixes, the usual one first.
 SUFFIXES = {
