@@ -25,7 +25,7 @@ from keras_retinanet.commands.common import (
     with_source,
 )
 from keras_retinanet.commands.detecting import JOURNAL_SUFFIX, Task, detected
-from keras_retinanet.commands.figures import write_figures, write_tables
+from keras_retinanet.commands.figures import report, write_figures, write_tables
 from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
@@ -204,12 +204,14 @@ def _score_file(args: Namespace) -> int:
     from keras_retinanet.evaluation.report.report_page import analyse
     from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
 
-    print(format_metrics(score_files(args.annotations, args.detections, engine=args.engine)))
+    text = format_metrics(score_files(args.annotations, args.detections, engine=args.engine))
+    written = []
     if args.json or args.csv:
         contents = [read_json(file) for file in (args.annotations, args.detections)]
         pictures = set_from_annotations(contents[0])
         analysis = analyse(pictures, found_from_results(contents[1], pictures), engine=args.engine)
-        write_tables(args, analysis.summary, analysis=analysis)
+        written = write_tables(args, analysis.summary, analysis=analysis)
+    report(text, written)
     return 0
 
 

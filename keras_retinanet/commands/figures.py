@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "DetectorRun") -> None:
-    """Print the metrics, and write the requested files."""
+    """Write the requested files, then print the metrics."""
     from keras_retinanet.evaluation.errors.costs import format_errors
     from keras_retinanet.evaluation.report.gallery import dataset_pictures
     from keras_retinanet.evaluation.report.report_page import analyse, write_report
@@ -29,12 +29,10 @@ def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "Detecto
     }
     if not (args.json or args.report):
         summary = summarise(run.pictures, run.found, **options)
-        print(format_summary(summary))
-        write_tables(args, summary)
+        report(format_summary(summary), write_tables(args, summary))
         return
     analysis = analyse(run.pictures, run.found, **options)
-    print(f"{format_summary(analysis.summary)}\n\n{format_errors(analysis.errors)}")
-    write_tables(args, analysis.summary, analysis=analysis, facts=facts)
+    written = write_tables(args, analysis.summary, analysis=analysis, facts=facts)
     if args.report:
         write_report(
             args.report,
@@ -43,7 +41,8 @@ def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "Detecto
             title=task.model.name,
             facts=facts,
         )
-        print(f"Wrote {args.report}")
+        written.append(args.report)
+    report(f"{format_summary(analysis.summary)}\n\n{format_errors(analysis.errors)}", written)
 
 
 def write_tables(
@@ -52,14 +51,23 @@ def write_tables(
     *,
     analysis: "Analysis | None" = None,
     facts: dict[str, str] | None = None,
-) -> None:
-    """Write the files of --json and --csv."""
+) -> list[str]:
+    """Write the files of --json and --csv, and return their paths."""
     from keras_retinanet.evaluation.summary import write_summary_csv, write_summary_json
 
+    written = []
     if args.json and analysis is not None:
         title = {"title": (facts or {}).get("model", args.detections), "facts": facts or {}}
         write_summary_json(analysis.to_plain() | title, args.json)
-        print(f"Wrote {args.json}")
+        written.append(args.json)
     if args.csv:
         write_summary_csv(summary, args.csv)
-        print(f"Wrote {args.csv}")
+        written.append(args.csv)
+    return written
+
+
+def report(text: str, written: list[str]) -> None:
+    """Print the metrics, and the files that hold them, once these are written."""
+    print(text)
+    for path in written:
+        print(f"Wrote {path}")
