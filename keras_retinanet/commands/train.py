@@ -26,7 +26,7 @@ from keras_retinanet.commands.common import (
 )
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.config.schema import Config
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 
 # Recipe of a run without a data set and a recipe, or on the embedded set.
@@ -158,7 +158,8 @@ def _no_epochs(epochs: float, config: Config) -> UserError:
         said = f"Steps are epochs * images / {PAPER_BATCH}"
     else:
         steps = max(1, math.ceil(epochs * count / PAPER_BATCH))
-        said = f"{epochs:g} epochs of {count:,} images are --steps {steps}"
+        asked = "1 epoch" if epochs == 1 else f"{epochs:g} epochs"
+        said = f"{asked} of {counted(count, 'image')} are --steps {steps}"
     return UserError(
         f"Expected --steps, the length of a run in steps of {PAPER_BATCH} images. Received: "
         f"--epochs {epochs:g}. {said}, at any --batch_size."

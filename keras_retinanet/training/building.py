@@ -35,7 +35,7 @@ def follow_data(config: Config, datasets: Sequence[Dataset | None]) -> Config:
         return config
     limit = max_detections_for(most)
     if limit != USUAL_DETECTIONS:
-        print(f"model.detections.max_detections: {limit}, for an image has {most} objects")
+        print(f"model.detections.max_detections: {limit}, because an image has {most} objects")
     detections = dataclasses.replace(detections, max_detections=limit)
     model = dataclasses.replace(config.model, detections=detections)
     return dataclasses.replace(config, model=model)

@@ -10,6 +10,7 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.pipeline.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pictures import batch_picture, save_picture
+from keras_retinanet.errors import counted
 from keras_retinanet.modeling.backbones import has_public_weights
 from keras_retinanet.training import resources
 from keras_retinanet.training.schedules import scaled_learning_rate, total_steps
@@ -34,7 +35,7 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
     canvas = max(canvas_counts(data, model.preprocessing, sides), key=math.prod)
     estimate = resources.estimate_step(model, train.batch_size // replicas, canvas)
     seconds = estimate.seconds_per_step()
-    length = f"{steps} steps of {train.batch_size} images"
+    length = f"{counted(steps, 'step')} of {counted(train.batch_size, 'image')}"
     likely = seconds * (steps - step)
     if train.minutes:
         length = f"{train.minutes:g} minutes or {length}, the shorter of the two"

@@ -40,7 +40,7 @@ def test_auto_follows_the_fullest_image_of_both_splits(capsys):
     config = follow_data(Config(), [dataset(3, 20), dataset(279, 5)])
     assert config.model.detections.max_detections == 500
     assert capsys.readouterr().out == (
-        "model.detections.max_detections: 500, for an image has 279 objects\n"
+        "model.detections.max_detections: 500, because an image has 279 objects\n"
     )
     config = follow_data(Config(), [dataset(3, 20, ignored=500), None])
     assert config.model.detections.max_detections == 100

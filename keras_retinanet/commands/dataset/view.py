@@ -18,7 +18,7 @@ from keras_retinanet.commands.common import (
     recipe_config,
 )
 from keras_retinanet.config.schema import Config
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 
@@ -75,8 +75,8 @@ def run(args: Namespace) -> int:
         check_target(path, "picture", flag="--out")
     for path, picture in zip(paths, pictures, strict=True):
         save_picture(add_legend(draw_labels(picture, dataset.class_names)), path)
-        missed, taught = picture.missed.sum(), (~picture.ignore).sum()
-        print(f"{path}  {printable(picture.name)}: {taught} boxes, {missed} without an anchor")
+        boxes, missed = counted((~picture.ignore).sum(), "box"), picture.missed.sum()
+        print(f"{path}  {printable(picture.name)}: {boxes}, {missed} without an anchor")
     sheet = contact_sheet(pictures, dataset.class_names)
     save_picture(add_legend(sheet), out / SHEET)
     print(f"{out / SHEET}  all of them")
@@ -95,7 +95,7 @@ def _summarize(pictures, dataset, config: Config) -> None:
         for label in picture.classes[picture.missed]
     ]
     ignored = sum(int(picture.ignore.sum()) for picture in pictures)
-    print(f"{taught} boxes, {len(missed)} without an anchor, and {ignored} ignored ones")
+    print(f"{counted(taught, 'box')}, {len(missed)} without an anchor, and {ignored} ignored")
     if missed:
         counts = sorted({name: missed.count(name) for name in missed}.items(), key=lambda p: -p[1])
         print("without: " + ", ".join(f"{printable(name)} {count}" for name, count in counts))
