@@ -1,6 +1,6 @@
 """What the annotations hold: repairs, empty images, boxes twice. Shape letters: N boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,25 +36,23 @@ def problem_findings(datasets: Sequence[Dataset]) -> list[Finding]:
     pictures = sum(len(dataset.records) for dataset in datasets)
     found = []
     for kind in KINDS:
-        items = [
+        items = tuple(
             f"{dataset.split}: {what}"
             for dataset in datasets
             for what in dataset.problems.get(kind, ())
-        ]
-        if not items:
-            continue
-        whole = (pictures if kind in PICTURE_LOST else boxes) + len(items)
-        found.append(
-            Finding(
+        )
+        if items:
+            whole = (pictures if kind in PICTURE_LOST else boxes) + len(items)
+            finding = Finding(
                 kind,
                 _severity(kind, len(items) / whole),
                 f"{kind.capitalize()}: {len(items):,}",
                 f"What is done about it whenever this data set is read: {KINDS[kind]}.",
                 "Fix the files, or leave them as they are; --strict refuses them.",
-                tuple(items),
+                items,
                 _examples(datasets, kind),
             )
-        )
+            found.append(finding)
     return found
 
 
@@ -87,46 +85,36 @@ def content_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) ->
     ]
 
 
-def _without_boxes(datasets, tables) -> list[Finding]:
-    found = []
+def _without_boxes(datasets, tables) -> Iterator[Finding]:
     for dataset, table in zip(datasets, tables, strict=True):
         if not dataset.has_annotations:
-            found.append(
-                Finding(
-                    "no annotations",
-                    "note",
-                    f"{dataset.split} has no annotations",
-                    "It can be predicted on, but neither trained nor scored on.",
-                    "Nothing, if its boxes are kept secret by its makers.",
-                )
+            yield Finding(
+                "no annotations",
+                "note",
+                f"{dataset.split} has no annotations",
+                "It can be predicted on, but neither trained nor scored on.",
+                "Nothing, if its boxes are kept secret by its makers.",
             )
         elif not len(table.boxes):
-            found.append(
-                Finding(
-                    "negatives only",
-                    "error",
-                    f"None of the {counted(len(dataset.records), 'picture')} of "
-                    f"{dataset.split} has a box",
-                    "Training on it learns that there is nothing; scoring on it gives no AP.",
-                    "If it should have boxes, see that the annotations lie where they are read.",
-                )
+            yield Finding(
+                "negatives only",
+                "error",
+                f"None of the {counted(len(dataset.records), 'picture')} of "
+                f"{dataset.split} has a box",
+                "Training on it learns that there is nothing; scoring on it gives no AP.",
+                "If it should have boxes, see that the annotations lie where they are read.",
             )
-    return found
 
 
-def _empty_pictures(datasets, tables) -> list[Finding]:
+def _empty_pictures(datasets, tables) -> Iterator[Finding]:
     items, examples = [], []
     for dataset, table in zip(datasets, tables, strict=True):
-        if not len(table.boxes):
-            continue
-        empty = np.flatnonzero(np.bincount(table.pictures, minlength=len(dataset.records)) == 0)
-        items += [f"{dataset.split}: {dataset.records[index].file_name}" for index in empty]
-        examples += [Example(dataset.split, int(index)) for index in empty[:SHOWN_EXAMPLES]]
-    if not items:
-        return []
-    pictures = sum(len(dataset.records) for dataset in datasets)
-    return [
-        Finding(
+        if len(table.boxes):
+            items += [f"{dataset.split}: {dataset.records[at].file_name}" for at in table.empty]
+            examples += [Example(dataset.split, int(at)) for at in table.empty[:SHOWN_EXAMPLES]]
+    if items:
+        pictures = sum(len(dataset.records) for dataset in datasets)
+        yield Finding(
             "empty pictures",
             "note",
             f"Images without boxes: {len(items):,} ({percent(len(items), pictures)})",
@@ -135,7 +123,6 @@ def _empty_pictures(datasets, tables) -> list[Finding]:
             tuple(items),
             tuple(examples[:SHOWN_EXAMPLES]),
         )
-    ]
 
 
 def _double_boxes(datasets, tables) -> list[Finding]:

@@ -73,10 +73,8 @@ def _totals(diagnosis: Diagnosis) -> dict[str, int]:
 
 def _splits(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     rows = []
-    for index, (dataset, table) in enumerate(
-        zip(diagnosis.datasets, diagnosis.tables, strict=True)
-    ):
-        empty = np.bincount(table.pictures, minlength=len(dataset.records)) == 0
+    pairs = zip(diagnosis.datasets, diagnosis.tables, strict=True)
+    for index, (dataset, table) in enumerate(pairs):
         low, high = table.picture_sizes.min(axis=0), table.picture_sizes.max(axis=0)
         rows.append(
             {
@@ -84,7 +82,7 @@ def _splits(diagnosis: Diagnosis) -> list[dict[str, Any]]:
                 "pictures": len(dataset.records),
                 "boxes": int((~table.ignore).sum()),
                 "ignored": int(table.ignore.sum()),
-                "empty": int(empty.sum()),
+                "empty": len(table.empty),
                 "problems": sum(len(what) for what in dataset.problems.values()),
                 "low": f"{low[1]} x {low[0]}",
                 "high": f"{high[1]} x {high[0]}",

@@ -164,23 +164,24 @@ def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
 
     Images within larger files (TFRecord) are not looked for.
     """
-    listed: set[str] = set()
-    for dataset in datasets:
-        for record in dataset.records:
-            if record.image.length < 0:
-                listed.add(os.path.normpath(record.image.path))
+    listed = {
+        os.path.normpath(record.image.path)
+        for dataset in datasets
+        for record in dataset.records
+        if record.image.length < 0
+    }
     unlisted: list[str] = []
-    for folder in sorted({os.path.dirname(path) for path in listed}):
+    for folder in sorted(set(map(os.path.dirname, listed))):
         try:
             names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
         except OSError:  # drawn images have no file
             continue
-        paths = [os.path.join(folder, name) for name in names]
-        unlisted += [
-            path
-            for path in paths
-            if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES and path not in listed
-        ]
+        paths = (
+            os.path.join(folder, name)
+            for name in names
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        )
+        unlisted += [path for path in paths if path not in listed]
     if not unlisted:
         return []
     return [
