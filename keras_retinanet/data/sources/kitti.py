@@ -19,9 +19,9 @@ from keras_retinanet.data.sources.source_files import (
     excerpt,
     label_lines,
     number,
-    numbered_lines,
     pictures_by_stem,
     read_records,
+    text_lines,
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
@@ -108,7 +108,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     class_names = _class_names(found, others)
     objects = [_objects(rows, class_names) for rows in found]
     units = config.units or "pixels"
-    records = read_records(kept, objects.__getitem__, problems, units=units)
+    records = read_records(kept, objects, problems, units=units)
     class_ids = list(range(1, len(class_names) + 1))
     return Dataset("kitti", split or "all", class_names, class_ids, records, problems, units=units)
 
@@ -136,11 +136,8 @@ def _lists(root: Path) -> dict[str, Path]:
 
 
 def _read_list(path: Path) -> list[str]:
-    try:
-        ids = [name_key(text.strip()) for _, text in numbered_lines(path)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"Expected an id a line. Received: {path}, {error}. Fix it.") from error
-    return [image_id for image_id in dict.fromkeys(ids) if image_id]
+    ids = [name_key(text.strip()) for _, text in text_lines(path, "an id a line")]
+    return list(dict.fromkeys(ids))
 
 
 def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
