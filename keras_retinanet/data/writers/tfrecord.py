@@ -26,11 +26,7 @@ from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.data.sources.label_map import label_map_text
 from keras_retinanet.data.sources.shards import write_shard
 from keras_retinanet.data.sources.tfrecord import SIDES
-from keras_retinanet.data.writers.shared import (
-    WriteOptions,
-    readable_picture,
-    split_words,
-)
+from keras_retinanet.data.writers.shared import WriteOptions, readable_picture, split_words
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.images.image_formats import image_format
