@@ -122,20 +122,14 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
     if not found:
         found = {path.parent.name: path for path in matching(folder, f"*/{ROBOFLOW_FILE}")}
     if not found:
-        found = _single(folder) or _by_name(folder)
+        singles = matching(folder, SINGLE_FILE) + matching(folder, ROBOFLOW_FILE)
+        found = {ONE_SET: singles[0]} if singles else _by_name(folder)
     if not found:
         raise UserError(
             f"Expected CSV files: {LAYOUT}. Received: data_dir={folder}, without them. Point "
             "--data_dir at their folder, or name one with --annotations FILE --images DIR."
         )
     return found
-
-
-def _single(folder: Path) -> dict[str, Path]:
-    for name in (SINGLE_FILE, ROBOFLOW_FILE):
-        for path in matching(folder, name):
-            return {ONE_SET: path}
-    return {}
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -252,11 +246,9 @@ def _yolo3_rows(path: Path, problems: Problems) -> Iterator[_Row]:
 
 
 def _classes(config: DataConfig, files: list[Path]) -> tuple[list[str], list[int]]:
-    beside = files[0].parent / CLASS_FILE
-    if config.class_file is not None:
-        return _read_class_file(Path(config.class_file))
-    if beside.is_file():
-        return _read_class_file(beside)
+    class_file = Path(config.class_file or files[0].parent / CLASS_FILE)
+    if config.class_file or class_file.is_file():
+        return _read_class_file(class_file)
     # What is wrong in these rows is counted when their own split is read.
     names = {row.class_name for path in files for row in _rows(path, Problems())}
     class_names = sorted(names - {""})

@@ -6,7 +6,6 @@ Layout: `training/image_2/000000.png`, `training/label_2/000000.txt`; or these t
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
@@ -41,11 +40,8 @@ DONT_CARE = "DontCare"
 # type truncated occluded alpha left top right bottom height width length x y z rotation (score)
 COLUMNS = (15, 16)
 BOX = slice(4, 8)
-
-
-class _Label(NamedTuple):
-    class_name: str
-    box: list[float]
+# A type and a box xyxy.
+_Label = tuple[str, list[float]]
 
 
 def splits(config: DataConfig) -> list[str]:
@@ -150,7 +146,7 @@ def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
         try:
             if len(words) not in COLUMNS:
                 raise ValueError(f"{len(words)} columns")
-            labels.append(_Label(words[0], [number(word) for word in words[BOX]]))
+            labels.append((words[0], [number(word) for word in words[BOX]]))
         except ValueError:
             problems.note(
                 "malformed annotation", f"{path.name}, line {line}: {excerpt(' '.join(words))}"
@@ -160,19 +156,17 @@ def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
 
 def _class_names(found: list[list[_Label]], others: list[Path]) -> list[str]:
     # Every split must number the classes alike, so the names of all files count.
-    names = {label.class_name for labels in found for label in labels}
+    names = {name for labels in found for name, _ in labels}
     for path in others:
-        names |= {label.class_name for label in _read_label(path, Problems()) or []}
+        names |= {name for name, _ in _read_label(path, Problems()) or []}
     official = [name for name in KITTI_CLASSES if name in names]
     return official + sorted(names - {DONT_CARE, *official})
 
 
 def _objects(labels: list[_Label], class_names: list[str]) -> list[Object]:
     objects: list[Object] = [
-        (label.box, class_names.index(label.class_name), False, None)
-        for label in labels
-        if label.class_name != DONT_CARE
+        (box, class_names.index(name), False, None) for name, box in labels if name != DONT_CARE
     ]
-    regions = [label.box for label in labels if label.class_name == DONT_CARE]
+    regions = [box for name, box in labels if name == DONT_CARE]
     every = range(len(class_names))
     return objects + [(box, index, True, None) for box in regions for index in every]
