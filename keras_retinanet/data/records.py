@@ -159,10 +159,9 @@ def make_record(
             if area is not None and not 0 <= area <= FLOAT32_MAX:  # also of NaN
                 problems.note("area not sound", f"{file_name}: area {area}")
                 area = None
-            x1, y1, x2, y2 = sound
-            kept.append(
-                (sound, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area)
-            )
+            if area is None:
+                area = (sound[2] - sound[0]) * (sound[3] - sound[1])
+            kept.append((sound, class_index, ignore, area))
     return Record(
         image_id=encodable(image_id) if isinstance(image_id, str) else image_id,
         image=image,

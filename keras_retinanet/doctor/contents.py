@@ -125,21 +125,18 @@ def _empty_pictures(datasets, tables) -> Iterator[Finding]:
         )
 
 
-def _double_boxes(datasets, tables) -> list[Finding]:
-    items: dict[str, list[str]] = {"double boxes": [], "two classes": []}
-    examples: dict[str, list[Example]] = {"double boxes": [], "two classes": []}
+def _double_boxes(datasets, tables) -> Iterator[Finding]:
+    found: dict[str, list[tuple[str, Example]]] = {"double boxes": [], "two classes": []}
     for dataset, table in zip(datasets, tables, strict=True):
         for group in _equal_rows(np.column_stack([table.pictures, table.boxes])):
             picture = int(table.pictures[group[0]])
             classes = sorted({dataset.class_names[table.classes[index]] for index in group})
             sides = [round(float(side), 1) for side in table.boxes[group[0]]]
             name = dataset.records[picture].file_name
-            code = "double boxes" if len(classes) < len(group) else "two classes"
-            items[code].append(
-                f"{dataset.split}: {name} {sides} {' and '.join(classes)}, {len(group)} times"
-            )
+            item = f"{dataset.split}: {name} {sides} {' and '.join(classes)}, {len(group)} times"
             marked = group - np.searchsorted(table.pictures, picture)
-            examples[code].append(Example(dataset.split, picture, tuple(marked.tolist())))
+            code = "double boxes" if len(classes) < len(group) else "two classes"
+            found[code].append((item, Example(dataset.split, picture, tuple(marked.tolist()))))
     same = Finding(
         "double boxes",
         "warning",
@@ -154,16 +151,14 @@ def _double_boxes(datasets, tables) -> list[Finding]:
         "Each anchor learns one of the two, whichever comes first.",
         "Decide for one class, or keep it if both are meant.",
     )
-    return [
-        replace(
-            finding,
-            title=f"{finding.title}: {len(items[finding.code]):,}",
-            items=tuple(items[finding.code]),
-            examples=tuple(examples[finding.code][:SHOWN_EXAMPLES]),
-        )
-        for finding in (same, other)
-        if items[finding.code]
-    ]
+    for finding in (same, other):
+        if rows := found[finding.code]:
+            yield replace(
+                finding,
+                title=f"{finding.title}: {len(rows):,}",
+                items=tuple(item for item, _ in rows),
+                examples=tuple(example for _, example in rows[:SHOWN_EXAMPLES]),
+            )
 
 
 def _equal_rows(rows: np.ndarray) -> list[np.ndarray]:

@@ -68,11 +68,7 @@ MISREADINGS = (
         lambda boxes, sizes: boxes + _half_sizes(boxes),
         "Add half the width to x and half the height to y when writing the file.",
     ),
-    Misreading(
-        "x and y swapped",
-        lambda boxes, sizes: boxes[:, [1, 0, 3, 2]],
-        "Write x before y.",
-    ),
+    Misreading("x and y swapped", lambda boxes, sizes: boxes[:, [1, 0, 3, 2]], "Write x before y."),
 )
 
 

@@ -154,17 +154,12 @@ def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
     known = {image_id for row in images if (image_id := id_of(row)) is not None}
     objects = reader.objects(content.get("annotations", []), known)
     folder = PictureFolder(
-        files.images,
-        problems,
-        also=files.also,
-        split=split,
-        allow_outside=config.allow_outside,
+        files.images, problems, also=files.also, split=split, allow_outside=config.allow_outside
     )
     pictures = reader.pictures(images, folder)
     if images and not pictures:
-        example = next(
-            (str(row.get("file_name")) for row in images if isinstance(row, dict)), "nothing"
-        )
+        names = (str(row.get("file_name")) for row in images if isinstance(row, dict))
+        example = next(names, "nothing")
         raise UserError(
             f"Expected the images that {files.annotations} names in {files.images}. Received: "
             f"none of {len(images)} there ({folder.tried(example)}). Point --images at their "

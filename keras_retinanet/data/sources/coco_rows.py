@@ -68,18 +68,13 @@ def own_units(images: list) -> Units:
     return "fractions" if is_azure else "pixels"
 
 
-def _is_some(value: object) -> bool:
-    return value not in (0, None)
-
-
 def _angle(row: dict) -> float:
     """Return the degrees by which a box is turned about its center: CVAT's, or an angle field."""
     attributes = row.get("attributes")
-    places = (attributes if isinstance(attributes, dict) else {}, row)
-    for place in places:
-        for key in ANGLE_KEYS:
-            if isinstance(place.get(key), int | float) and not isinstance(place[key], bool):
-                return float(place[key]) if math.isfinite(place[key]) else 0.0
+    for place in (attributes if isinstance(attributes, dict) else {}, row):
+        for angle in (place.get(key) for key in ANGLE_KEYS):
+            if isinstance(angle, int | float) and not isinstance(angle, bool):
+                return float(angle) if math.isfinite(angle) else 0.0
     return 0.0
 
 
@@ -133,7 +128,7 @@ class RowReader:
         """Return x1, y1, x2, y2: of the bbox, turned as the row says, or else of its outline."""
         outline, box = row.get("segmentation"), row.get("bbox")
         is_empty = box in (None, []) or (
-            isinstance(box, list) and len(box) == 4 and not any(map(_is_some, box))
+            isinstance(box, list) and len(box) == 4 and all(side in (0, None) for side in box)
         )
         bounds = outline_bounds(outline) if is_empty and outline else None
         if bounds is not None:

@@ -13,7 +13,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_folder
 
 # Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
-# empty folder and splits of the same classes.
+# empty folder and splits of the same classes; it raises `UserError` for what it cannot write.
 WRITERS: dict[str, ModuleType] = {
     "coco": coco,
     "voc": voc,

@@ -23,13 +23,6 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """Write boxes, classes with their ids, areas, and boxes to ignore as crowd regions.
 
     Image ids stay where all of a split are different integers; else they count from 1.
-
-    Args:
-        splits: of the same classes.
-        folder: an empty one.
-
-    Returns:
-        What COCO's form cannot hold.
     """
     words = split_words(splits, r"\w.-", "_")
     all_names = []

@@ -26,15 +26,7 @@ SINGLE_FILE = "annotations"
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
     """Write rows `path,x1,y1,x2,y2,class` and `name,id`; a path alone is an image without boxes.
 
-    Args:
-        splits: of the same classes; an image that several have is copied once.
-        folder: an empty one.
-
-    Returns:
-        What CSV cannot hold.
-
-    Raises:
-        UserError: a class name would not be read back.
+    An image that several splits have is copied once. Each class name must be read back.
     """
     first = next(iter(splits.values()))
     check_class_names(first.class_names, "CSV")

@@ -57,13 +57,6 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """Write shards in several processes; they hold the same bytes whatever their number.
 
     Boxes are fractions of the sides as float32, not clipped. Boxes to ignore are crowds.
-
-    Args:
-        splits: of the same classes.
-        folder: an empty one.
-
-    Returns:
-        What the form cannot hold.
     """
     first = next(iter(splits.values()))
     ids, lost = list(first.class_ids), []

@@ -21,16 +21,8 @@ from keras_retinanet.errors import UserError
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
     """Write boxes from 0 with their fractions, and boxes to ignore as difficult objects.
 
-    Args:
-        splits: of the same classes; an image that several have is written once.
-        folder: an empty one.
-
-    Returns:
-        What VOC's form cannot hold.
-
-    Raises:
-        UserError: a class name cannot be in XML, or the folder's name would say that boxes
-            start at 1.
+    An image that several splits have is written once. Class names must be such as XML holds, and
+    the folder's name not one that would say that boxes start at 1.
     """
     if re.fullmatch(r"VOC\d{4}", options.name):
         raise UserError(

@@ -20,15 +20,7 @@ DIGITS = 10
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Write rows `class cx cy w h` in fractions of the sides, and the class names in order.
-
-    Args:
-        splits: of the same classes.
-        folder: an empty one.
-
-    Returns:
-        What YOLO's form cannot hold.
-    """
+    """Write rows `class cx cy w h` in fractions of the sides, and the class names in order."""
     words = usual_splits(splits, "train")
     first = next(iter(splits.values()))
     all_names = []
