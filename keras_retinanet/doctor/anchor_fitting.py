@@ -201,12 +201,12 @@ def fit(
     found = minimize(cost, first, low=low, high=high, random=random)
     fitted = _rounded(_from_vector(found, start, counts[0]))
     kept = [fitted, start] if counts == (len(start.scales), len(start.ratios)) else [fitted]
+    return max(kept, key=lambda anchors: _merit(best_ious(boxes, canvases, anchors)))
 
-    def merit(anchors: Anchors) -> tuple[float, float]:
-        found = coverage(best_ious(boxes, canvases, anchors))
-        return found.at_50, found.mean
 
-    return max(kept, key=merit)
+def _merit(ious: np.ndarray) -> tuple[float, float]:
+    found = coverage(ious)
+    return found.at_50, found.mean
 
 
 def _to_vector(anchors: Anchors, scales: int, ratios: int) -> np.ndarray:

@@ -141,7 +141,6 @@ def _unused_or_few(datasets, names, counts, train) -> Iterator[Finding]:
     rows = list(zip(names, reference.tolist(), counts.sum(axis=0).tolist(), strict=True))
     of_all = f"of {counted(len(names), 'class')}"
     unused = tuple(name for name, count, _ in rows if not count)
-    few = tuple(f"{name}: {count}" for name, count, _ in rows if 0 < count < FEW_BOXES)
     unlearned = tuple(
         f"{name}: {total} elsewhere, 0 in {where}"
         for name, count, total in rows
@@ -165,6 +164,11 @@ def _unused_or_few(datasets, names, counts, train) -> Iterator[Finding]:
             "Leave them out with --classes if they are not to come.",
             unused,
         )
+    yield from _few(rows, of_all, where)
+
+
+def _few(rows: list[tuple[str, int, int]], of_all: str, where: str) -> Iterator[Finding]:
+    few = tuple(f"{name}: {count}" for name, count, _ in rows if 0 < count < FEW_BOXES)
     if few:
         yield Finding(
             "few boxes",

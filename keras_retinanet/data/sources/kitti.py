@@ -83,20 +83,18 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     note_renamed(label_of, problems)
     lonely = labels.keys() - set(label_of.values())
     ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | lonely)
-    kept, found = [], []
+    kept, found, without = [], [], []
     # An id is only ever looked up among the files that are there: none leads out of the folder.
     for image_id in ids:
         if image_id not in pictures:
             problems.note("missing picture", image_id)
         elif image_id not in label_of:
             problems.note("missing annotation", image_id)
-        else:
-            rows = _read_label(labels[label_of[image_id]], problems)
-            if rows is not None:
-                path = pictures[image_id]
-                kept.append(Picture(image_id, path, Path(path).name))
-                found.append(rows)
-    without = [image_id for image_id in ids if image_id in pictures and image_id not in label_of]
+            without.append(image_id)
+        elif (rows := _read_label(labels[label_of[image_id]], problems)) is not None:
+            path = pictures[image_id]
+            kept.append(Picture(image_id, path, Path(path).name))
+            found.append(rows)
     missing = sorted(lonely & set(ids))
     count = sum(image_id in pictures for image_id in ids)
     refuse_unmatched(without, missing, count=count, config=config, where=str(root))

@@ -242,7 +242,7 @@ def _objects(features: Any, classes: _Classes, problems: Problems, *, where: str
     flags = [features[key + name].int64_list.value for name in _IGNORE_FIELDS]
     areas = features[f"{key}area"].float_list.value
     objects = []
-    for i, (x1, y1, x2, y2) in enumerate(zip(*columns, strict=True)):
+    for i, box in enumerate(zip(*columns, strict=True)):
         text = texts[i].decode("utf-8", "replace") if len(texts) == count else None
         label = labels[i] if len(labels) == count else None
         class_index = classes.index(text, label)
@@ -251,7 +251,7 @@ def _objects(features: Any, classes: _Classes, problems: Problems, *, where: str
             continue
         ignore = any(flag[i] for flag in flags if len(flag) == count)
         area = areas[i] if len(areas) == count else None
-        objects.append(((x1, y1, x2, y2), class_index, ignore, area))
+        objects.append((box, class_index, ignore, area))
     return objects
 
 
