@@ -159,10 +159,9 @@ def make_record(
             if area is not None and not 0 <= area <= FLOAT32_MAX:  # also of NaN
                 problems.note("area not sound", f"{file_name}: area {area}")
                 area = None
-            x1, y1, x2, y2 = sound
-            kept.append(
-                (sound, class_index, ignore, (x2 - x1) * (y2 - y1) if area is None else area)
-            )
+            if area is None:
+                area = (sound[2] - sound[0]) * (sound[3] - sound[1])
+            kept.append((sound, class_index, ignore, area))
     return Record(
         image_id=encodable(image_id) if isinstance(image_id, str) else image_id,
         image=image,
@@ -191,15 +190,9 @@ def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
             f"Expected different classes out of {', '.join(dataset.class_names)}. "
             f"Received: classes={','.join(names)}. Name classes that {dataset.name} has, once each."
         )
-    indices = [dataset.class_names.index(name) for name in names]
-    new_index = np.full(len(dataset.class_names), -1, np.int32)
-    new_index[indices] = np.arange(len(indices), dtype=np.int32)
-    return replace(
-        dataset,
-        class_names=list(names),
-        class_ids=[dataset.class_ids[index] for index in indices],
-        records=[_renumbered(record, new_index) for record in dataset.records],
-    )
+    ids = [dataset.class_ids[dataset.class_names.index(name)] for name in names]
+    new_index = [names.index(name) if name in names else -1 for name in dataset.class_names]
+    return _with_classes(dataset, names, ids, new_index)
 
 
 def join_classes(dataset: Dataset) -> Dataset:
@@ -216,13 +209,8 @@ def join_classes(dataset: Dataset) -> Dataset:
     for name in names:
         if keys.count(name) > 1:
             dataset.problems.note("class in two spellings that look alike", name)
-    new_index = np.array([names.index(key) for key in keys], np.int32)
-    return replace(
-        dataset,
-        class_names=names,
-        class_ids=[dataset.class_ids[keys.index(name)] for name in names],
-        records=[_renumbered(record, new_index) for record in dataset.records],
-    )
+    ids = [dataset.class_ids[keys.index(name)] for name in names]
+    return _with_classes(dataset, names, ids, [names.index(key) for key in keys])
 
 
 def align_classes(dataset: Dataset, reference: Dataset) -> Dataset:
@@ -241,18 +229,20 @@ def align_classes(dataset: Dataset, reference: Dataset) -> Dataset:
             f"Expected split {dataset.split} to have the classes of {reference.split}. "
             f"Received: {', '.join(unknown)} besides. Choose with --classes those that both have."
         )
-    order = [reference.class_names.index(name) for name in dataset.class_names]
-    records = [_renumbered(record, np.array(order, np.int32)) for record in dataset.records]
-    return replace(
-        dataset,
-        class_names=reference.class_names,
-        class_ids=reference.class_ids,
-        records=records,
-    )
+    new_index = [reference.class_names.index(name) for name in dataset.class_names]
+    return _with_classes(dataset, reference.class_names, reference.class_ids, new_index)
+
+
+def _with_classes(
+    dataset: Dataset, names: list[str], ids: list[int], new_index: Sequence[int]
+) -> Dataset:
+    """Return `dataset` with class c as new_index[c], without the boxes where that is -1."""
+    index = np.array(new_index, np.int32)
+    records = [_renumbered(record, index) for record in dataset.records]
+    return replace(dataset, class_names=names, class_ids=ids, records=records)
 
 
 def _renumbered(record: Record, new_index: np.ndarray) -> Record:
-    """Return `record` with class c as new_index[c], without the boxes where that is -1."""
     classes = new_index[record.classes]
     keep = classes >= 0
     return replace(

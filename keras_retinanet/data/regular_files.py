@@ -37,7 +37,7 @@ def is_regular(entry: os.DirEntry[str] | Path) -> bool:
 def visible_files(folder: str | os.PathLike[str]) -> list[str]:
     """Return the names of the regular files right in `folder` that are not hidden, sorted.
 
-    None where it is not there or cannot be listed.
+    There are none where it is not there or cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
@@ -51,10 +51,7 @@ def matching(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
 
     What is not there is skipped, and so is a folder that cannot be listed, unlike in `Path.glob`.
     """
-    any_case = _LETTER.sub(
-        lambda m: m[1] or f"[{m[2].lower()}{m[2].upper()}]",
-        pattern,
-    )
+    any_case = _LETTER.sub(lambda m: m[1] or f"[{m[2].lower()}{m[2].upper()}]", pattern)
     names = glob.glob(any_case, root_dir=folder)
     seen = (Path(folder, name) for name in names if not any(map(is_hidden, Path(name).parts)))
     return sorted(path for path in seen if os.path.exists(path))

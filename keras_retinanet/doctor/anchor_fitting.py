@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.model import LEVELS
+from keras_retinanet.data.pipeline.plan import Shapes
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.doctor.evolution import minimize
 from keras_retinanet.errors import UserError
@@ -47,13 +48,9 @@ def network_boxes(dataset: Dataset, preprocessing: Preprocessing) -> tuple[np.nd
         input, padding included, that each lies in).
     """
     boxes, canvases = [np.zeros((0, 4), np.float32)], [np.zeros((0, 2), np.int32)]
-    shapes: dict[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]] = {}
-    for record in dataset.records:
-        size = (record.height, record.width)
-        if size not in shapes:
-            resized = preprocessing.resized_size(*size)
-            shapes[size] = (resized, preprocessing.canvas_size(*resized))
-        (height, width), canvas = shapes[size]
+    shapes = Shapes(dataset, preprocessing)
+    for index, record in enumerate(dataset.records):
+        canvas, (height, width) = shapes(index)
         kept = record.boxes[~record.ignore]
         cut = np.clip(kept, 0, [record.width, record.height] * 2)
         boxes.append(cut * ([width / record.width, height / record.height] * 2))

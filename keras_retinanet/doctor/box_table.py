@@ -32,6 +32,11 @@ class BoxTable:
     picture_sizes: np.ndarray
 
     @property
+    def empty(self) -> np.ndarray:
+        """The numbers of the images that have no box, not even an ignored one."""
+        return np.flatnonzero(np.bincount(self.pictures, minlength=len(self.picture_sizes)) == 0)
+
+    @property
     def per_picture(self) -> np.ndarray:
         """The number of boxes (M,) of each image, ignored ones skipped."""
         return np.bincount(self.pictures[~self.ignore], minlength=len(self.picture_sizes))
@@ -43,21 +48,17 @@ class BoxTable:
 
 def box_table(dataset: Dataset) -> BoxTable:
     """Return the columns of one split; reads each record once."""
-    counts, sizes, boxes, classes, ignore = [], [], [], [], []
-    for record in dataset.records:
-        counts.append(len(record.boxes))
-        sizes.append((record.height, record.width))
-        boxes.append(record.boxes)
-        classes.append(record.classes)
-        ignore.append(record.ignore)
+    records = list(dataset.records)
+    counts = [len(record.boxes) for record in records]
+    sizes = [(record.height, record.width) for record in records]
     picture_sizes = np.array(sizes, np.int32).reshape(-1, 2)
     pictures = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return BoxTable(
         split=dataset.split,
-        boxes=np.concatenate([np.zeros((0, 4), np.float32), *boxes]),
+        boxes=np.concatenate([np.zeros((0, 4), np.float32), *(record.boxes for record in records)]),
         sizes=picture_sizes[pictures].astype(np.float32),
-        classes=np.concatenate([np.zeros(0, np.int32), *classes]),
-        ignore=np.concatenate([np.zeros(0, bool), *ignore]),
+        classes=np.concatenate([np.zeros(0, np.int32), *(record.classes for record in records)]),
+        ignore=np.concatenate([np.zeros(0, bool), *(record.ignore for record in records)]),
         pictures=pictures,
         picture_sizes=picture_sizes,
     )

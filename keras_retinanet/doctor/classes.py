@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -42,13 +42,11 @@ def class_findings(
     ]
 
 
-def _undeclared(datasets, names, totals) -> list[Finding]:
+def _undeclared(datasets, names, totals) -> Iterator[Finding]:
     boxes = sum(len(dataset.problems.get("undeclared class", ())) for dataset in datasets)
     unused = [names[end] for end in (0, -1) if totals[end] == 0]
-    if not boxes or not unused or not totals.any():
-        return []
-    return [
-        Finding(
+    if boxes and unused and totals.any():
+        yield Finding(
             "shifted classes",
             "error",
             f"Class ids seem off by one: {counted(boxes, 'box')} of ids that nobody declared, "
@@ -56,23 +54,20 @@ def _undeclared(datasets, names, totals) -> list[Finding]:
             "All classes would be learned under their neighbor's name.",
             "Compare the ids of the boxes with the list of classes: do both start at 0, or at 1?",
         )
-    ]
 
 
-def _end_unused(names, totals) -> list[Finding]:
-    for end, inner in ((0, slice(1, None)), (-1, slice(None, -1))):
-        if len(names) > 2 and totals[end] == 0 and (totals[inner] >= FEW_BOXES).all():
-            return [
-                Finding(
-                    "shifted classes",
-                    "warning",
-                    f"`{names[end]}`, the {'first' if end == 0 else 'last'} class, has no boxes "
-                    "while all others have many",
-                    "That is what ids shifted by one look like: each box named as its neighbor.",
-                    "Look at a few images with `dataset view`; fix the ids if names are wrong.",
-                )
-            ]
-    return []
+def _end_unused(names, totals) -> Iterator[Finding]:
+    for end, inner in ((0, totals[1:]), (-1, totals[:-1])):
+        if len(names) > 2 and totals[end] == 0 and (inner >= FEW_BOXES).all():
+            yield Finding(
+                "shifted classes",
+                "warning",
+                f"`{names[end]}`, the {'first' if end == 0 else 'last'} class, has no boxes "
+                "while all others have many",
+                "That is what ids shifted by one look like: each box named as its neighbor.",
+                "Look at a few images with `dataset view`; fix the ids if names are wrong.",
+            )
+            return
 
 
 def distance(counts: np.ndarray, others: np.ndarray) -> float:
@@ -80,11 +75,10 @@ def distance(counts: np.ndarray, others: np.ndarray) -> float:
     return float(np.abs(counts / counts.sum() - others / others.sum()).sum() / 2)
 
 
-def _shifted_split(datasets, counts, train) -> list[Finding]:
+def _shifted_split(datasets, counts, train) -> Iterator[Finding]:
     """Compare each split's classes with those of the training split, as they are and shifted."""
     if train is None or counts[train].sum() < MIN_BOXES:
-        return []
-    found = []
+        return
     for index, dataset in enumerate(datasets):
         if index == train or counts[index].sum() < MIN_BOXES:
             continue
@@ -93,113 +87,94 @@ def _shifted_split(datasets, counts, train) -> list[Finding]:
         plain = distance(counts[train], counts[index])
         shifts = {step: distance(counts[train], np.roll(counts[index], step)) for step in (-1, 1)}
         step = min(shifts, key=lambda step: shifts[step])
-        if (
-            plain >= max(MIN_DISTANCE, CHANCES * chance)
-            and shifts[step] <= LEFT_WHEN_SHIFTED * plain
-        ):
-            found.append(
-                Finding(
-                    "shifted classes",
-                    "error",
-                    f"The classes of {dataset.split} seem one too "
-                    f"{'high' if step == -1 else 'low'} against those of {datasets[train].split}",
-                    f"{percent(plain, 1)} of its boxes would have to change class to be spread "
-                    f"as in {datasets[train].split}; shifted by one, {percent(shifts[step], 1)}.",
-                    "Compare the lists of classes of both files, and what number each starts at.",
-                )
+        is_other = plain >= max(MIN_DISTANCE, CHANCES * chance)
+        if is_other and shifts[step] <= LEFT_WHEN_SHIFTED * plain:
+            yield Finding(
+                "shifted classes",
+                "error",
+                f"The classes of {dataset.split} seem one too "
+                f"{'high' if step == -1 else 'low'} against those of {datasets[train].split}",
+                f"{percent(plain, 1)} of its boxes would have to change class to be spread "
+                f"as in {datasets[train].split}; shifted by one, {percent(shifts[step], 1)}.",
+                "Compare the lists of classes of both files, and what number each starts at.",
             )
-    return found
 
 
-def _background(names) -> list[Finding]:
-    found = [name for name in names if _plain(name) in BACKGROUND_NAMES]
-    if not found:
-        return []
-    return [
-        Finding(
+def _background(names) -> Iterator[Finding]:
+    found = tuple(name for name in names if _plain(name) in BACKGROUND_NAMES)
+    if found:
+        yield Finding(
             "background class",
             "warning",
             f"`{found[0]}` is declared as a class",
             "Background is what no box covers; as a class it is an output that learns nothing.",
             "Leave it out with --classes, which names those to keep.",
-            tuple(found),
+            found,
         )
-    ]
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", name.strip().casefold())
 
 
-def _same_names(names) -> list[Finding]:
+def _same_names(names) -> Iterator[Finding]:
     groups = defaultdict(list)
     for name in names:
-        groups[_plain(name)].append(name)
-    same = [group for group in groups.values() if len(group) > 1]
-    if not same:
-        return []
-    return [
-        Finding(
+        groups[_plain(name)].append(f"`{name}`")
+    same = tuple(", ".join(group) for group in groups.values() if len(group) > 1)
+    if same:
+        yield Finding(
             "similar class names",
             "warning",
-            f"Class names that differ only in case or spaces: {_quoted(same[0])}",
+            f"Class names that differ only in case or spaces: {same[0]}",
             "One class is learned as two, and each has too few boxes.",
             "Give them one spelling in the annotation files.",
-            tuple(_quoted(group) for group in same),
+            same,
         )
-    ]
 
 
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _unused_or_few(datasets, names, counts, train) -> list[Finding]:
+def _unused_or_few(datasets, names, counts, train) -> Iterator[Finding]:
     reference = counts.sum(axis=0) if train is None else counts[train]
     where = "all splits" if train is None else datasets[train].split
     if not reference.any():
-        return []
+        return
     rows = list(zip(names, reference.tolist(), counts.sum(axis=0).tolist(), strict=True))
     of_all = f"of {counted(len(names), 'class')}"
     unused = tuple(name for name, count, _ in rows if not count)
-    few = tuple(f"{name}: {count}" for name, count, _ in rows if 0 < count < FEW_BOXES)
     unlearned = tuple(
         f"{name}: {total} elsewhere, 0 in {where}"
         for name, count, total in rows
         if total and not count
     )
-    unlearned_finding = Finding(
-        "class not in training",
-        "warning",
-        f"{len(unlearned)} {of_all} in other splits have no box in {where}",
-        "They are scored but never learned: their AP will be 0.",
-        "Split the images again, or choose classes with --classes.",
-        unlearned,
-    )
-    return [
-        *([unlearned_finding] if unlearned else []),
-        *([_unused(unused, of_all, where)] if len(unused) > len(unlearned) else []),
-        *([_few(few, of_all, where)] if few else []),
-    ]
+    if unlearned:
+        yield Finding(
+            "class not in training",
+            "warning",
+            f"{len(unlearned)} {of_all} in other splits have no box in {where}",
+            "They are scored but never learned: their AP will be 0.",
+            "Split the images again, or choose classes with --classes.",
+            unlearned,
+        )
+    if len(unused) > len(unlearned):
+        yield Finding(
+            "unused class",
+            "note",
+            f"{len(unused)} {of_all} have no box in {where}",
+            "Their outputs learn only that there is nothing.",
+            "Leave them out with --classes if they are not to come.",
+            unused,
+        )
+    yield from _few(rows, of_all, where)
 
 
-def _unused(items: tuple[str, ...], of_all: str, where: str) -> Finding:
-    return Finding(
-        "unused class",
-        "note",
-        f"{len(items)} {of_all} have no box in {where}",
-        "Their outputs learn only that there is nothing.",
-        "Leave them out with --classes if they are not to come.",
-        items,
-    )
-
-
-def _few(items: tuple[str, ...], of_all: str, where: str) -> Finding:
-    return Finding(
-        "few boxes",
-        "note",
-        f"{len(items)} {of_all} have fewer than {FEW_BOXES} boxes in {where}",
-        "So few examples are hardly learned; their AP says little.",
-        "Annotate more, join classes, or leave them out with --classes.",
-        items,
-    )
+def _few(rows: list[tuple[str, int, int]], of_all: str, where: str) -> Iterator[Finding]:
+    few = tuple(f"{name}: {count}" for name, count, _ in rows if 0 < count < FEW_BOXES)
+    if few:
+        yield Finding(
+            "few boxes",
+            "note",
+            f"{len(few)} {of_all} have fewer than {FEW_BOXES} boxes in {where}",
+            "So few examples are hardly learned; their AP says little.",
+            "Annotate more, join classes, or leave them out with --classes.",
+            few,
+        )

@@ -1,6 +1,6 @@
 """What the annotations hold: repairs, empty images, boxes twice. Shape letters: N boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,25 +36,23 @@ def problem_findings(datasets: Sequence[Dataset]) -> list[Finding]:
     pictures = sum(len(dataset.records) for dataset in datasets)
     found = []
     for kind in KINDS:
-        items = [
+        items = tuple(
             f"{dataset.split}: {what}"
             for dataset in datasets
             for what in dataset.problems.get(kind, ())
-        ]
-        if not items:
-            continue
-        whole = (pictures if kind in PICTURE_LOST else boxes) + len(items)
-        found.append(
-            Finding(
+        )
+        if items:
+            whole = (pictures if kind in PICTURE_LOST else boxes) + len(items)
+            finding = Finding(
                 kind,
                 _severity(kind, len(items) / whole),
                 f"{kind.capitalize()}: {len(items):,}",
                 f"What is done about it whenever this data set is read: {KINDS[kind]}.",
                 "Fix the files, or leave them as they are; --strict refuses them.",
-                tuple(items),
+                items,
                 _examples(datasets, kind),
             )
-        )
+            found.append(finding)
     return found
 
 
@@ -87,46 +85,36 @@ def content_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) ->
     ]
 
 
-def _without_boxes(datasets, tables) -> list[Finding]:
-    found = []
+def _without_boxes(datasets, tables) -> Iterator[Finding]:
     for dataset, table in zip(datasets, tables, strict=True):
         if not dataset.has_annotations:
-            found.append(
-                Finding(
-                    "no annotations",
-                    "note",
-                    f"{dataset.split} has no annotations",
-                    "It can be predicted on, but neither trained nor scored on.",
-                    "Nothing, if its boxes are kept secret by its makers.",
-                )
+            yield Finding(
+                "no annotations",
+                "note",
+                f"{dataset.split} has no annotations",
+                "It can be predicted on, but neither trained nor scored on.",
+                "Nothing, if its boxes are kept secret by its makers.",
             )
         elif not len(table.boxes):
-            found.append(
-                Finding(
-                    "negatives only",
-                    "error",
-                    f"None of the {counted(len(dataset.records), 'picture')} of "
-                    f"{dataset.split} has a box",
-                    "Training on it learns that there is nothing; scoring on it gives no AP.",
-                    "If it should have boxes, see that the annotations lie where they are read.",
-                )
+            yield Finding(
+                "negatives only",
+                "error",
+                f"None of the {counted(len(dataset.records), 'picture')} of "
+                f"{dataset.split} has a box",
+                "Training on it learns that there is nothing; scoring on it gives no AP.",
+                "If it should have boxes, see that the annotations lie where they are read.",
             )
-    return found
 
 
-def _empty_pictures(datasets, tables) -> list[Finding]:
+def _empty_pictures(datasets, tables) -> Iterator[Finding]:
     items, examples = [], []
     for dataset, table in zip(datasets, tables, strict=True):
-        if not len(table.boxes):
-            continue
-        empty = np.flatnonzero(np.bincount(table.pictures, minlength=len(dataset.records)) == 0)
-        items += [f"{dataset.split}: {dataset.records[index].file_name}" for index in empty]
-        examples += [Example(dataset.split, int(index)) for index in empty[:SHOWN_EXAMPLES]]
-    if not items:
-        return []
-    pictures = sum(len(dataset.records) for dataset in datasets)
-    return [
-        Finding(
+        if len(table.boxes):
+            items += [f"{dataset.split}: {dataset.records[at].file_name}" for at in table.empty]
+            examples += [Example(dataset.split, int(at)) for at in table.empty[:SHOWN_EXAMPLES]]
+    if items:
+        pictures = sum(len(dataset.records) for dataset in datasets)
+        yield Finding(
             "empty pictures",
             "note",
             f"Images without boxes: {len(items):,} ({percent(len(items), pictures)})",
@@ -135,24 +123,20 @@ def _empty_pictures(datasets, tables) -> list[Finding]:
             tuple(items),
             tuple(examples[:SHOWN_EXAMPLES]),
         )
-    ]
 
 
-def _double_boxes(datasets, tables) -> list[Finding]:
-    items: dict[str, list[str]] = {"double boxes": [], "two classes": []}
-    examples: dict[str, list[Example]] = {"double boxes": [], "two classes": []}
+def _double_boxes(datasets, tables) -> Iterator[Finding]:
+    found: dict[str, list[tuple[str, Example]]] = {"double boxes": [], "two classes": []}
     for dataset, table in zip(datasets, tables, strict=True):
         for group in _equal_rows(np.column_stack([table.pictures, table.boxes])):
             picture = int(table.pictures[group[0]])
             classes = sorted({dataset.class_names[table.classes[index]] for index in group})
             sides = [round(float(side), 1) for side in table.boxes[group[0]]]
             name = dataset.records[picture].file_name
-            code = "double boxes" if len(classes) < len(group) else "two classes"
-            items[code].append(
-                f"{dataset.split}: {name} {sides} {' and '.join(classes)}, {len(group)} times"
-            )
+            item = f"{dataset.split}: {name} {sides} {' and '.join(classes)}, {len(group)} times"
             marked = group - np.searchsorted(table.pictures, picture)
-            examples[code].append(Example(dataset.split, picture, tuple(marked.tolist())))
+            code = "double boxes" if len(classes) < len(group) else "two classes"
+            found[code].append((item, Example(dataset.split, picture, tuple(marked.tolist()))))
     same = Finding(
         "double boxes",
         "warning",
@@ -167,16 +151,14 @@ def _double_boxes(datasets, tables) -> list[Finding]:
         "Each anchor learns one of the two, whichever comes first.",
         "Decide for one class, or keep it if both are meant.",
     )
-    return [
-        replace(
-            finding,
-            title=f"{finding.title}: {len(items[finding.code]):,}",
-            items=tuple(items[finding.code]),
-            examples=tuple(examples[finding.code][:SHOWN_EXAMPLES]),
-        )
-        for finding in (same, other)
-        if items[finding.code]
-    ]
+    for finding in (same, other):
+        if rows := found[finding.code]:
+            yield replace(
+                finding,
+                title=f"{finding.title}: {len(rows):,}",
+                items=tuple(item for item, _ in rows),
+                examples=tuple(example for _, example in rows[:SHOWN_EXAMPLES]),
+            )
 
 
 def _equal_rows(rows: np.ndarray) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 `diagnose` gives a `Diagnosis`; `doctor.text` and `doctor.doctor_page` say it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,10 +144,8 @@ def own_splits(datasets: Sequence[Dataset]) -> list[int]:
     images = [{record.image for record in dataset.records} for dataset in datasets]
     own = []
     for index, dataset in enumerate(datasets):
-        others = [images[i] for i in range(len(datasets)) if i != index]
-        is_union = dataset.split.startswith(("trainval", "all")) and images[index] <= set().union(
-            *others
-        )
+        others = set().union(*images[:index], *images[index + 1 :])
+        is_union = dataset.split.startswith(("trainval", "all")) and images[index] <= others
         if not is_union:
             own.append(index)
     return own
@@ -160,35 +158,27 @@ def _training_split(datasets: Sequence[Dataset]) -> int | None:
 
 
 def _unreadable(split: str, error: UserError) -> Finding:
-    return Finding(
-        "unreadable split",
-        "error",
-        f"Split {split} cannot be read",
-        str(error),
-        "Fix or remove its files.",
-    )
+    title, action = f"Split {split} cannot be read", "Fix or remove its files."
+    return Finding("unreadable split", "error", title, str(error), action)
 
 
-def _own_classes(datasets: Sequence[Dataset]) -> list[Finding]:
+def _own_classes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
     index = _training_split(datasets)
     if index is None:
-        return []
+        return
     train = datasets[index]
-    items = [
+    items = tuple(
         f"{dataset.split}: {name}"
         for dataset in datasets
         for name in dataset.class_names
         if name not in train.class_names
-    ]
-    if not items:
-        return []
-    return [
-        Finding(
+    )
+    if items:
+        yield Finding(
             "other classes",
             "error",
             f"Classes that {train.split} does not declare: {len(items)}",
             "Training on one split and scoring on another needs the same classes in both.",
             "Choose with --classes those that both have, or fix the lists of classes.",
-            tuple(items),
+            items,
         )
-    ]

@@ -37,13 +37,8 @@ def page_values(diagnosis: Diagnosis) -> dict[str, Any]:
     own = [diagnosis.datasets[index] for index in diagnosis.own]
     by_split = {dataset.split: dataset for dataset in own}
     findings = [
-        {
-            "finding": finding,
-            "pictures": [
-                _picture(by_split[example.split], example) for example in finding.examples
-            ],
-        }
-        for finding in diagnosis.findings
+        {"finding": one, "pictures": [_picture(by_split[at.split], at) for at in one.examples]}
+        for one in diagnosis.findings
     ]
     sample = max(own, key=lambda dataset: (dataset.has_annotations, len(dataset.records)))
     chosen = np.unique(np.linspace(0, len(sample.records) - 1, SAMPLES).astype(int))
@@ -73,10 +68,8 @@ def _totals(diagnosis: Diagnosis) -> dict[str, int]:
 
 def _splits(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     rows = []
-    for index, (dataset, table) in enumerate(
-        zip(diagnosis.datasets, diagnosis.tables, strict=True)
-    ):
-        empty = np.bincount(table.pictures, minlength=len(dataset.records)) == 0
+    pairs = zip(diagnosis.datasets, diagnosis.tables, strict=True)
+    for index, (dataset, table) in enumerate(pairs):
         low, high = table.picture_sizes.min(axis=0), table.picture_sizes.max(axis=0)
         rows.append(
             {
@@ -84,7 +77,7 @@ def _splits(diagnosis: Diagnosis) -> list[dict[str, Any]]:
                 "pictures": len(dataset.records),
                 "boxes": int((~table.ignore).sum()),
                 "ignored": int(table.ignore.sum()),
-                "empty": int(empty.sum()),
+                "empty": len(table.empty),
                 "problems": sum(len(what) for what in dataset.problems.values()),
                 "low": f"{low[1]} x {low[0]}",
                 "high": f"{high[1]} x {high[0]}",
@@ -123,11 +116,9 @@ def _charts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         boxes = np.concatenate([table.boxes for table in tables])
         box_sizes = np.concatenate([table.sizes for table in tables])
         ratios = np.concatenate([part.ratios for part in diagnosis.inputs])
+        bins = size_bins(diagnosis.inputs)
         drawn += [
-            (
-                "Box sizes",
-                svg_charts.reached_by_size(size_bins(diagnosis.inputs), diagnosis.input_name),
-            ),
+            ("Box sizes", svg_charts.reached_by_size(bins, diagnosis.input_name)),
             ("Box shapes", svg_charts.aspect_ratios(ratios)),
             ("Where the boxes' centers lie", svg_charts.centres(boxes, box_sizes)),
         ]
@@ -139,8 +130,7 @@ def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
     record = dataset.records[example.index]
     caption = f"{dataset.split}: {record.file_name}"
     try:
-        image = decode_image(dataset.read_bytes(example.index))
-        image = turn_image(image, record.orientation)
+        image = turn_image(decode_image(dataset.read_bytes(example.index)), record.orientation)
     except (UserError, OSError):
         return {"caption": caption, "uri": ""}
     small = Image.fromarray(image)
@@ -161,7 +151,5 @@ def _picture(dataset: Dataset, example: Example) -> dict[str, str]:
     # Those that are meant are drawn last, above the others.
     marks.sort(key=lambda mark: mark.color == MARKED_COLOR)
     drawn = draw_marks(np.array(small), marks)
-    return {
-        "caption": caption,
-        "uri": picture_uri(drawn, side=THUMBNAIL_SIDE, quality=JPEG_QUALITY),
-    }
+    uri = picture_uri(drawn, side=THUMBNAIL_SIDE, quality=JPEG_QUALITY)
+    return {"caption": caption, "uri": uri}

@@ -4,7 +4,7 @@ Each way to misread a box format can be undone on the boxes as read. A format is
 the boxes as read do not fit their images, but undone they all do. Shape letter: N boxes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,50 +43,32 @@ class Misreading:
     action: str
 
 
-def _corner_plus_size(boxes, _):
-    return xywh_to_xyxy(boxes)
-
-
-def _corners_again(boxes, _):
-    return xyxy_to_xywh(boxes)
-
-
-def _half_back(boxes, _):
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    return boxes - np.tile(half, 2)
-
-
-def _half_on(boxes, _):
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2
-    return boxes + np.tile(half, 2)
-
-
-def _y_first(boxes, _):
-    return boxes[:, [1, 0, 3, 2]]
+def _half_sizes(boxes: np.ndarray) -> np.ndarray:
+    return np.tile((boxes[:, 2:] - boxes[:, :2]) / 2, 2)
 
 
 MISREADINGS = (
     Misreading(
         "x, y, width, height read as corners",
-        _corner_plus_size,
+        lambda boxes, sizes: xywh_to_xyxy(boxes),
         "Write x2 = x + width and y2 = y + height, or name the format that the file really has.",
     ),
     Misreading(
         "corners read as x, y, width, height",
-        _corners_again,
+        lambda boxes, sizes: xyxy_to_xywh(boxes),
         "Write width = x2 - x1 and height = y2 - y1, or name the format that the file really has.",
     ),
     Misreading(
         "the center read as the top left corner",
-        _half_back,
+        lambda boxes, sizes: boxes - _half_sizes(boxes),
         "Lower x by half the width and y by half the height when writing the file.",
     ),
     Misreading(
         "the top left corner read as the center",
-        _half_on,
+        lambda boxes, sizes: boxes + _half_sizes(boxes),
         "Add half the width to x and half the height to y when writing the file.",
     ),
-    Misreading("x and y swapped", _y_first, "Write x before y."),
+    Misreading("x and y swapped", lambda boxes, sizes: boxes[:, [1, 0, 3, 2]], "Write x before y."),
 )
 
 
@@ -100,8 +82,8 @@ def fits(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
     """Return the suspicion of a misread box format, if any, over all splits together."""
-    if found := _units_findings(datasets, tables):
-        return found
+    for finding in _units_findings(datasets, tables):
+        return [finding]
     noted, noted_sizes = [], []
     for dataset in datasets:
         by_name = {record.file_name: (record.height, record.width) for record in dataset.records}
@@ -121,7 +103,7 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
     # Boxes whose centers all lie in the top left quarter are odd even where they all fit: x1 + x2
     # stays within the image when x2 is a width.
     if shares[best] < ALTERNATIVE_FIT or not (is_unfit or best == 0):
-        return _one_based(tables)
+        return list(_one_based(tables))
     reading = MISREADINGS[best]
     return [
         Finding(
@@ -138,23 +120,19 @@ def format_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> 
     ]
 
 
-def _units_findings(datasets: Sequence[Dataset], tables: Sequence[BoxTable]) -> list[Finding]:
+def _units_findings(datasets, tables) -> Iterator[Finding]:
     for dataset in datasets:
-        found = misread_units(dataset)
-        if found is not None:
-            return [
-                Finding(
-                    "wrong format",
-                    "error",
-                    f"The boxes look like {found} read as {dataset.units}",
-                    f"Nearly all boxes of {dataset.split} fit their images as {found}; training "
-                    "refuses them as they are.",
-                    f"Give --units {found}, or write {dataset.units}. Then look at the "
-                    "boxes with `dataset view`.",
-                    examples=_busiest(tables),
-                )
-            ]
-    return []
+        if found := misread_units(dataset):
+            yield Finding(
+                "wrong format",
+                "error",
+                f"The boxes look like {found} read as {dataset.units}",
+                f"Nearly all boxes of {dataset.split} fit their images as {found}; training "
+                "refuses them as they are.",
+                f"Give --units {found}, or write {dataset.units}. Then look at the "
+                "boxes with `dataset view`.",
+                examples=_busiest(tables),
+            )
 
 
 def _busiest(tables: Sequence[BoxTable]) -> tuple[Example, ...]:
@@ -167,13 +145,11 @@ def _busiest(tables: Sequence[BoxTable]) -> tuple[Example, ...]:
     return tuple(examples)
 
 
-def _one_based(tables: Sequence[BoxTable]) -> list[Finding]:
+def _one_based(tables: Sequence[BoxTable]) -> Iterator[Finding]:
     starts = np.concatenate([np.zeros(0), *(table.boxes[:, :2].ravel() for table in tables)])
     ones, zeros = int((starts == 1).sum()), int((starts <= 0).sum())
-    if ones < MIN_AT_ONE or zeros:
-        return []
-    return [
-        Finding(
+    if ones >= MIN_AT_ONE and not zeros:
+        yield Finding(
             "one-based",
             "note",
             f"Coordinates seem to start at 1: {ones:,} are 1, none is 0",
@@ -181,4 +157,3 @@ def _one_based(tables: Sequence[BoxTable]) -> list[Finding]:
             "For VOC files give --set data.one_based=true; it matters only "
             "where objects are a few pixels large.",
         )
-    ]

@@ -15,7 +15,7 @@ from keras_retinanet.data.images.exif import orientation
 from keras_retinanet.data.near_duplicates import reduced_grey
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.data.regular_files import is_hidden
-from keras_retinanet.doctor.findings import Example, Finding, Severity, counted
+from keras_retinanet.doctor.findings import Example, Finding, counted
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
@@ -110,20 +110,15 @@ def _read_all(places: Iterable[tuple], decode: bool) -> Iterator[Fingerprint | N
 def _note(dataset: Dataset, record: Record, print_: Fingerprint) -> None:
     if print_.problem:
         dataset.problems.note(print_.problem, record.file_name)
-    if print_.size not in (None, _stored_size(record)):
+    stored = (record.height, record.width)
+    if print_.size not in (None, stored[::-1] if record.orientation >= SIDEWAYS else stored):
         dataset.problems.note("picture of another size than annotated", record.file_name)
-
-
-def _stored_size(record: Record) -> tuple[int, int]:
-    is_on_its_side = record.orientation >= SIDEWAYS
-    size = (record.height, record.width)
-    return size[::-1] if is_on_its_side else size
 
 
 def turned_findings(
     datasets: Sequence[Dataset], prints: Mapping[ImageRef, Fingerprint]
-) -> list[Finding]:
-    """Return the images that viewers turn by their EXIF tag, but training does not."""
+) -> Iterator[Finding]:
+    """Yield the images that viewers turn by their EXIF tag, but training does not."""
     items, examples, annotated_turned = [], [], 0
     for dataset in datasets:
         for index, record in enumerate(dataset.records):
@@ -138,50 +133,46 @@ def turned_findings(
                 and print_.size == (record.width, record.height)
             )
     if not items:
-        return []
-    severity: Severity = "error" if annotated_turned else "warning"
+        return
     meaning = "Boxes are taken to lie on the stored pixels, as COCO's do; viewers turn the image."
     if annotated_turned:
         meaning += f" The annotated size of {annotated_turned:,} is that of the turned image."
-    return [
-        Finding(
-            "turned pictures",
-            severity,
-            f"Images that their EXIF tag turns: {len(items):,}",
-            meaning,
-            "See below whether the boxes fit; if they fit the turned image, give --exif apply.",
-            tuple(items),
-            tuple(examples[:SHOWN_EXAMPLES]),
-        )
-    ]
+    yield Finding(
+        "turned pictures",
+        "error" if annotated_turned else "warning",
+        f"Images that their EXIF tag turns: {len(items):,}",
+        meaning,
+        "See below whether the boxes fit; if they fit the turned image, give --exif apply.",
+        tuple(items),
+        tuple(examples[:SHOWN_EXAMPLES]),
+    )
 
 
-def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
-    """Return the images beside the listed ones that no split names.
+def unlisted_findings(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+    """Yield the images beside the listed ones that no split names.
 
     Images within larger files (TFRecord) are not looked for.
     """
-    listed: set[str] = set()
-    for dataset in datasets:
-        for record in dataset.records:
-            if record.image.length < 0:
-                listed.add(os.path.normpath(record.image.path))
+    listed = {
+        os.path.normpath(record.image.path)
+        for dataset in datasets
+        for record in dataset.records
+        if record.image.length < 0
+    }
     unlisted: list[str] = []
-    for folder in sorted({os.path.dirname(path) for path in listed}):
+    for folder in sorted(set(map(os.path.dirname, listed))):
         try:
             names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
         except OSError:  # drawn images have no file
             continue
-        paths = [os.path.join(folder, name) for name in names]
-        unlisted += [
-            path
-            for path in paths
-            if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES and path not in listed
-        ]
-    if not unlisted:
-        return []
-    return [
-        Finding(
+        paths = (
+            os.path.join(folder, name)
+            for name in names
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        )
+        unlisted += [path for path in paths if path not in listed]
+    if unlisted:
+        yield Finding(
             "unlisted pictures",
             "note",
             f"{counted(len(unlisted), 'picture')} in the folders that no split uses",
@@ -189,4 +180,3 @@ def unlisted_findings(datasets: Sequence[Dataset]) -> list[Finding]:
             "List them in a split if they are annotated, or as background; else leave them.",
             tuple(unlisted),
         )
-    ]

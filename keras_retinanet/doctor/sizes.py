@@ -4,7 +4,7 @@ Shape letters: N boxes, the ignored ones skipped.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,12 +122,10 @@ def size_findings(
     ]
 
 
-def _filled(finding: Finding, datasets, *, inputs, chosen, many: float) -> list[Finding]:
-    """Return `finding` with its images and count, if any box is chosen; a warning if `many`.
+def _filled(finding: Finding, datasets, *, inputs, chosen, many: float) -> Iterator[Finding]:
+    """Yield `finding` with the images and the count of the boxes `chosen`, (N,) bool of each split.
 
-    Args:
-        chosen: of each split, (N,) bool: the boxes meant.
-        many: the share of all boxes from which on it is a warning.
+    It is a warning from the share `many` of all boxes on; none are chosen: no finding.
     """
     items, examples = [], []
     for dataset, part, mask in zip(datasets, inputs, chosen, strict=True):
@@ -143,14 +141,11 @@ def _filled(finding: Finding, datasets, *, inputs, chosen, many: float) -> list[
             examples.append(Example(dataset.split, int(index), tuple(marked.tolist())))
     number = sum(int(mask.sum()) for mask in chosen)
     count = sum(len(mask) for mask in chosen)
-    if not number:
-        return []
-    return [
-        replace(
+    if number:
+        yield replace(
             finding,
             severity="warning" if number >= many * count else "note",
             title=f"{finding.title}: {number:,} of {count:,} ({percent(number, count)})",
             items=tuple(items),
             examples=tuple(examples[:SHOWN_EXAMPLES]),
         )
-    ]

@@ -34,13 +34,12 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
 def _splits(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"{'split':<12} {'pictures':>9} {'boxes':>9} {'ignored':>8} {'empty':>7}  image sizes"
     for dataset, table in zip(diagnosis.datasets, diagnosis.tables, strict=True):
-        empty = int((np.bincount(table.pictures, minlength=len(dataset.records)) == 0).sum())
         boxes, ignored = int((~table.ignore).sum()), int(table.ignore.sum())
         low, high = table.picture_sizes.min(axis=0), table.picture_sizes.max(axis=0)
         sizes = f"{low[1]}x{low[0]}" + (f" .. {high[1]}x{high[0]}" if (low != high).any() else "")
         yield (
             f"{dataset.split:<12} {len(dataset.records):>9,} {boxes:>9,} {ignored:>8,} "
-            f"{empty:>7,}  {sizes}"
+            f"{len(table.empty):>7,}  {sizes}"
         )
 
 

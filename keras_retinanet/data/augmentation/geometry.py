@@ -6,6 +6,13 @@ Shape letters: G ground truths, h w image. Sizes are (2,) (height, width), boxes
 import tensorflow as tf
 
 
+def fit_within(size, canvas):
+    """Return the largest (height, width) (2,) int32 of the aspect of `size` within `canvas`."""
+    scale = tf.reduce_min(canvas / size)  # float64, as all quotients of integers
+    fitted = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
+    return tf.clip_by_value(fitted, 1, canvas)
+
+
 def crop_window(source_size, resized_size, canvas, scale, seed):
     """Choose what part of an image is seen when it is scaled by `scale` around its resized size.
 

@@ -16,6 +16,7 @@ from keras_retinanet.data.augmentation.erasing import erase
 from keras_retinanet.data.augmentation.geometry import (
     box_areas,
     crop_window,
+    fit_within,
     flip_horizontal,
     flip_vertical,
     maybe,
@@ -26,16 +27,8 @@ from keras_retinanet.data.augmentation.geometry import (
 
 # What draws, each at a fixed place: switching one on leaves the others' draws. New ones go last.
 DRAWS = (
-    "scale",
-    "crop",
-    "flip",
-    "color",
-    "flip_vertical",
-    "rotate90",
-    "hue",
-    "photometric",
-    "erase",
-)
+    "scale", "crop", "flip", "color", "flip_vertical", "rotate90", "hue", "photometric", "erase",
+)  # fmt: skip
 
 
 class View(NamedTuple):
@@ -78,10 +71,8 @@ def choose_view(source_size, resized_size, canvas, *, seed, config: AugmentConfi
         turns = tf.where(draws[0] < config.rotate90, drawn, 0)
         # Sizes and canvas are as before the turn; the offset is turned back at the end.
         canvas = tf.where(turns % 2 == 1, canvas[::-1], canvas)
-        fit = tf.reduce_min(tf.cast(canvas, tf.float64) / tf.cast(resized_size, tf.float64))
-        fitted = tf.cast(tf.round(tf.cast(resized_size, tf.float64) * fit), tf.int32)
-        fitted = tf.clip_by_value(fitted, 1, canvas)
-        resized_size = tf.where((turns % 2 == 1) & (fit < 1.0), fitted, resized_size)
+        is_too_large = (turns % 2 == 1) & tf.reduce_any(resized_size > canvas)
+        resized_size = tf.where(is_too_large, fit_within(resized_size, canvas), resized_size)
     if config.scale == (1.0, 1.0):
         zeros = tf.zeros(2, tf.int32)
         return View(zeros, source_size, resized_size, zeros, turns)

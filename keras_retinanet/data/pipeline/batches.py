@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.data.augmentation.geometry import fit_within
 from keras_retinanet.data.augmentation.mixing import Recipe, draw_mix, mix
 from keras_retinanet.data.augmentation.transforms import View, choose_view, render
 from keras_retinanet.data.pipeline import plan
@@ -78,7 +79,7 @@ def training_batches(
             index, canvas, seed = source.index, source.canvas, source.seed
             is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
             source_size = source_sizes[index]
-            resized_size = tf.where(is_planned, row["size"], _fit(source_size, canvas))
+            resized_size = tf.where(is_planned, row["size"], fit_within(source_size, canvas))
             view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
             found = fetch(index, view, canvas)
             return _rendered(
@@ -145,13 +146,6 @@ def _rendered(fetched, *, canvas, seed, config, preprocessing):
         preprocessing=preprocessing,
     )
     return image, tf.cond(is_readable, lambda: labels, lambda: _ignore_all(canvas))
-
-
-def _fit(size, canvas):
-    """Return the largest (height, width) of the aspect of `size` within `canvas`."""
-    scale = tf.reduce_min(canvas / size)
-    fitted = tf.cast(tf.round(tf.cast(size, tf.float64) * scale), tf.int32)
-    return tf.clip_by_value(fitted, 1, canvas)
 
 
 def evaluation_dataset(

@@ -35,25 +35,15 @@ CHUNK = 64
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """Reads the copies that lie in memory; `ImageRef.offset` is the record's number."""
+class _Reader:
+    """Reads the copies that lie in `place` by `own`, and all other images as before."""
 
-    pictures: list[bytes]
+    place: str
+    own: Callable[[ImageRef], bytes]
     others: Callable[[ImageRef], bytes]
 
     def __call__(self, image: ImageRef) -> bytes:
-        return self.pictures[image.offset] if image.path == MEMORY else self.others(image)
-
-
-@dataclass(frozen=True)
-class _File:
-    """Reads the copies that lie in a TFRecord file."""
-
-    path: str
-    others: Callable[[ImageRef], bytes]
-
-    def __call__(self, image: ImageRef) -> bytes:
-        return read_slice(image) if image.path == self.path else self.others(image)
+        return self.own(image) if image.path == self.place else self.others(image)
 
 
 def cached(
@@ -75,16 +65,17 @@ def cached(
     if where == MEMORY:
         pictures = list(_copies(dataset, sizes))
         places = [ImageRef(MEMORY, index, len(copy)) for index, copy in enumerate(pictures)]
-        kept = replace(dataset, reader=_Memory(pictures, dataset.reader))
+        reader = _Reader(MEMORY, lambda image: pictures[image.offset], dataset.reader)
     else:
         path = Path(where) / f"{dataset.split}-{_fingerprint(dataset, sizes)}.tfrecord"
         if not path.exists():
             write_shard(path, _copies(dataset, sizes))
         found = read_records(str(path), Problems(strict=True))
         places = [ImageRef(str(path), offset, len(content)) for offset, content in found]
-        kept = replace(dataset, reader=_File(str(path), dataset.reader))
+        reader = _Reader(str(path), read_slice, dataset.reader)
     rows = zip(dataset.records, places, sizes, strict=True)
-    return replace(kept, records=[_resized(*row) if row[1].length else row[0] for row in rows])
+    records = [_resized(*row) if row[1].length else row[0] for row in rows]
+    return replace(dataset, records=records, reader=reader)
 
 
 def _needed_size(

@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     sizes: np.ndarray
 
 
-class _Shapes:
+class Shapes:
     """Resized size and canvas of a record, worked out once for each size of image."""
 
     def __init__(self, dataset: Dataset, preprocessing: Preprocessing):
@@ -47,7 +47,7 @@ class _Shapes:
         self._preprocessing = preprocessing
         self._known: dict[tuple, tuple[Canvas, tuple[int, int]]] = {}
 
-    def __call__(self, index: int, short_side: int | None) -> tuple[Canvas, tuple[int, int]]:
+    def __call__(self, index: int, short_side: int | None = None) -> tuple[Canvas, tuple[int, int]]:
         key = (self._sizes[index], short_side)
         if key not in self._known:
             resized = self._preprocessing.resized_size(*self._sizes[index], short_side)
@@ -82,7 +82,7 @@ def batches(
             f"split={dataset.split}. Look at what was skipped while loading."
         )
     return itertools.islice(
-        _all_batches(_Shapes(dataset, preprocessing), dataset, batch_size, seed, short_sides),
+        _all_batches(Shapes(dataset, preprocessing), dataset, batch_size, seed, short_sides),
         start_step,
         None,
     )
@@ -109,7 +109,7 @@ def evaluation_batches(
     dataset: Dataset, preprocessing: Preprocessing, *, batch_size: int
 ) -> Iterator[Batch]:
     """Yield each record once, in order within its canvas; the last batch of a canvas is smaller."""
-    shapes = _Shapes(dataset, preprocessing)
+    shapes = Shapes(dataset, preprocessing)
     waiting: dict[Canvas, list[tuple]] = defaultdict(list)
     not_drawn = np.zeros(2, np.int32), np.zeros(PARTNERS, np.int32)
     for index in range(len(dataset.records)):
@@ -125,7 +125,7 @@ def canvas_counts(
     dataset: Dataset, preprocessing: Preprocessing, short_sides: Sequence[int] = ()
 ) -> Counter[Canvas]:
     """Return how often each canvas comes in one epoch, every short side counted once."""
-    shapes = _Shapes(dataset, preprocessing)
+    shapes = Shapes(dataset, preprocessing)
     sides: Sequence[int | None] = short_sides or (None,)
     return Counter(
         shapes(index, side)[0] for index in range(len(dataset.records)) for side in sides

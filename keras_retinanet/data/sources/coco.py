@@ -12,16 +12,15 @@ from pathlib import Path
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.names import split_in, split_word
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
+from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import find_folder, matching
 from keras_retinanet.data.sources import tfds
 from keras_retinanet.data.sources.coco_json import read_coco
 from keras_retinanet.data.sources.coco_rows import RowReader, id_of, own_units, read_classes
 from keras_retinanet.data.sources.folders import PictureFolder
+from keras_retinanet.data.sources.source_files import read_records
 from keras_retinanet.data.splits import match_split
-from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
-from keras_retinanet.files.images.decoding import image_sizes
 
 DEFAULT_DIR = "data/coco"
 ROBOFLOW_FILE = "_annotations.coco.json"
@@ -155,53 +154,25 @@ def _read(files: _Files, split: str, config: DataConfig) -> Dataset:
     known = {image_id for row in images if (image_id := id_of(row)) is not None}
     objects = reader.objects(content.get("annotations", []), known)
     folder = PictureFolder(
-        files.images,
-        problems,
-        also=files.also,
-        split=split,
-        allow_outside=config.allow_outside,
+        files.images, problems, also=files.also, split=split, allow_outside=config.allow_outside
     )
-    rows = reader.pictures(images, folder)
-    if images and not rows:
-        example = next(
-            (str(row.get("file_name")) for row in images if isinstance(row, dict)), "nothing"
-        )
+    pictures = reader.pictures(images, folder)
+    if images and not pictures:
+        names = (str(row.get("file_name")) for row in images if isinstance(row, dict))
+        example = next(names, "nothing")
         raise UserError(
             f"Expected the images that {files.annotations} names in {files.images}. Received: "
             f"none of {len(images)} there ({folder.tried(example)}). Point --images at their "
             "folder."
         )
     units = config.units or own_units(images)
+    found = [objects.get(picture.image_id, []) for picture in pictures]
     return Dataset(
         "coco",
         split,
         class_names,
         class_ids,
-        _records(rows, objects, problems, units=units),
+        read_records(pictures, found, problems, units=units),
         problems,
         has_annotations="annotations" in content,
     )
-
-
-def _records(rows: list[tuple], objects: dict, problems: Problems, *, units: Units) -> list[Record]:
-    unsized = [path for _, _, path, size in rows if size is None]
-    read_sizes = dict(zip(unsized, image_sizes(unsized), strict=True)) if unsized else {}
-    records = []
-    for image_id, file_name, path, size in rows:
-        size = size or read_sizes[path]
-        if isinstance(size, str):
-            problems.note(size, file_name)
-            continue
-        image, found = ImageRef(path), objects.get(image_id, [])
-        records.append(
-            make_record(
-                image_id,
-                image,
-                size,
-                file_name=file_name,
-                objects=found,
-                problems=problems,
-                units=units,
-            )
-        )
-    return records

@@ -11,6 +11,7 @@ from keras_retinanet.data.records import FLOAT32_MAX
 from keras_retinanet.data.sources.coco_json import TextNumberError, as_id, as_number
 from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.data.sources.outlines import outline_bounds, turned_bounds
+from keras_retinanet.data.sources.source_files import Object, Picture
 from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files.images.headers import MAX_PIXELS
@@ -67,18 +68,13 @@ def own_units(images: list) -> Units:
     return "fractions" if is_azure else "pixels"
 
 
-def _is_some(value: object) -> bool:
-    return value not in (0, None)
-
-
 def _angle(row: dict) -> float:
     """Return the degrees by which a box is turned about its center: CVAT's, or an angle field."""
     attributes = row.get("attributes")
-    places = (attributes if isinstance(attributes, dict) else {}, row)
-    for place in places:
-        for key in ANGLE_KEYS:
-            if isinstance(place.get(key), int | float) and not isinstance(place[key], bool):
-                return float(place[key]) if math.isfinite(place[key]) else 0.0
+    for place in (attributes if isinstance(attributes, dict) else {}, row):
+        for angle in (place.get(key) for key in ANGLE_KEYS):
+            if isinstance(angle, int | float) and not isinstance(angle, bool):
+                return float(angle) if math.isfinite(angle) else 0.0
     return 0.0
 
 
@@ -90,14 +86,14 @@ class RowReader:
         self._class_index = class_index
         self._problems = problems
 
-    def objects(self, rows: list, known: set[int | str]) -> dict[int | str, list[tuple]]:
-        """Return image id -> [(box xyxy, class, ignore, area or None), ...].
+    def objects(self, rows: list, known: set[int | str]) -> dict[int | str, list[Object]]:
+        """Return image id -> its objects.
 
         Args:
             rows: the file's "annotations".
             known: the ids of its images.
         """
-        objects: dict[int | str, list[tuple]] = defaultdict(list)
+        objects: dict[int | str, list[Object]] = defaultdict(list)
         seen: set[int | str] = set()
         unlisted: set[int | str] = set()
         for number, row in enumerate(rows):
@@ -115,10 +111,11 @@ class RowReader:
                 if annotation_id in seen:
                     self._problems.note("annotation id twice", f"{where}: id {annotation_id}")
                 seen.add(annotation_id)
+            if image_id in unlisted:
+                continue
             if image_id not in known:
-                if image_id not in unlisted:
-                    note = f"{where}: image_id {image_id}"
-                    self._problems.note("annotations of an unlisted picture", note)
+                note = f"{where}: image_id {image_id}"
+                self._problems.note("annotations of an unlisted picture", note)
                 unlisted.add(image_id)
             elif category not in self._class_index:
                 self._problems.note("undeclared class", f"{where}: category_id {category}")
@@ -131,7 +128,7 @@ class RowReader:
         """Return x1, y1, x2, y2: of the bbox, turned as the row says, or else of its outline."""
         outline, box = row.get("segmentation"), row.get("bbox")
         is_empty = box in (None, []) or (
-            isinstance(box, list) and len(box) == 4 and not any(map(_is_some, box))
+            isinstance(box, list) and len(box) == 4 and all(side in (0, None) for side in box)
         )
         bounds = outline_bounds(outline) if is_empty and outline else None
         if bounds is not None:
@@ -143,8 +140,8 @@ class RowReader:
             self._problems.note("rotated box", f"{where}: by {angle:g} degrees")
         return turned_bounds(x, y, width, height, degrees=angle)
 
-    def pictures(self, rows: list, folder: PictureFolder) -> list[tuple]:
-        """Return (id, file name, path, (h, w) or None) of each image that is there, once."""
+    def pictures(self, rows: list, folder: PictureFolder) -> list[Picture]:
+        """Return each image that is there, once."""
         seen, present = set(), []
         for number, row in enumerate(rows):
             where = f"{self._name}, images[{number}]"
@@ -159,7 +156,7 @@ class RowReader:
             if path is not None:
                 seen.add(image_id)
                 size = self._size(row.get("height"), row.get("width"), where)
-                present.append((image_id, row["file_name"], path, size))
+                present.append(Picture(image_id, path, row["file_name"], size))
         return present
 
     def _known_id(self, value: object, known: Container, where: str) -> int | str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_retinanet.data.sources.source_files import excerpt, number, numbered_lines
+from keras_retinanet.data.sources.source_files import excerpt, first_line, number
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 
@@ -79,11 +79,7 @@ class Columns(NamedTuple):
 
 def separator(path: Path) -> str:
     """Return the character between the cells of a file, by its first line."""
-    try:
-        line = next((text for _, text in numbered_lines(path) if text.strip()), "")
-    except (OSError, ValueError):  # told by the reader of the rows
-        line = ""
-    line = _QUOTED.sub("", line)
+    line = _QUOTED.sub("", first_line(path))
     return max(SEPARATORS, key=lambda letter: (line.count(letter), -SEPARATORS.index(letter)))
 
 

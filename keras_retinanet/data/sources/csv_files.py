@@ -31,8 +31,9 @@ from keras_retinanet.data.sources.source_files import (
     Picture,
     csv_rows,
     excerpt,
-    numbered_lines,
+    first_line,
     read_records,
+    text_lines,
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
@@ -104,7 +105,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     )
     pictures, objects = _read(path, folder, class_names, problems)
     units = config.units or "pixels"
-    records = read_records(pictures, objects.__getitem__, problems, units=units)
+    records = read_records(pictures, objects, problems, units=units)
     return Dataset("csv", split or ONE_SET, class_names, class_ids, records, problems, units=units)
 
 
@@ -121,20 +122,14 @@ def _find_files(config: DataConfig) -> dict[str, Path]:
     if not found:
         found = {path.parent.name: path for path in matching(folder, f"*/{ROBOFLOW_FILE}")}
     if not found:
-        found = _single(folder) or _by_name(folder)
+        singles = matching(folder, SINGLE_FILE) + matching(folder, ROBOFLOW_FILE)
+        found = {ONE_SET: singles[0]} if singles else _by_name(folder)
     if not found:
         raise UserError(
             f"Expected CSV files: {LAYOUT}. Received: data_dir={folder}, without them. Point "
             "--data_dir at their folder, or name one with --annotations FILE --images DIR."
         )
     return found
-
-
-def _single(folder: Path) -> dict[str, Path]:
-    for name in (SINGLE_FILE, ROBOFLOW_FILE):
-        for path in matching(folder, name):
-            return {ONE_SET: path}
-    return {}
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -151,11 +146,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 def is_yolo3_list(path: Path) -> bool:
     """Return whether the first line of a text is one of keras-yolo3's lists, with a box."""
-    try:
-        line = next((text for _, text in numbered_lines(path) if text.strip()), "")
-    except (OSError, ValueError):
-        return False
-    match = _YOLO3_LINE.fullmatch(line)
+    match = _YOLO3_LINE.fullmatch(first_line(path))
     return match is not None and bool(match["boxes"])
 
 
@@ -238,9 +229,10 @@ def _row(cells: list[str], columns: Columns, where: str) -> list[_Row] | None:
 
 def _yolo3_rows(path: Path, problems: Problems) -> Iterator[_Row]:
     class_files = matching(path.parent, "*classes.txt")
-    texts = [text.strip() for _, text in _lines(class_files[0])] if class_files else []
-    names = {str(number): name for number, name in enumerate(texts)}
-    for line, text in _lines(path):
+    expected = "a list of images and boxes"
+    texts = text_lines(class_files[0], expected) if class_files else []
+    names = {str(number): text.strip() for number, (_, text) in enumerate(texts)}
+    for line, text in text_lines(path, expected):
         where = f"{path.name}, line {line}"
         match = _YOLO3_LINE.fullmatch(text)
         if match is None:
@@ -253,21 +245,10 @@ def _yolo3_rows(path: Path, problems: Problems) -> Iterator[_Row]:
             yield _Row(where, match["path"], (), "")
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        return [(line, text) for line, text in numbered_lines(path) if text.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"Expected a list of images and boxes. Received: {path}, {error}."
-        ) from error
-
-
 def _classes(config: DataConfig, files: list[Path]) -> tuple[list[str], list[int]]:
-    beside = files[0].parent / CLASS_FILE
-    if config.class_file is not None:
-        return _read_class_file(Path(config.class_file))
-    if beside.is_file():
-        return _read_class_file(beside)
+    class_file = Path(config.class_file or files[0].parent / CLASS_FILE)
+    if config.class_file or class_file.is_file():
+        return _read_class_file(class_file)
     # What is wrong in these rows is counted when their own split is read.
     names = {row.class_name for path in files for row in _rows(path, Problems())}
     class_names = sorted(names - {""})

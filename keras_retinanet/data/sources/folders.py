@@ -110,10 +110,7 @@ class PictureFolder:
     def _as_named(self, file_name: str) -> tuple[str | None, str | None]:
         """Return (path, repair or None): as written, with slashes, or with the file in any case."""
         slashed = file_name.replace("\\", "/")
-        for name, kind in (
-            (file_name, None),
-            (slashed, "picture name with backslashes"),
-        ):
+        for name, kind in ((file_name, None), (slashed, "picture name with backslashes")):
             for folder in self.folders:
                 if path := self._look_up(folder, name):
                     return path, kind
@@ -197,9 +194,7 @@ def _closest(
 ) -> str | None:
     """Return the path that shares the longest end with `parts`; None if that is not one alone.
 
-    Args:
-        found: path -> its parts below the folder.
-        words: the splits that `parts` name: a path of another one is none.
+    `found` has the parts of each path below the folder; one of another split than `words` is none.
     """
     shared: dict[str, int] = {}
     for path, own in found.items():

@@ -6,7 +6,6 @@ Layout: `training/image_2/000000.png`, `training/label_2/000000.txt`; or these t
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
@@ -19,9 +18,9 @@ from keras_retinanet.data.sources.source_files import (
     excerpt,
     label_lines,
     number,
-    numbered_lines,
     pictures_by_stem,
     read_records,
+    text_lines,
 )
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
@@ -41,11 +40,8 @@ DONT_CARE = "DontCare"
 # type truncated occluded alpha left top right bottom height width length x y z rotation (score)
 COLUMNS = (15, 16)
 BOX = slice(4, 8)
-
-
-class _Label(NamedTuple):
-    class_name: str
-    box: list[float]
+# A type and a box xyxy.
+_Label = tuple[str, list[float]]
 
 
 def splits(config: DataConfig) -> list[str]:
@@ -87,20 +83,18 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     note_renamed(label_of, problems)
     lonely = labels.keys() - set(label_of.values())
     ids = _read_list(lists[split]) if split in lists else sorted(pictures.keys() | lonely)
-    kept, found = [], []
+    kept, found, without = [], [], []
     # An id is only ever looked up among the files that are there: none leads out of the folder.
     for image_id in ids:
         if image_id not in pictures:
             problems.note("missing picture", image_id)
         elif image_id not in label_of:
             problems.note("missing annotation", image_id)
-        else:
-            rows = _read_label(labels[label_of[image_id]], problems)
-            if rows is not None:
-                path = pictures[image_id]
-                kept.append(Picture(image_id, path, Path(path).name))
-                found.append(rows)
-    without = [image_id for image_id in ids if image_id in pictures and image_id not in label_of]
+            without.append(image_id)
+        elif (rows := _read_label(labels[label_of[image_id]], problems)) is not None:
+            path = pictures[image_id]
+            kept.append(Picture(image_id, path, Path(path).name))
+            found.append(rows)
     missing = sorted(lonely & set(ids))
     count = sum(image_id in pictures for image_id in ids)
     refuse_unmatched(without, missing, count=count, config=config, where=str(root))
@@ -108,7 +102,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     class_names = _class_names(found, others)
     objects = [_objects(rows, class_names) for rows in found]
     units = config.units or "pixels"
-    records = read_records(kept, objects.__getitem__, problems, units=units)
+    records = read_records(kept, objects, problems, units=units)
     class_ids = list(range(1, len(class_names) + 1))
     return Dataset("kitti", split or "all", class_names, class_ids, records, problems, units=units)
 
@@ -136,11 +130,8 @@ def _lists(root: Path) -> dict[str, Path]:
 
 
 def _read_list(path: Path) -> list[str]:
-    try:
-        ids = [name_key(text.strip()) for _, text in numbered_lines(path)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"Expected an id a line. Received: {path}, {error}. Fix it.") from error
-    return [image_id for image_id in dict.fromkeys(ids) if image_id]
+    ids = [name_key(text.strip()) for _, text in text_lines(path, "an id a line")]
+    return list(dict.fromkeys(ids))
 
 
 def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
@@ -153,7 +144,7 @@ def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
         try:
             if len(words) not in COLUMNS:
                 raise ValueError(f"{len(words)} columns")
-            labels.append(_Label(words[0], [number(word) for word in words[BOX]]))
+            labels.append((words[0], [number(word) for word in words[BOX]]))
         except ValueError:
             problems.note(
                 "malformed annotation", f"{path.name}, line {line}: {excerpt(' '.join(words))}"
@@ -163,19 +154,17 @@ def _read_label(path: Path, problems: Problems) -> list[_Label] | None:
 
 def _class_names(found: list[list[_Label]], others: list[Path]) -> list[str]:
     # Every split must number the classes alike, so the names of all files count.
-    names = {label.class_name for labels in found for label in labels}
+    names = {name for labels in found for name, _ in labels}
     for path in others:
-        names |= {label.class_name for label in _read_label(path, Problems()) or []}
+        names |= {name for name, _ in _read_label(path, Problems()) or []}
     official = [name for name in KITTI_CLASSES if name in names]
     return official + sorted(names - {DONT_CARE, *official})
 
 
 def _objects(labels: list[_Label], class_names: list[str]) -> list[Object]:
     objects: list[Object] = [
-        (label.box, class_names.index(label.class_name), False, None)
-        for label in labels
-        if label.class_name != DONT_CARE
+        (box, class_names.index(name), False, None) for name, box in labels if name != DONT_CARE
     ]
-    regions = [label.box for label in labels if label.class_name == DONT_CARE]
+    regions = [box for name, box in labels if name == DONT_CARE]
     every = range(len(class_names))
     return objects + [(box, index, True, None) for box in regions for index in every]

@@ -126,12 +126,8 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     for index in sorted(set(range(len(pictures))) - boxes.annotated):
         problems.note("missing annotation", pictures[index].file_name)
     units = config.units or "fractions"
-    records = read_records(
-        [pictures[index] for index in annotated],
-        lambda place: objects_of(annotated[place]),
-        problems,
-        units=units,
-    )
+    kept = [pictures[index] for index in annotated]
+    records = read_records(kept, map(objects_of, annotated), problems, units=units)
     ids = list(range(1, len(class_names) + 1))
     return Dataset("openimages", split or "all", class_names, ids, records, problems, units=units)
 

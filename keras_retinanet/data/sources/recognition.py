@@ -87,11 +87,8 @@ def recognise(place: str | Path) -> Recognised:
         return _recognise_file(place)
     if not place.is_dir():
         raise UserError(f"Expected a folder or a file of a data set. Received: {place}, not there.")
-    found = {
-        source: names
-        for source, patterns in PATTERNS.items()
-        if (names := _matches(place, patterns))
-    }
+    matches = {source: _paths(place, patterns) for source, patterns in PATTERNS.items()}
+    found = {source: paths for source, paths in matches.items() if paths}
     for outer, inner in CONTAINED.items():
         if outer in found:
             found.pop(inner, None)
@@ -99,40 +96,33 @@ def recognise(place: str | Path) -> Recognised:
     if "tfds" in found and (place / "label_map.pbtxt").is_file():
         found["tfrecord"] = found.pop("tfds")
     if len(found) > 1:
-        shown = "; ".join(f"{source}: {', '.join(names)}" for source, names in found.items())
+        shown = "; ".join(f"{source}: {_shown(place, paths)}" for source, paths in found.items())
         raise UserError(
             f"Expected a folder of one form. Received: {place}, with {shown}. Name the source "
             f"before --data_dir, as in: train {next(iter(found))} --data_dir {place}"
         )
     if not found:
         return _recognise_weak(place)
-    source, names = next(iter(found.items()))
+    source, paths = next(iter(found.items()))
     keys = {"source": source, "data_dir": str(place)}
     if source == "tfds":
-        keys |= _tfds_keys(next(path for path in _paths(place, PATTERNS["tfds"])))
-    return keys, _sentence(place, source, names)
+        keys |= _tfds_keys(paths[0])
+    return keys, _sentence(place, source, _shown(place, paths))
 
 
 def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     """Return what the first pattern that finds something finds, sorted."""
-    for pattern in patterns:
-        found = matching(folder, pattern)
-        if found:
-            return found
-    return []
+    return next(filter(None, (matching(folder, pattern) for pattern in patterns)), [])
 
 
-def _matches(folder: Path, patterns: tuple[str, ...]) -> list[str]:
-    return _shown(folder, _paths(folder, patterns))
-
-
-def _shown(folder: Path, paths: list[Path]) -> list[str]:
+def _shown(folder: Path, paths: list[Path]) -> str:
     names = [path.relative_to(folder).as_posix() for path in paths[:SHOWN_NAMES]]
-    return names + ([f"{len(paths) - SHOWN_NAMES} more"] if len(paths) > SHOWN_NAMES else [])
+    rest = len(paths) - SHOWN_NAMES
+    return ", ".join([*names, f"{rest} more"] if rest > 0 else names)
 
 
-def _sentence(place: Path, source: str, names: list[str]) -> str:
-    return f"{place} is recognized as {source}: {', '.join(names)}."
+def _sentence(place: Path, source: str, why: str) -> str:
+    return f"{place} is recognized as {source}: {why}."
 
 
 def _recognise_weak(folder: Path) -> Recognised:
@@ -168,10 +158,10 @@ def _recognise_file(file: Path) -> Recognised:
     folder = file.parent
     if file.name == TFDS_INFO:
         keys = _tfds_keys(file)
-        return {"source": "tfds", **keys}, _sentence(file, "tfds", [keys["name"]])
+        return {"source": "tfds", **keys}, _sentence(file, "tfds", keys["name"])
     if any(file.match(pattern) for pattern in PATTERNS["tfrecord"]):
         keys = {"source": "tfrecord", "data_dir": str(folder)}
-        return keys, _sentence(file, "tfrecord", ["its folder's shards"])
+        return keys, _sentence(file, "tfrecord", "its folder's shards")
     if file.match(PATTERNS["openimages"][0]):
         source, why = "openimages", PATTERNS["openimages"][0]
     elif file.suffix.lower() in SUFFIXES:
@@ -184,7 +174,7 @@ def _recognise_file(file: Path) -> Recognised:
             f"Received: {file}. Name the folder of the data set."
         )
     keys = {"source": source, "annotations": str(file)}
-    return keys, _sentence(file, source, [why])
+    return keys, _sentence(file, source, why)
 
 
 def _tfds_keys(info: Path) -> dict[str, str]:

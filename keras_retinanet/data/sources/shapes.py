@@ -82,26 +82,21 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     """
     split = match_split(split or "train", list(STREAMS), "shapes")
     count = config.shapes_train if split == "train" else config.shapes_val
+    side = config.shapes_size
     records = []
     for index in range(count):
-        layers, _ = lay_out(split, index, config.shapes_size)
-        visible = visible_masks(layers, config.shapes_size)
+        layers, _ = lay_out(split, index, side)
+        visible = visible_masks(layers, side)
         objects = [
             (_bounds(mask), layer.class_index, False, float(mask.sum()))
             for layer, mask in zip(layers, visible, strict=True)
             if layer.class_index != DISTRACTOR
         ]
-        name = f"shapes:{split}:{index}:{config.shapes_size}"
-        side = config.shapes_size
-        record = make_record(
-            index,
-            ImageRef(name),
-            (side, side),
-            file_name=name,
-            objects=objects,
-            problems=Problems(),
+        name = f"shapes:{split}:{index}:{side}"
+        image, size = ImageRef(name), (side, side)
+        records.append(
+            make_record(index, image, size, file_name=name, objects=objects, problems=Problems())
         )
-        records.append(record)
     ids = list(range(1, len(CLASS_NAMES) + 1))
     return Dataset("shapes", split, CLASS_NAMES, ids, records, reader=read_scene)
 

@@ -5,7 +5,7 @@ Text is UTF-8, with or without a byte order mark, with any line ends but a bare 
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from keras_retinanet.data.problems import Problems
@@ -32,11 +32,12 @@ SHOWN_CHARACTERS = 80
 
 
 class Picture(NamedTuple):
-    """An image file that is there: what messages call it, and its id."""
+    """An image file that is there: what messages call it, its id, and (height, width) if known."""
 
-    image_id: str
+    image_id: int | str
     path: str
     file_name: str
+    size: tuple[int, int] | None = None
 
 
 def excerpt(text: str) -> str:
@@ -72,6 +73,26 @@ def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
             except UnicodeDecodeError as error:
                 raise ValueError(f"line {count}: not UTF-8 text") from error
             yield count, text
+
+
+def text_lines(path: str | os.PathLike[str], expected: str) -> list[tuple[int, str]]:
+    """Return (line number, the line with its end) of a list, without empty lines.
+
+    Raises:
+        UserError: it cannot be read; says what was `expected`.
+    """
+    try:
+        return [(line, text) for line, text in numbered_lines(path) if text.strip()]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Expected {expected}. Received: {path}, {error}. Fix it.") from error
+
+
+def first_line(path: str | os.PathLike[str]) -> str:
+    """Return the first line that is not empty; "" where none can be read."""
+    try:
+        return next((text for _, text in numbered_lines(path) if text.strip()), "")
+    except (OSError, ValueError):
+        return ""
 
 
 def label_lines(path: str, problems: Problems) -> list[tuple[int, list[str]]] | None:
@@ -133,30 +154,31 @@ def pictures_by_stem(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 def read_records(
     pictures: Sequence[Picture],
-    objects_of: Callable[[int], Sequence[Object]],
+    objects: Iterable[Sequence[Object]],
     problems: Problems,
     *,
     units: Units = "pixels",
 ) -> list[Record]:
-    """Read the images' sizes from their headers and build the records.
+    """Read the sizes that are not known from the images' headers and build the records.
 
     Args:
-        objects_of: from the index of an image to its objects.
+        objects: of each image.
         problems: gets the images whose header cannot be read, which are skipped.
         units: what the boxes are written in.
     """
-    sizes = image_sizes([picture.path for picture in pictures])
+    sizes = iter(image_sizes([picture.path for picture in pictures if picture.size is None]))
     records = []
-    for index, (picture, size) in enumerate(zip(pictures, sizes, strict=True)):
+    for (image_id, path, name, known_size), found in zip(pictures, objects, strict=True):
+        size = known_size or next(sizes)
         if isinstance(size, str):
-            problems.note(size, picture.file_name)
+            problems.note(size, name)
             continue
         record = make_record(
-            picture.image_id,
-            ImageRef(picture.path),
+            image_id,
+            ImageRef(path),
             size,
-            file_name=picture.file_name,
-            objects=objects_of(index),
+            file_name=name,
+            objects=found,
             problems=problems,
             units=units,
         )

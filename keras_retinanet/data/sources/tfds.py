@@ -14,12 +14,7 @@ from google.protobuf.message import DecodeError
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.records import (
-    Dataset,
-    ImageRef,
-    Record,
-    make_record,
-)
+from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
 from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
 from keras_retinanet.errors import UserError
@@ -65,13 +60,11 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     split = match_split(split or "train", sorted(builder.info.splits), str(config.name))
     objects_key, label_key, class_names = _box_features(builder)
     problems = Problems(strict=config.strict)
-    paths = [os.fspath(path) for path in builder.info.splits[split].filepaths]
-    records = index_shards(
-        paths, functools.partial(_record, keys=(objects_key, label_key)), problems
-    )
+    paths = map(os.fspath, builder.info.splits[split].filepaths)
+    read = functools.partial(_record, keys=(objects_key, label_key))
+    records = index_shards(paths, read, problems)
     is_coco = builder.name == "coco" and len(class_names) == len(COCO_IDS)
     class_ids = COCO_IDS if is_coco else list(range(1, len(class_names) + 1))
-    reader = read_picture
     return Dataset(
         str(config.name),
         split,
@@ -81,7 +74,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
         problems,
         # TFDS prepares COCO's test splits too, whose boxes are not public.
         has_annotations=any(len(record.boxes) for record in records),
-        reader=reader,
+        reader=read_picture,
     )
 
 

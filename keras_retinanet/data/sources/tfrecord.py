@@ -11,20 +11,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.records import (
-    Dataset,
-    ImageRef,
-    Record,
-    make_record,
-    select_classes,
-)
+from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record, select_classes
 from keras_retinanet.data.regular_files import is_regular, matching
 from keras_retinanet.data.sources.label_map import LABEL_MAP_SUFFIX, LabelMap, read_label_map
 from keras_retinanet.data.sources.shards import index_shards, picture_of
@@ -119,10 +113,20 @@ def _files(config: DataConfig) -> dict[str, list[Path]]:
     groups: dict[str, list[Path]] = {}
     for path in _record_files(folder, "*record*"):
         groups.setdefault(_FILE.fullmatch(path.name)["stem"], []).append(path)  # type: ignore[index]
-    if not groups:  # as Roboflow packs them
-        for path in _record_files(folder, "*/*record*"):
-            groups.setdefault(path.parent.name, []).append(path)
-        return groups or _none_found(folder)
+    if groups:
+        return _named_groups(folder, groups)
+    for path in _record_files(folder, "*/*record*"):  # as Roboflow packs them
+        groups.setdefault(path.parent.name, []).append(path)
+    if not groups:
+        raise UserError(
+            f"Expected TFRecord files: {LAYOUT}. Received: data_dir={folder}, without them. "
+            "Point --data_dir at their folder."
+        )
+    return groups
+
+
+def _named_groups(folder: Path, groups: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Return split -> shards for groups of files by stem."""
     if not any(map(_known_split, groups)) and _is_one_set(folder, groups):
         return {"all": [path for paths in groups.values() for path in paths]}
     names = [_known_split(stem) or stem for stem in groups]
@@ -133,13 +137,6 @@ def _files(config: DataConfig) -> dict[str, list[Path]]:
 
 def _record_files(folder: Path, pattern: str) -> list[Path]:
     return [p for p in matching(folder, pattern) if _FILE.fullmatch(p.name) and is_regular(p)]
-
-
-def _none_found(folder: Path) -> NoReturn:
-    raise UserError(
-        f"Expected TFRecord files: {LAYOUT}. Received: data_dir={folder}, without them. "
-        "Point --data_dir at their folder."
-    )
 
 
 def _is_one_set(folder: Path, groups: dict[str, list[Path]]) -> bool:
@@ -245,7 +242,7 @@ def _objects(features: Any, classes: _Classes, problems: Problems, *, where: str
     flags = [features[key + name].int64_list.value for name in _IGNORE_FIELDS]
     areas = features[f"{key}area"].float_list.value
     objects = []
-    for i, (x1, y1, x2, y2) in enumerate(zip(*columns, strict=True)):
+    for i, box in enumerate(zip(*columns, strict=True)):
         text = texts[i].decode("utf-8", "replace") if len(texts) == count else None
         label = labels[i] if len(labels) == count else None
         class_index = classes.index(text, label)
@@ -254,7 +251,7 @@ def _objects(features: Any, classes: _Classes, problems: Problems, *, where: str
             continue
         ignore = any(flag[i] for flag in flags if len(flag) == count)
         area = areas[i] if len(areas) == count else None
-        objects.append(((x1, y1, x2, y2), class_index, ignore, area))
+        objects.append((box, class_index, ignore, area))
     return objects
 
 

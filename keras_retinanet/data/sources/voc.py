@@ -7,11 +7,11 @@ from pathlib import Path
 
 from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.problems import Problems
-from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record
+from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import walk
+from keras_retinanet.data.sources.source_files import Object, read_records
 from keras_retinanet.data.sources.voc_files import (
     DEFAULT_DIR,
-    Entry,
     Root,
     find_entries,
     find_roots,
@@ -20,8 +20,6 @@ from keras_retinanet.data.sources.voc_files import (
 )
 from keras_retinanet.data.sources.voc_xml import VocFileError, read_objects
 from keras_retinanet.data.splits import match_split
-from keras_retinanet.data.units import Units
-from keras_retinanet.files.images.decoding import image_sizes
 
 # fmt: off
 VOC_CLASSES = [
@@ -73,9 +71,13 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     ]
     parsed = {entry.annotation: _parse(entry.annotation, problems) for entry in entries}
     class_names = _class_names(roots, parsed)
+    class_index = {name: index for index, name in enumerate(class_names)}
     units = config.units or "pixels"
     shift = 1.0 if _is_one_based(config, roots) else 0.0
-    records = _records(entries, parsed, class_names, shift=shift, problems=problems, units=units)
+    kept = [(entry, found) for entry in entries if (found := parsed[entry.annotation]) is not None]
+    objects = [_objects(found, class_index, shift) for _, found in kept]
+    pictures = [entry.picture for entry, _ in kept]
+    records = read_records(pictures, objects, problems, units=units)
     ids = list(range(1, len(class_names) + 1))
     return Dataset("voc", split or "all", class_names, ids, records, problems, units=units)
 
@@ -121,35 +123,8 @@ def _class_names(roots: list[Root], parsed: dict[Path, list | None]) -> list[str
     return sorted(names)
 
 
-def _records(
-    entries: list[Entry],
-    parsed: dict[Path, list | None],
-    class_names: list[str],
-    *,
-    shift: float,
-    problems: Problems,
-    units: Units,
-) -> list[Record]:
-    entries = [entry for entry in entries if parsed[entry.annotation] is not None]
-    class_index = {name: index for index, name in enumerate(class_names)}
-    records = []
-    sizes = image_sizes([str(entry.picture) for entry in entries])
-    for entry, size in zip(entries, sizes, strict=True):
-        if isinstance(size, str):
-            problems.note(size, entry.name)
-            continue
-        rows = [
-            ((x1 - shift, y1 - shift, x2, y2), class_index[name], difficult, None)
-            for name, (x1, y1, x2, y2), difficult in parsed[entry.annotation] or []
-        ]
-        record = make_record(
-            entry.image_id,
-            ImageRef(str(entry.picture)),
-            size,
-            file_name=entry.name,
-            objects=rows,
-            problems=problems,
-            units=units,
-        )
-        records.append(record)
-    return records
+def _objects(parsed: list[tuple], class_index: dict[str, int], shift: float) -> list[Object]:
+    return [
+        ((x1 - shift, y1 - shift, x2, y2), class_index[name], difficult, None)
+        for name, (x1, y1, x2, y2), difficult in parsed
+    ]

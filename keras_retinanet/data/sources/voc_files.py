@@ -7,7 +7,7 @@ as Roboflow and labelImg write them; or both files in one folder.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import find_folder, matching, walk
 from keras_retinanet.data.sources.folders import PictureFolder
 from keras_retinanet.data.sources.label_files import match_names, note_renamed, refuse_unmatched
-from keras_retinanet.data.sources.source_files import pictures_by_stem
+from keras_retinanet.data.sources.source_files import Picture, pictures_by_stem
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import read_regular
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
@@ -48,12 +48,10 @@ class Root(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An image with its annotation file; `name` is what messages call it, below its folder."""
+    """An image with its annotation file."""
 
-    image_id: str
     annotation: Path
-    picture: Path
-    name: str
+    picture: Picture
 
 
 def find_roots(config: DataConfig) -> list[Root]:
@@ -188,11 +186,11 @@ def find_entries(
     else:
         ids = [(name, "") for name in (*annotations, *(p for p in pictures if p not in label_of))]
     # An id is only ever looked up among the files that are there: none leads out of the folder.
-    finder = _Finder(pictures, PictureFolder(root.pictures, problems), problems)
+    finder = _IdFinder(root.pictures, pictures, problems)
     entries: dict[str, Entry] = {}
     without, lonely = [], []
     for image_id, where in ids:
-        found = finder.find(picture_of.get(image_id, image_id), where)
+        found = finder.find_id(picture_of.get(image_id, image_id), where)
         if found is None:
             lonely.append(image_id)
         elif found not in label_of:
@@ -201,21 +199,15 @@ def find_entries(
         elif found in entries:
             problems.note("picture id twice", f"{found} ({where})")
         else:
-            annotation = annotations[label_of[found]][0]
-            entries[found] = _entry(found, annotation, pictures[found], root, problems)
+            path, *others = pictures[found]
+            for other in others:
+                problems.note("picture id twice", other.name)
+            picture = Picture(found, str(path), path.relative_to(root.pictures).as_posix())
+            entries[found] = Entry(annotations[label_of[found]][0], picture)
     note_renamed({found: label_of[found] for found in entries}, problems)
     count, place = len(pictures), str(root.annotations)
     refuse_unmatched(without, lonely, count=count, config=config, where=place)
     return list(entries.values())
-
-
-def _entry(
-    image_id: str, annotation: Path, files: list[Path], root: Root, problems: Problems
-) -> Entry:
-    picture, *others = files
-    for other in others:
-        problems.note("picture id twice", other.name)
-    return Entry(image_id, annotation, picture, picture.relative_to(root.pictures).as_posix())
 
 
 def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
@@ -228,21 +220,21 @@ def _by_id(folder: Path, suffixes: Collection[str]) -> dict[str, list[Path]]:
     return found
 
 
-class _Finder:
+class _IdFinder(PictureFolder):
     """Finds the id among the images that a list means, and counts how it differs."""
 
-    def __init__(self, pictures: dict[str, list[Path]], folder: PictureFolder, problems: Problems):
+    def __init__(self, folder: Path, pictures: dict[str, list[Path]], problems: Problems):
+        super().__init__(folder, problems)
         self._pictures = pictures
         self._by_lower = {image_id.lower(): image_id for image_id in pictures}
-        self._folder = folder
-        self._problems = problems
 
-    def find(self, image_id: str, where: str) -> str | None:
+    def find_id(self, image_id: str, where: str) -> str | None:
         """Return the id of an image that is there, or None, which is then counted."""
         shown = f"{image_id} ({where})" if where else image_id
+        slashed = image_id.replace("\\", "/")
         if image_id in self._pictures:
             return image_id
-        if (slashed := image_id.replace("\\", "/")) in self._pictures:
+        if slashed in self._pictures:
             self._problems.note("picture name with backslashes", shown)
             return slashed
         if slashed.lower() in self._by_lower:
@@ -251,23 +243,22 @@ class _Finder:
         if not where:  # a label file, of which match_names has tried every name
             self._problems.note("missing picture", shown)
             return None
-        suffix = Path(slashed).suffix.lower()
-        name = image_id if suffix in IMAGE_SUFFIXES else f"{image_id}.jpg"
-        path = self._folder.find(name, where=where)  # counts it where it is not there
-        return path and Path(path).relative_to(self._folder.folder).with_suffix("").as_posix()
+        has_suffix = Path(slashed).suffix.lower() in IMAGE_SUFFIXES
+        path = self.find(image_id if has_suffix else f"{image_id}.jpg", where=where)
+        return path and Path(path).relative_to(self.folder).with_suffix("").as_posix()
 
 
 def _listed_ids(paths: list[Path], known: set[str]) -> list[tuple[str, str]]:
-    """Return (id, file and line) of each line of a split's lists; of several lists each id once."""
-    if len(paths) > 1:
-        first: dict[str, str] = {}
-        for path in paths:
-            for image_id, where in _listed_ids([path], known):
-                first.setdefault(image_id, where)
-        return list(first.items())
-    if not paths:  # a year of a devkit need not have every split
-        return []
-    path = paths[0]
+    """Return (id, file and line) of each line of a split's lists; of several lists each id once.
+
+    A year of a devkit need not have a list of every split.
+    """
+    rows = [row for path in paths for row in _list_rows(path, known)]
+    first = dict(reversed(rows))
+    return rows if len(paths) == 1 else [(name, first[name]) for name in dict(rows)]
+
+
+def _list_rows(path: Path, known: set[str]) -> Iterator[tuple[str, str]]:
     try:
         text = read_regular(path, max_bytes=MAX_LIST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -276,7 +267,6 @@ def _listed_ids(paths: list[Path], known: set[str]) -> list[tuple[str, str]]:
             f"Expected a list of image names in UTF-8. Received: {path}, line {at} ({error}). "
             "Save it as UTF-8."
         ) from error
-    ids = []
     for number, line in enumerate(LINE_END.split(text), 1):
         image_id = name_key(line.strip())
         words = image_id.split()
@@ -286,5 +276,4 @@ def _listed_ids(paths: list[Path], known: set[str]) -> list[tuple[str, str]]:
         if image_id not in known and without_suffix in known:
             image_id = without_suffix
         if image_id:
-            ids.append((image_id, f"{path.name}, line {number}"))
-    return ids
+            yield image_id, f"{path.name}, line {number}"

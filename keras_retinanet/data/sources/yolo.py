@@ -20,13 +20,12 @@ from keras_retinanet.data.sources.source_files import (
     excerpt,
     label_lines,
     number,
-    numbered_lines,
     read_records,
+    text_lines,
 )
 from keras_retinanet.data.sources.yolo_labels import PICTURES, find_labels
 from keras_retinanet.data.sources.yolo_layout import Layout, find_layout, resolve
 from keras_retinanet.data.splits import match_split
-from keras_retinanet.errors import UserError
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 
 # class cx cy w h, and perhaps a confidence; from three points on it is an outline.
@@ -85,7 +84,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
             kept.append(picture)
             objects.append(found)
     units = config.units or "fractions"
-    records = read_records(kept, objects.__getitem__, problems, units=units)
+    records = read_records(kept, objects, problems, units=units)
     return Dataset(
         "yolo",
         split or "all",
@@ -111,29 +110,26 @@ def _classes(names: dict[int, str]) -> tuple[list[str], list[int], dict[int, int
 def _pictures(layout: Layout, place: Path, problems: Problems) -> Iterator[Picture]:
     """Yield the images of a folder and all below it, or those that a txt file lists."""
     if place.is_dir():
-        paths = [path for path in walk(place) if path.suffix.lower() in IMAGE_SUFFIXES]
-        for path in paths:
-            name = os.path.relpath(path, layout.folder)
-            yield Picture(name, os.path.normpath(path), name)
-        return
-    yield from _listed(layout, place, problems)
+        for path in walk(place):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                name = os.path.relpath(path, layout.folder)
+                yield Picture(name, os.path.normpath(path), name)
+    else:
+        yield from _listed(layout, place, problems)
 
 
 def _listed(layout: Layout, file: Path, problems: Problems) -> Iterator[Picture]:
     """Yield the images that a txt file lists, relative to it or by their full names."""
-    try:
-        lines = [(line, text.strip()) for line, text in numbered_lines(file)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"Expected a list of images. Received: {file}, {error}.") from error
     folder = PictureFolder(
         layout.folder, problems, split=file.stem, allow_outside=layout.allow_outside
     )
-    for line, text in lines:
+    for line, text in text_lines(file, "a list of images"):
+        text = text.strip()
         path = os.path.abspath(os.path.join(file.parent, text))
         name = path if layout.allow_outside else text
         if is_inside(layout.folder, path):
             name = os.path.relpath(path, layout.folder)
-        found = folder.find(name, where=f"{file.name}, line {line}") if text else None
+        found = folder.find(name, where=f"{file.name}, line {line}")
         if found is not None:
             yield Picture(name, os.path.normpath(found), name)
 

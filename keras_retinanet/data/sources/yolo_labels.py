@@ -42,13 +42,11 @@ def find_labels(
     Raises:
         UserError: many images have no label file while many label files have no image.
     """
-    groups: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        groups.setdefault(os.path.dirname(picture.path), []).append(picture)
+    pictures = list(pictures)
     found: dict[str, str] = {}
     orphans: list[str] = []
     read: set[str] = set()
-    for place in groups:
+    for place in dict.fromkeys(os.path.dirname(picture.path) for picture in pictures):
         labels = _label_folder(place, folder)
         found |= _of_one_folder(place, labels, folder, problems, orphans)
         read.add(os.path.abspath(labels or place))
@@ -60,9 +58,8 @@ def find_labels(
                 orphans.append(os.path.relpath(path, folder))
     for name in orphans:
         problems.note("missing picture", f"of {name}")
-    all_pictures = [picture for group in groups.values() for picture in group]
-    without = [picture.file_name for picture in all_pictures if picture.path not in found]
-    refuse_unmatched(without, orphans, count=len(all_pictures), config=config, where=str(folder))
+    without = [picture.file_name for picture in pictures if picture.path not in found]
+    refuse_unmatched(without, orphans, count=len(pictures), config=config, where=str(folder))
     return found
 
 

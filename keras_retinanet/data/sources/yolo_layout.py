@@ -11,11 +11,7 @@ from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.names import split_word
 from keras_retinanet.data.regular_files import find_folder, matching
 from keras_retinanet.data.sources.folders import is_inside
-from keras_retinanet.data.sources.source_files import (
-    excerpt,
-    numbered_lines,
-    pictures_by_stem,
-)
+from keras_retinanet.data.sources.source_files import excerpt, pictures_by_stem, text_lines
 from keras_retinanet.data.sources.yolo_labels import PICTURES
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files.names import stored_path
@@ -26,12 +22,7 @@ YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Darknet's: `train = data/train.txt`, `valid = ...`, `names = data/obj.names`.
 DARKNET_FILE = "*.data"
 # A class a line.
-CLASS_FILES = (
-    "classes.txt",
-    "labels/classes.txt",
-    "*.names",
-    "*/_darknet.labels",
-)
+CLASS_FILES = ("classes.txt", "labels/classes.txt", "*.names", "*/_darknet.labels")
 # Files of other names or places.
 OTHER_YAML_FILES = ("*.yaml", "*.yml")
 OTHER_CLASS_FILES = ("*/classes.txt", "*/labels/classes.txt")
@@ -138,11 +129,8 @@ def _end_of(folder: Path, name: str) -> Path | None:
 
 
 def _class_lines(file: Path) -> dict[int, str]:
-    try:
-        names = [text.strip() for _, text in numbered_lines(file)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"Expected a class name a line. Received: {file}, {error}.") from error
-    return dict(enumerate(name for name in names if name))
+    lines = text_lines(file, "a class name a line")
+    return {number: text.strip() for number, (_, text) in enumerate(lines)}
 
 
 def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
@@ -152,9 +140,7 @@ def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
     """
     images = find_folder(folder, *PICTURES)
     above = images or folder
-    parts = (
-        [] if pictures_by_stem(above) else [path for path in matching(above, "*") if path.is_dir()]
-    )
+    parts = [] if pictures_by_stem(above) else filter(Path.is_dir, matching(above, "*"))
     if images is None:
         parts = [path for path in parts if split_word(path.name)]
     places = {path.name: [path.relative_to(folder).as_posix()] for path in parts}
@@ -163,10 +149,7 @@ def _from_class_file(file: Path, folder: Path, config: DataConfig) -> Layout:
 
 def _from_darknet(file: Path, folder: Path, config: DataConfig) -> Layout:
     """Return the layout that Darknet's .data file has, as CVAT and FiftyOne write it."""
-    try:
-        pairs = [text.partition("=") for _, text in numbered_lines(file)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"Expected lines of key = value. Received: {file}, {error}.") from error
+    pairs = [text.partition("=") for _, text in text_lines(file, "lines of key = value")]
     values = {key.strip().lower(): value.strip() for key, _, value in pairs}
     names = _end_of(folder, values.get("names", "").replace("\\", "/"))
     places = {key: [value] for key, value in values.items() if split_word(key) and value}
@@ -222,11 +205,8 @@ def _texts(value: Any, key: str, file: Path) -> list[str]:
 
 def _class_names(content: dict[str, Any], file: Path) -> dict[int, str]:
     names = content.get("names")
-    pairs: list[tuple[Any, Any]] = []
-    if isinstance(names, list):
-        pairs = list(enumerate(names))
-    elif isinstance(names, dict):
-        pairs = list(names.items())
+    by_key = dict(enumerate(names)) if isinstance(names, list) else names
+    pairs = by_key.items() if isinstance(by_key, dict) else ()
     try:
         numbered = {int(key): name for key, name in pairs}
     except ValueError:

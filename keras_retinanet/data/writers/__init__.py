@@ -1,8 +1,7 @@
 """Datasets written as files: `WRITERS` by name, and one call that leaves nothing half-written."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_folder
 
 # Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
-# empty folder and splits of the same classes.
+# empty folder and splits of the same classes; it raises `UserError` for what it cannot write.
 WRITERS: dict[str, ModuleType] = {
     "coco": coco,
     "voc": voc,
@@ -57,20 +56,13 @@ def write_dataset(
         splits = {name: dataset for name, dataset in splits.items() if name not in hidden}
     if not splits:
         raise UserError(f"Expected a split with boxes to write as {form}. Received: none.")
-    with _whole_folder(folder) as temporary:
-        return lost + WRITERS[form].write(_with_common_classes(splits), temporary, options)
-
-
-@contextlib.contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`, which becomes it if the block succeeds."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
             "Name another one, or remove it."
         )
     with atomic_folder(folder.resolve()) as temporary:
-        yield temporary
+        return lost + WRITERS[form].write(_with_common_classes(splits), temporary, options)
 
 
 def _with_common_classes(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:

@@ -1,12 +1,13 @@
 """COCO JSON: `annotations/instances_<split>.json` and `<split>/<picture>`."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from keras_retinanet.data.records import Dataset, Record
-from keras_retinanet.data.writers.lost import PictureKey, image_ids_lost, renamed_lost
+from keras_retinanet.data.writers import lost
 from keras_retinanet.data.writers.shared import (
     PictureNames,
     WriteOptions,
@@ -22,17 +23,10 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """Write boxes, classes with their ids, areas, and boxes to ignore as crowd regions.
 
     Image ids stay where all of a split are different integers; else they count from 1.
-
-    Args:
-        splits: of the same classes.
-        folder: an empty one.
-
-    Returns:
-        What COCO's form cannot hold.
     """
     words = split_words(splits, r"\w.-", "_")
     all_names = []
-    ids: dict[PictureKey, Any] = {}
+    ids: dict[lost.PictureKey, Any] = {}
     for split, dataset in splits.items():
         names = PictureNames()
         rows = list(copied_pictures(dataset, folder / words[split], names, options))
@@ -46,16 +40,15 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
         with open(path, "w", encoding="utf-8") as stream:
             _write_json(stream, dataset, rows, kept)
         all_names.append(names)
-    return image_ids_lost(splits, ids) + renamed_lost(all_names)
+    return lost.image_ids(splits, ids) + lost.names(all_names)
 
 
 def _write_json(stream: IO[str], dataset: Dataset, rows: list[Row], ids: list[Any]) -> None:
     """Write row by row: a large set is never in memory as text."""
-    categories = zip(dataset.class_ids, dataset.class_names, strict=True)
     stream.write('{"info": ' + json.dumps({"description": dataset.name}, ensure_ascii=False))
-    _write_list(
-        stream, "categories", ({"id": class_id, "name": name} for class_id, name in categories)
-    )
+    classes = zip(dataset.class_ids, dataset.class_names, strict=True)
+    categories = ({"id": class_id, "name": name} for class_id, name in classes)
+    _write_list(stream, "categories", categories)
     images = (
         {"id": key, "file_name": name, "height": record.height, "width": record.width}
         for (record, name), key in zip(rows, ids, strict=True)
@@ -74,15 +67,13 @@ def _write_list(stream: IO[str], key: str, rows: Iterable[dict]) -> None:
 
 
 def _annotations(dataset: Dataset, rows: list[Row], ids: list[Any]) -> Iterator[dict]:
-    annotation_id = 0
+    annotation_ids = itertools.count(1)
     for (record, _), image_id in zip(rows, ids, strict=True):
-        for box, class_index, ignore, area in zip(
-            record.boxes, record.classes, record.ignore, record.areas, strict=True
-        ):
-            annotation_id += 1
+        columns = (record.boxes, record.classes, record.ignore, record.areas)
+        for box, class_index, ignore, area in zip(*columns, strict=True):
             x1, y1, x2, y2 = (float(decimal(side)) for side in box)
             yield {
-                "id": annotation_id,
+                "id": next(annotation_ids),
                 "image_id": image_id,
                 "category_id": dataset.class_ids[class_index],
                 # The difference of two decimals has no more digits than they: no 0.30000000000004.

@@ -5,14 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.data.writers.lost import (
-    PictureKey,
-    areas_lost,
-    class_ids_lost,
-    ignored_left_out,
-    image_ids_lost,
-    renamed_lost,
-)
+from keras_retinanet.data.writers import lost
 from keras_retinanet.data.writers.shared import (
     USUAL_SPLITS,
     PictureNames,
@@ -33,22 +26,14 @@ SINGLE_FILE = "annotations"
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
     """Write rows `path,x1,y1,x2,y2,class` and `name,id`; a path alone is an image without boxes.
 
-    Args:
-        splits: of the same classes; an image that several have is copied once.
-        folder: an empty one.
-
-    Returns:
-        What CSV cannot hold.
-
-    Raises:
-        UserError: a class name would not be read back.
+    An image that several splits have is copied once. Each class name must be read back.
     """
     first = next(iter(splits.values()))
     check_class_names(first.class_names, "CSV")
     cells = [quoted(name) for name in first.class_names]
     words = usual_splits(splits, SINGLE_FILE)
     names = PictureNames()
-    ids: dict[PictureKey, str] = {}
+    ids: dict[lost.PictureKey, str] = {}
     for split, dataset in splits.items():
         with open(folder / f"{words[split]}.csv", "w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
@@ -69,19 +54,18 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     return [
         *(f"{word}.csv is no usual split: read it with --annotations." for word in others),
         *_quoted_names(first.class_names),
-        *ignored_left_out(splits, "CSV"),
-        *areas_lost(splits),
-        *image_ids_lost(splits, ids),
-        *([] if ids_kept else class_ids_lost(first, 1)),
-        *renamed_lost([names]),
+        *lost.ignored(splits, "skipped: CSV has none"),
+        *lost.areas(splits),
+        *lost.image_ids(splits, ids),
+        *([] if ids_kept else lost.class_ids(first, 1)),
+        *lost.names([names]),
     ]
 
 
 def _quoted_names(class_names: Sequence[str]) -> list[str]:
-    names = [name for name in class_names if quoted(name) != name]
-    if not names:
-        return []
-    return [
-        f"Class names that begin as a formula stand behind an apostrophe ({', '.join(names)}): "
+    names = ", ".join(name for name in class_names if quoted(name) != name)
+    sentence = (
+        f"Class names that begin as a formula stand behind an apostrophe ({names}): "
         "spreadsheets take them as text, and reading the file here takes it away."
-    ]
+    )
+    return [sentence] if names else []

@@ -1,4 +1,4 @@
-"""Sentences on what a form cannot hold, each with how many it concerns."""
+"""Sentences on what a form cannot hold, each with how many it concerns; none where it holds all."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,25 +11,20 @@ from keras_retinanet.data.writers.shared import PictureNames
 PictureKey = tuple[ImageRef, int | str]
 
 
-def ignored_count(splits: Mapping[str, Dataset]) -> int:
-    """Return how many boxes are to be ignored."""
-    return sum(int(record.ignore.sum()) for data in splits.values() for record in data.records)
+def ignored(splits: Mapping[str, Dataset], what_becomes: str) -> list[str]:
+    """Return the sentence on boxes to ignore."""
+    count = sum(int(record.ignore.sum()) for data in splits.values() for record in data.records)
+    return [f"{count} boxes to ignore (crowds) are {what_becomes}."] if count else []
 
 
-def ignored_left_out(splits: Mapping[str, Dataset], form: str) -> list[str]:
-    """Return the sentence on boxes to ignore, which `form` could only hold as objects."""
-    count = ignored_count(splits)
-    return [f"{count} boxes to ignore (crowds) are skipped: {form} has none."] if count else []
-
-
-def renamed_lost(names: Sequence[PictureNames]) -> list[str]:
-    """Return the sentence on images that carry another name than before, if any do."""
-    count = sum(each.renamed for each in names)
+def names(given: Sequence[PictureNames]) -> list[str]:
+    """Return the sentence on images that carry another name than before."""
+    count = sum(each.renamed for each in given)
     return [f"{count} images got another name."] if count else []
 
 
-def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
-    """Return the sentence on areas that are not their boxes' (COCO's are of masks), if any."""
+def areas(splits: Mapping[str, Dataset]) -> list[str]:
+    """Return the sentence on areas that are not their boxes' (COCO's are of masks)."""
     count = 0
     for dataset in splits.values():
         for record in dataset.records:
@@ -38,8 +33,8 @@ def areas_lost(splits: Mapping[str, Dataset]) -> list[str]:
     return [f"{count} boxes lose their own area: the box's counts."] if count else []
 
 
-def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int | str]) -> list[str]:
-    """Return the sentence on images whose id is not what `ids` now gives them, if any."""
+def image_ids(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int | str]) -> list[str]:
+    """Return the sentence on images whose id is not what `ids` now gives them."""
     records = [record for dataset in splits.values() for record in dataset.records]
     count = sum(
         ids.get((each.image, each.image_id), each.image_id) != each.image_id for each in records
@@ -47,8 +42,8 @@ def image_ids_lost(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int |
     return [f"{count} images lose their own id."] if count else []
 
 
-def class_ids_lost(dataset: Dataset, start: int) -> list[str]:
-    """Return the sentence on class ids that do not count up from `start`, if any."""
+def class_ids(dataset: Dataset, start: int) -> list[str]:
+    """Return the sentence on class ids that do not count up from `start`."""
     if dataset.class_ids == list(range(start, start + len(dataset.class_ids))):
         return []
     return [f"The ids of {len(dataset.class_ids)} classes become {start}, {start + 1}, ..."]

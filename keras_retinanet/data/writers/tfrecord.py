@@ -26,11 +26,7 @@ from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.data.sources.label_map import label_map_text
 from keras_retinanet.data.sources.shards import write_shard
 from keras_retinanet.data.sources.tfrecord import SIDES
-from keras_retinanet.data.writers.shared import (
-    WriteOptions,
-    readable_picture,
-    split_words,
-)
+from keras_retinanet.data.writers.shared import WriteOptions, readable_picture, split_words
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.images.image_formats import image_format
@@ -61,13 +57,6 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     """Write shards in several processes; they hold the same bytes whatever their number.
 
     Boxes are fractions of the sides as float32, not clipped. Boxes to ignore are crowds.
-
-    Args:
-        splits: of the same classes.
-        folder: an empty one.
-
-    Returns:
-        What the form cannot hold.
     """
     first = next(iter(splits.values()))
     ids, lost = list(first.class_ids), []

@@ -6,14 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_retinanet.data.records import Dataset, Record
-from keras_retinanet.data.writers.lost import (
-    PictureKey,
-    areas_lost,
-    class_ids_lost,
-    ignored_count,
-    image_ids_lost,
-    renamed_lost,
-)
+from keras_retinanet.data.writers import lost
 from keras_retinanet.data.writers.shared import (
     PictureNames,
     WriteOptions,
@@ -28,16 +21,8 @@ from keras_retinanet.errors import UserError
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
     """Write boxes from 0 with their fractions, and boxes to ignore as difficult objects.
 
-    Args:
-        splits: of the same classes; an image that several have is written once.
-        folder: an empty one.
-
-    Returns:
-        What VOC's form cannot hold.
-
-    Raises:
-        UserError: a class name cannot be in XML, or the folder's name would say that boxes
-            start at 1.
+    An image that several splits have is written once. Class names must be such as XML holds, and
+    the folder's name not one that would say that boxes start at 1.
     """
     if re.fullmatch(r"VOC\d{4}", options.name):
         raise UserError(
@@ -52,7 +37,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     lists.mkdir(parents=True)
     (folder / "Annotations").mkdir()
     names = PictureNames(flat=True, by_stem=True)
-    ids: dict[PictureKey, str] = {}
+    ids: dict[lost.PictureKey, str] = {}
     for split, dataset in splits.items():
         listed = []
         for record, name in copied_pictures(dataset, folder / "JPEGImages", names, options):
@@ -60,16 +45,15 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
             ids[record.image, record.image_id] = stem
             listed.append(stem)
             tree = _annotation(record, name, class_names)
-            path = folder / "Annotations" / f"{stem}.xml"
-            tree.write(path, encoding="utf-8")
+            tree.write(folder / "Annotations" / f"{stem}.xml", encoding="utf-8")
         text = "".join(f"{stem}\n" for stem in listed)
         (lists / f"{words[split]}.txt").write_text(text, encoding="utf-8")
     return [
-        *_ignored_as_difficult(splits),
-        *areas_lost(splits),
-        *image_ids_lost(splits, ids),
+        *lost.ignored(splits, "written as difficult ones"),
+        *lost.areas(splits),
+        *lost.image_ids(splits, ids),
         *_classes_lost(splits, class_names),
-        *renamed_lost([names]),
+        *lost.names([names]),
     ]
 
 
@@ -95,18 +79,13 @@ def _add(node: ET.Element, **fields: object) -> None:
         ET.SubElement(node, key).text = str(value)
 
 
-def _ignored_as_difficult(splits: Mapping[str, Dataset]) -> list[str]:
-    count = ignored_count(splits)
-    return [f"{count} boxes to ignore (crowds) are written as difficult ones."] if count else []
-
-
 def _classes_lost(splits: Mapping[str, Dataset], class_names: Sequence[str]) -> list[str]:
     used = {
         index for data in splits.values() for record in data.records for index in record.classes
     }
-    lost = class_ids_lost(next(iter(splits.values())), 1)
+    sentences = lost.class_ids(next(iter(splits.values())), 1)
     if list(class_names) != sorted(class_names):
-        lost.append("The order of the classes becomes that of the alphabet.")
-    if len(used) < len(class_names):
-        lost.append(f"{len(class_names) - len(used)} classes without a box are not in any file.")
-    return lost
+        sentences.append("The order of the classes becomes that of the alphabet.")
+    if unused := len(class_names) - len(used):
+        sentences.append(f"{unused} classes without a box are not in any file.")
+    return sentences

@@ -7,14 +7,7 @@ import numpy as np
 import yaml
 
 from keras_retinanet.data.records import Dataset, Record
-from keras_retinanet.data.writers.lost import (
-    PictureKey,
-    areas_lost,
-    class_ids_lost,
-    ignored_left_out,
-    image_ids_lost,
-    renamed_lost,
-)
+from keras_retinanet.data.writers import lost
 from keras_retinanet.data.writers.shared import (
     PictureNames,
     WriteOptions,
@@ -27,19 +20,11 @@ DIGITS = 10
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
-    """Write rows `class cx cy w h` in fractions of the sides, and the class names in order.
-
-    Args:
-        splits: of the same classes.
-        folder: an empty one.
-
-    Returns:
-        What YOLO's form cannot hold.
-    """
+    """Write rows `class cx cy w h` in fractions of the sides, and the class names in order."""
     words = usual_splits(splits, "train")
     first = next(iter(splits.values()))
     all_names = []
-    ids: dict[PictureKey, str] = {}
+    ids: dict[lost.PictureKey, str] = {}
     cut = 0
     for split, dataset in splits.items():
         names = PictureNames(flat=True, by_stem=True)
@@ -61,12 +46,12 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     return [
-        *ignored_left_out(splits, "YOLO"),
+        *lost.ignored(splits, "skipped: YOLO has none"),
         *([f"{cut} boxes reach too far outside and are cut at the border."] if cut else []),
-        *areas_lost(splits),
-        *image_ids_lost(splits, ids),
-        *class_ids_lost(first, 0),
-        *renamed_lost(all_names),
+        *lost.areas(splits),
+        *lost.image_ids(splits, ids),
+        *lost.class_ids(first, 0),
+        *lost.names(all_names),
     ]
 
 
