@@ -81,6 +81,16 @@ class LossConfig:
 class MatchConfig:
     """Assignment of anchors to ground truth (section 4, "Anchors")."""
 
+    name: Literal["iou", "atss"] = option(
+        "iou",
+        'Rule: "iou" compares IoUs with the thresholds below, as the paper does; "atss" computes a '
+        "threshold for each box from its nearest anchors and reads only `top_k` of this section.",
+    )
+    top_k: PositiveInt = option(
+        9,
+        '"atss": number of nearest cells per level whose anchors are the candidates of a box. The '
+        "ATSS paper uses 9.",
+    )
     positive_iou: Annotated[float, Field(gt=0, le=1)] = option(
         0.5, "Minimum IoU with a box for an anchor to be assigned to it."
     )

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from keras_retinanet.config.schema import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.modeling.atss import build_labeler
 from keras_retinanet.modeling.backbones import weights_license
-from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.modeling.retinanet import RetinaNet, resolve
@@ -63,7 +63,7 @@ def compile_model(model: RetinaNet, train: TrainConfig) -> None:
     model.compile(
         optimizer=build_optimizer(model, train),
         loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
-        labeler=AnchorLabeler(**dataclasses.asdict(train.matching)),
+        labeler=build_labeler(train.matching),
     )
 
 
