@@ -56,13 +56,23 @@ __all__ = [
 class LossConfig:
     """Focal loss plus box loss, summed and divided by the positives of the global batch."""
 
+    classes: Literal["focal", "quality_focal", "varifocal"] = option(
+        "focal",
+        'Class loss: "focal", the paper\'s; or "quality_focal" (Li et al. 2020) or "varifocal" '
+        "(Zhang et al. 2021), which teach as score the IoU of the decoded box with its ground "
+        "truth.",
+    )
     alpha: Fraction | tuple[Fraction, ...] = option(
         0.25,
-        "Weight of the foreground; the background has 1 - alpha. One number, or one per class.",
+        '"focal": weight of the foreground; the background has 1 - alpha. One number, or one per '
+        "class.",
     )
     gamma: NaturalFloat = option(
-        2.0, "Focusing parameter: larger values reduce the loss of easy anchors; 0: cross-entropy."
+        2.0,
+        "Focusing parameter: larger values reduce the loss of easy anchors; 0: cross-entropy. The "
+        "paper on quality focal loss calls it beta.",
     )
+    varifocal_alpha: NaturalFloat = option(0.75, '"varifocal": weight of the background.')
     box: Literal["smooth_l1", "l1", "giou"] = option(
         "smooth_l1", 'Box loss: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.'
     )

@@ -39,6 +39,12 @@ def iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(common, union)
 
 
+def paired_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return the IoU (...,) of boxes (..., 4) with others (..., 4), pairwise in place."""
+    common, union = _paired_areas(boxes, others)
+    return tf.math.divide_no_nan(common, union)
+
+
 def coverage(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the fraction (..., R, G) of each box (..., R, 4) that lies in others (..., G, 4)."""
     return tf.math.divide_no_nan(intersection(boxes, others), area(boxes)[..., :, None])
@@ -51,13 +57,20 @@ def generalized_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     ox1, oy1, ox2, oy2 = tf.unstack(others, axis=-1)
-    common = tf.maximum(tf.minimum(x2, ox2) - tf.maximum(x1, ox1), 0.0) * tf.maximum(
-        tf.minimum(y2, oy2) - tf.maximum(y1, oy1), 0.0
-    )
-    union = area(boxes) + area(others) - common
+    common, union = _paired_areas(boxes, others)
     hull = (tf.maximum(x2, ox2) - tf.minimum(x1, ox1)) * (tf.maximum(y2, oy2) - tf.minimum(y1, oy1))
     overlap = tf.math.divide_no_nan(common, union)
     return overlap - tf.math.divide_no_nan(hull - union, hull)
+
+
+def _paired_areas(boxes: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the areas (...,) of intersection and union, pairwise in place."""
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    ox1, oy1, ox2, oy2 = tf.unstack(others, axis=-1)
+    common = tf.maximum(tf.minimum(x2, ox2) - tf.maximum(x1, ox1), 0.0) * tf.maximum(
+        tf.minimum(y2, oy2) - tf.maximum(y1, oy1), 0.0
+    )
+    return common, area(boxes) + area(others) - common
 
 
 def clip(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
