@@ -73,8 +73,10 @@ class LossConfig:
         "paper on quality focal loss calls it beta.",
     )
     varifocal_alpha: NaturalFloat = option(0.75, '"varifocal": weight of the background.')
-    box: Literal["smooth_l1", "l1", "giou"] = option(
-        "smooth_l1", 'Box loss: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.'
+    box: Literal["smooth_l1", "l1", "giou", "diou", "ciou"] = option(
+        "smooth_l1",
+        'Box loss: "smooth_l1" or "l1" on the deltas; or "giou", "diou" or "ciou" on the decoded '
+        "boxes.",
     )
     beta: PositiveFloat = option(
         0.11, "Transition of the smooth L1 loss. The paper does not state it; Detectron uses 0.11."

@@ -94,6 +94,14 @@ def smooth_l1(difference: tf.Tensor, beta: float = LossConfig.beta) -> tf.Tensor
     return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
 
 
+# Box losses of 1 less an overlap of decoded boxes with their ground truth, both (..., 4).
+DECODED = {
+    "giou": box_ops.generalized_iou,
+    "diou": box_ops.distance_iou,
+    "ciou": box_ops.complete_iou,
+}
+
+
 class _Positives(NamedTuple):
     """The matched anchors of a batch."""
 
@@ -132,8 +140,10 @@ class RetinaNetLoss(keras.losses.Loss):
         varifocal_alpha: float = LossConfig.varifocal_alpha,
         name: str = "retinanet_loss",
     ):
-        if box not in ("smooth_l1", "l1", "giou"):
-            raise ValueError(f"Expected box to be smooth_l1, l1 or giou. Received: box={box!r}.")
+        if box not in ("smooth_l1", "l1", *DECODED):
+            raise ValueError(
+                f"Expected box to be smooth_l1, l1, giou, diou or ciou. Received: box={box!r}."
+            )
         if classes not in ("focal", "quality_focal", "varifocal"):
             raise ValueError(
                 "Expected classes to be focal, quality_focal or varifocal. Received: "
@@ -227,11 +237,11 @@ class RetinaNetLoss(keras.losses.Loss):
     def _box_sum(self, positives: _Positives, weights: tf.Tensor) -> tf.Tensor:
         positive, anchors, boxes, deltas = positives
         coder = self.box_coder or BoxCoder()
-        if self.box == "giou":
-            loss = 1.0 - box_ops.generalized_iou(coder.decode(deltas, anchors), boxes)
+        if self.box in DECODED:
+            loss = 1.0 - DECODED[self.box](coder.decode(deltas, anchors), boxes)
         else:
             loss = smooth_l1(deltas - coder.encode(boxes, anchors), self.beta)
-        # GIoU is one number per anchor, the deltas are four.
+        # An IoU is one number per anchor, the deltas are four.
         weights = tf.reshape(tf.gather_nd(weights, positive), (-1, *[1] * (len(loss.shape) - 1)))
         return self.box_weight * tf.reduce_sum(loss * weights)
 
