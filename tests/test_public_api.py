@@ -66,10 +66,11 @@ ROOMS = {
     """,
     "weight_files": """Checkpoint read_checkpoint write_tensors""",
     "modeling": """
-        AnchorLabeler Anchors BACKBONES BACKGROUND BoxCoder CoupledSGD Detections DetectorAdamW
-        IGNORED LEVELS PostProcessing Preprocessing RetinaNet RetinaNetLoss Targets build_backbone
-        build_fpn build_head feature_sizes focal_loss generalized_iou iou load num_positives
-        retinanet save_model smooth_l1 transfer_weights transferred_config
+        AnchorLabeler Anchors AtssLabeler BACKBONES BACKGROUND BoxCoder CoupledSGD Detections
+        DetectorAdamW IGNORED LEVELS Labeler PostProcessing Preprocessing RetinaNet RetinaNetLoss
+        Targets build_backbone build_fpn build_head build_labeler feature_sizes focal_loss
+        generalized_iou iou level_cells load num_positives retinanet save_model smooth_l1
+        transfer_weights transferred_config
     """,
     "data": """
         Dataset ImageRef Problems Record SOURCES WRITERS WriteOptions cached decode_image draw_mix

@@ -56,15 +56,27 @@ __all__ = [
 class LossConfig:
     """Focal loss plus box loss, summed and divided by the positives of the global batch."""
 
+    classes: Literal["focal", "quality_focal", "varifocal"] = option(
+        "focal",
+        'Class loss: "focal", the paper\'s; or "quality_focal" (Li et al. 2020) or "varifocal" '
+        "(Zhang et al. 2021), which teach as score the IoU of the decoded box with its ground "
+        "truth.",
+    )
     alpha: Fraction | tuple[Fraction, ...] = option(
         0.25,
-        "Weight of the foreground; the background has 1 - alpha. One number, or one per class.",
+        '"focal": weight of the foreground; the background has 1 - alpha. One number, or one per '
+        "class.",
     )
     gamma: NaturalFloat = option(
-        2.0, "Focusing parameter: larger values reduce the loss of easy anchors; 0: cross-entropy."
+        2.0,
+        "Focusing parameter: larger values reduce the loss of easy anchors; 0: cross-entropy. The "
+        "paper on quality focal loss calls it beta.",
     )
-    box: Literal["smooth_l1", "l1", "giou"] = option(
-        "smooth_l1", 'Box loss: "smooth_l1" or "l1" on the deltas, or "giou" on the decoded boxes.'
+    varifocal_alpha: NaturalFloat = option(0.75, '"varifocal": weight of the background.')
+    box: Literal["smooth_l1", "l1", "giou", "diou", "ciou"] = option(
+        "smooth_l1",
+        'Box loss: "smooth_l1" or "l1" on the deltas; or "giou", "diou" or "ciou" on the decoded '
+        "boxes.",
     )
     beta: PositiveFloat = option(
         0.11, "Transition of the smooth L1 loss. The paper does not state it; Detectron uses 0.11."
@@ -81,6 +93,16 @@ class LossConfig:
 class MatchConfig:
     """Assignment of anchors to ground truth (section 4, "Anchors")."""
 
+    name: Literal["iou", "atss"] = option(
+        "iou",
+        'Rule: "iou" compares IoUs with the thresholds below, as the paper does; "atss" computes a '
+        "threshold for each box from its nearest anchors and reads only `top_k` of this section.",
+    )
+    top_k: PositiveInt = option(
+        9,
+        '"atss": number of nearest cells per level whose anchors are the candidates of a box. The '
+        "ATSS paper uses 9.",
+    )
     positive_iou: Annotated[float, Field(gt=0, le=1)] = option(
         0.5, "Minimum IoU with a box for an anchor to be assigned to it."
     )

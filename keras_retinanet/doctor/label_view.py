@@ -17,8 +17,9 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Color, Mark, draw_marks
 from keras_retinanet.drawing.pictures import picture_grid
-from keras_retinanet.modeling.anchors import Anchors
-from keras_retinanet.modeling.labeling import AnchorLabeler
+from keras_retinanet.modeling.anchors import Anchors, level_cells
+from keras_retinanet.modeling.atss import build_labeler
+from keras_retinanet.modeling.labeling import Labeler
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 MATCHED_COLOR: Color = (0, 200, 80)
@@ -65,7 +66,7 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
     """Return the first `count` images that a training by `config` sees, and its matches."""
     preprocessing = Preprocessing(**vars(config.model.preprocessing))
     anchors = Anchors(**vars(config.model.anchors))
-    labeler = AnchorLabeler(**vars(config.train.matching))
+    labeler = build_labeler(config.train.matching)
     order: dict[str, Any] = {"batch_size": config.train.batch_size, "seed": config.train.seed}
     planned = plan.batches(
         dataset, preprocessing, short_sides=config.data.augment.short_sides, **order
@@ -83,7 +84,7 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
 
 
 def labeled_pictures(
-    images: np.ndarray, labels: dict[str, Any], *, anchors: Anchors, labeler: AnchorLabeler
+    images: np.ndarray, labels: dict[str, Any], *, anchors: Anchors, labeler: Labeler
 ) -> list[LabeledPicture]:
     """Return the images of one training batch, without names, and the matches of their boxes.
 
@@ -91,7 +92,9 @@ def labeled_pictures(
         images, labels: as `data.pipeline.batches.training_batches` gives them.
         anchors, labeler: those of the training.
     """
-    matches = labeler(anchors(*images.shape[1:3]), labels).matches.numpy()  # (B, R)
+    size = images.shape[1:3]
+    targets = labeler(anchors(*size), labels, level_cells=level_cells(*size))
+    matches = targets.matches.numpy()  # (B, R)
     boxes, classes, ignore = (np.asarray(labels[key]) for key in ("boxes", "classes", "ignore"))
     pictures = []
     for index, image in enumerate(images):

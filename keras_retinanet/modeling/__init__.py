@@ -1,12 +1,13 @@
 """The paper: anchors, backbone, FPN, heads, labels, losses, detections, optimizers."""
 
-from keras_retinanet.modeling.anchors import LEVELS, Anchors, feature_sizes
+from keras_retinanet.modeling.anchors import LEVELS, Anchors, feature_sizes, level_cells
+from keras_retinanet.modeling.atss import AtssLabeler, build_labeler
 from keras_retinanet.modeling.backbones import BACKBONES, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder, generalized_iou, iou
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
-from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler, Targets
+from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
 from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.modeling.post_processing import PostProcessing
@@ -22,10 +23,12 @@ __all__ = [
     "LEVELS",
     "AnchorLabeler",
     "Anchors",
+    "AtssLabeler",
     "BoxCoder",
     "CoupledSGD",
     "Detections",
     "DetectorAdamW",
+    "Labeler",
     "PostProcessing",
     "Preprocessing",
     "RetinaNet",
@@ -34,10 +37,12 @@ __all__ = [
     "build_backbone",
     "build_fpn",
     "build_head",
+    "build_labeler",
     "feature_sizes",
     "focal_loss",
     "generalized_iou",
     "iou",
+    "level_cells",
     "load",
     "num_positives",
     "retinanet",

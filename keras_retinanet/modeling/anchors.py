@@ -25,6 +25,11 @@ def feature_sizes(height: int | tf.Tensor, width: int | tf.Tensor) -> list[tuple
     ]
 
 
+def level_cells(height: int | tf.Tensor, width: int | tf.Tensor) -> list[Any]:
+    """Return the number of cells of P3..P7: a level has this many times `per_cell` anchors."""
+    return [rows * columns for rows, columns in feature_sizes(height, width)]
+
+
 def spatial_shape(images: tf.Tensor) -> tuple[Any, Any]:
     """Return (height, width) of `images` (B, H, W, 3): Python integers where they are known."""
     dynamic = tf.shape(images)

@@ -13,6 +13,8 @@ from keras_retinanet.config.model import BoxCoderConfig
 # Limit of exp() of a width delta, so that a large delta cannot overflow: at most 1000/16 times the
 # anchor (Detectron's bound; its numerator was the largest side at the time).
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
+# Pixels: shorter sides count as this long in the aspect ratio of CIoU.
+MIN_SIDE = 1e-3
 
 
 def area(boxes: tf.Tensor) -> tf.Tensor:
@@ -39,6 +41,12 @@ def iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(common, union)
 
 
+def paired_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return the IoU (...,) of boxes (..., 4) with others (..., 4), pairwise in place."""
+    common, union = _paired_areas(boxes, others)
+    return tf.math.divide_no_nan(common, union)
+
+
 def coverage(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the fraction (..., R, G) of each box (..., R, 4) that lies in others (..., G, 4)."""
     return tf.math.divide_no_nan(intersection(boxes, others), area(boxes)[..., :, None])
@@ -51,13 +59,58 @@ def generalized_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     ox1, oy1, ox2, oy2 = tf.unstack(others, axis=-1)
-    common = tf.maximum(tf.minimum(x2, ox2) - tf.maximum(x1, ox1), 0.0) * tf.maximum(
-        tf.minimum(y2, oy2) - tf.maximum(y1, oy1), 0.0
-    )
-    union = area(boxes) + area(others) - common
+    common, union = _paired_areas(boxes, others)
     hull = (tf.maximum(x2, ox2) - tf.minimum(x1, ox1)) * (tf.maximum(y2, oy2) - tf.minimum(y1, oy1))
     overlap = tf.math.divide_no_nan(common, union)
     return overlap - tf.math.divide_no_nan(hull - union, hull)
+
+
+def distance_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return DIoU (...,) of boxes (..., 4) with others (..., 4), pairwise in place.
+
+    The IoU less the squared distance of the centers over the squared diagonal of the hull; in
+    -1..1, 1 for equal boxes (Zheng et al. 2020, equation 7).
+    """
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    ox1, oy1, ox2, oy2 = tf.unstack(others, axis=-1)
+    apart = ((x1 + x2) - (ox1 + ox2)) ** 2 / 4 + ((y1 + y2) - (oy1 + oy2)) ** 2 / 4
+    wide, high = (
+        tf.maximum(x2, ox2) - tf.minimum(x1, ox1),
+        tf.maximum(y2, oy2) - tf.minimum(y1, oy1),
+    )
+    return paired_iou(boxes, others) - tf.math.divide_no_nan(apart, wide**2 + high**2)
+
+
+def complete_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return CIoU (...,) of boxes (..., 4) with others (..., 4), pairwise in place.
+
+    DIoU less alpha * v, where v compares the aspect ratios and alpha, through which no gradient
+    flows, grows with the IoU (Zheng et al. 2020, equations 8 to 11). The gradient is the exact
+    one, without the change of scale that the authors make in equation 12.
+    """
+    angle = _aspect_angle(others) - _aspect_angle(boxes)
+    v = 4 / math.pi**2 * angle**2
+    # Not negative by rounding of the IoU of equal boxes.
+    miss = tf.maximum(1.0 - paired_iou(boxes, others), 0.0)
+    alpha = tf.stop_gradient(tf.math.divide_no_nan(v, miss + v))
+    return distance_iou(boxes, others) - alpha * v
+
+
+def _aspect_angle(boxes: tf.Tensor) -> tf.Tensor:
+    """Return arctan(width / height) (...,) of boxes (..., 4)."""
+    _, _, width, height = _centers(boxes)
+    # The angle of an empty box has no slope: a side of a thousandth of a pixel gives it one.
+    return tf.atan2(tf.maximum(width, MIN_SIDE), tf.maximum(height, MIN_SIDE))
+
+
+def _paired_areas(boxes: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the areas (...,) of intersection and union, pairwise in place."""
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    ox1, oy1, ox2, oy2 = tf.unstack(others, axis=-1)
+    common = tf.maximum(tf.minimum(x2, ox2) - tf.maximum(x1, ox1), 0.0) * tf.maximum(
+        tf.minimum(y2, oy2) - tf.maximum(y1, oy1), 0.0
+    )
+    return common, area(boxes) + area(others) - common
 
 
 def clip(boxes: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,6 @@
 """Anchors + padded ground truth -> the target of each anchor."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -25,8 +24,100 @@ class Targets(NamedTuple):
     boxes: tf.Tensor  # (B, R, 4) float32 xyxy: the matched box; meaningless where none is
 
 
+class Labeler(keras.layers.Layer):
+    """Base of the labelers: padding, ignored boxes and targets around a rule for one image.
+
+    Boxes marked `ignore` are never matched; an unmatched anchor with half its area in one is
+    ignored. Padding (class -1) is never matched.
+    """
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{**kwargs, "trainable": False, "dtype": "float32"})
+
+    def call(
+        self,
+        anchors: tf.Tensor,
+        labels: Mapping[str, tf.Tensor],
+        level_cells: Sequence[int | tf.Tensor] | None = None,
+    ) -> Targets:
+        """Return the `Targets` of a batch.
+
+        Args:
+            anchors: (R, 4) float32 xyxy in pixels of the network input.
+            labels: "boxes" (B, G, 4) float32 xyxy in the same pixels; "classes" (B, G) int with
+                -1 as padding; "ignore" (B, G) bool, may be absent.
+            level_cells: number of cells of each level, as `anchors.level_cells` gives them; only
+                rules that look at the levels need it.
+        """
+        boxes = tf.cast(labels["boxes"], tf.float32)
+        classes = tf.cast(labels["classes"], tf.int32)
+        ignore = labels.get("ignore")
+        ignore = tf.zeros_like(classes, tf.bool) if ignore is None else tf.cast(ignore, tf.bool)
+        # One image at a time bounds the memory to a few (R, G) arrays for any batch size.
+        return tf.map_fn(
+            lambda image: self._label_image(anchors, level_cells, *image),
+            (tf.stop_gradient(boxes), classes, ignore),
+            fn_output_signature=Targets(tf.int32, tf.int32, tf.float32),
+            parallel_iterations=1,
+        )
+
+    def match(
+        self,
+        anchors: tf.Tensor,
+        boxes: tf.Tensor,
+        *,
+        matchable: tf.Tensor,
+        level_cells: Sequence[int | tf.Tensor] | None,
+    ) -> tf.Tensor:
+        """Return (R,) int32 for one image: index of the matched box, BACKGROUND or IGNORED.
+
+        Args:
+            anchors: (R, 4).
+            boxes: (G, 4); G may be 0.
+            matchable: (G,) bool, False for padding and ignored boxes, which match nothing.
+            level_cells: as in `call`.
+        """
+        raise NotImplementedError
+
+    def _label_image(
+        self,
+        anchors: tf.Tensor,
+        level_cells: Sequence[int | tf.Tensor] | None,
+        boxes: tf.Tensor,
+        classes: tf.Tensor,
+        ignore: tf.Tensor,
+    ) -> Targets:
+        matchable = (classes >= 0) & ~ignore  # (G,)
+        matches = self.match(anchors, boxes, matchable=matchable, level_cells=level_cells)
+        matches = tf.where(
+            (matches == BACKGROUND) & self._in_ignored(anchors, boxes, ignore & (classes >= 0)),
+            IGNORED,
+            matches,
+        )
+        index = tf.maximum(matches, 0)
+        # One more box, so that an index is valid even for G = 0.
+        boxes = tf.pad(boxes, [[0, 1], [0, 0]])
+        classes = tf.pad(classes, [[0, 1]])
+        return Targets(
+            matches,
+            tf.where(matches >= 0, tf.gather(classes, index), matches),
+            tf.gather(boxes, index),
+        )
+
+    def _in_ignored(self, anchors: tf.Tensor, boxes: tf.Tensor, ignore: tf.Tensor) -> tf.Tensor:
+        """Return (R,) bool: half of the anchor lies in one box with `ignore` (G,) set."""
+
+        def compute() -> tf.Tensor:
+            covered = box_ops.coverage(anchors, tf.boolean_mask(boxes, ignore))
+            return tf.reduce_any(covered >= IGNORE_COVERAGE, axis=1)
+
+        # Most images have none: skip a second (R, G) pass for them.
+        none = tf.zeros(tf.shape(anchors)[:1], tf.bool)
+        return tf.cond(tf.reduce_any(ignore), compute, lambda: none)
+
+
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class AnchorLabeler(keras.layers.Layer):
+class AnchorLabeler(Labeler):
     """Assign to each anchor the box with the highest IoU, if that is at least `positive_iou`.
 
     Below `negative_iou` an anchor is background, between the two it is ignored (RetinaNet paper,
@@ -52,37 +143,21 @@ class AnchorLabeler(keras.layers.Layer):
                 "Expected 0 <= negative_iou <= positive_iou <= 1, positive_iou > 0. Received: "
                 f"negative_iou={negative_iou}, positive_iou={positive_iou}."
             )
-        super().__init__(**{**kwargs, "trainable": False, "dtype": "float32"})
+        super().__init__(**kwargs)
         self.positive_iou = positive_iou
         self.negative_iou = negative_iou
         self.low_quality = low_quality
 
-    def call(self, anchors: tf.Tensor, labels: Mapping[str, tf.Tensor]) -> Targets:
-        """Return the `Targets` of a batch.
-
-        Args:
-            anchors: (R, 4) float32 xyxy in pixels of the network input.
-            labels: "boxes" (B, G, 4) float32 xyxy in the same pixels; "classes" (B, G) int with
-                -1 as padding; "ignore" (B, G) bool, may be absent.
-        """
-        boxes = tf.cast(labels["boxes"], tf.float32)
-        classes = tf.cast(labels["classes"], tf.int32)
-        ignore = labels.get("ignore")
-        ignore = tf.zeros_like(classes, tf.bool) if ignore is None else tf.cast(ignore, tf.bool)
-        # One image at a time bounds the memory to a few (R, G) arrays for any batch size.
-        return tf.map_fn(
-            lambda image: self._label_image(anchors, *image),
-            (tf.stop_gradient(boxes), classes, ignore),
-            fn_output_signature=Targets(tf.int32, tf.int32, tf.float32),
-            parallel_iterations=1,
-        )
-
-    def _label_image(
-        self, anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, ignore: tf.Tensor
-    ) -> Targets:
+    def match(
+        self,
+        anchors: tf.Tensor,
+        boxes: tf.Tensor,
+        *,
+        matchable: tf.Tensor,
+        level_cells: Sequence[int | tf.Tensor] | None,
+    ) -> tf.Tensor:
         ious = box_ops.iou(anchors, boxes)  # (R, G)
         # Padding and ignored boxes lose to every real box, and to having no box.
-        matchable = (classes >= 0) & ~ignore  # (G,)
         ious = tf.where(matchable[None, :], ious, -1.0)
         # A column of zeros defines the reductions for G = 0 and has no other effect.
         ious = tf.pad(ious, [[0, 0], [0, 1]])
@@ -94,34 +169,11 @@ class AnchorLabeler(keras.layers.Layer):
         if self.low_quality:
             box_best = tf.reduce_max(ious, axis=0)  # (G + 1,)
             positive |= tf.reduce_any((ious == box_best) & (box_best > 0), axis=1)
-        matches = tf.where(positive, best, matches)
-
-        matches = tf.where(
-            (matches == BACKGROUND) & self._in_ignored(anchors, boxes, ignore & (classes >= 0)),
-            IGNORED,
-            matches,
-        )
-        index = tf.maximum(matches, 0)
-        # Matches the column of zeros, so that an index is valid even for G = 0.
-        boxes = tf.pad(boxes, [[0, 1], [0, 0]])
-        classes = tf.pad(classes, [[0, 1]])
-        return Targets(
-            matches,
-            tf.where(matches >= 0, tf.gather(classes, index), matches),
-            tf.gather(boxes, index),
-        )
-
-    def _in_ignored(self, anchors: tf.Tensor, boxes: tf.Tensor, ignore: tf.Tensor) -> tf.Tensor:
-        """Return (R,) bool: half of the anchor lies in one box with `ignore` (G,) set."""
-
-        def compute() -> tf.Tensor:
-            covered = box_ops.coverage(anchors, tf.boolean_mask(boxes, ignore))
-            return tf.reduce_any(covered >= IGNORE_COVERAGE, axis=1)
-
-        # Most images have none: skip a second (R, G) pass for them.
-        none = tf.zeros(tf.shape(anchors)[:1], tf.bool)
-        return tf.cond(tf.reduce_any(ignore), compute, lambda: none)
+        return tf.where(positive, best, matches)
 
     def get_config(self) -> dict[str, Any]:
-        options = [entry.name for entry in dataclasses.fields(MatchConfig)]
-        return super().get_config() | {option: getattr(self, option) for option in options}
+        return super().get_config() | {
+            "positive_iou": self.positive_iou,
+            "negative_iou": self.negative_iou,
+            "low_quality": self.low_quality,
+        }

@@ -1,4 +1,4 @@
-"""Focal loss, the box losses, and the combined RetinaNet loss.
+"""Focal loss and its successors, the box losses, and the combined RetinaNet loss.
 
 Everything is summed over anchors, classes and coordinates; the one division is by the number of
 positive anchors. Keras's own losses average over the last axis, which changes the meaning of alpha.
@@ -6,7 +6,7 @@ positive anchors. Keras's own losses average over the last axis, which changes t
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -42,6 +42,47 @@ def focal_loss(
     return weight * cross_entropy
 
 
+def quality_focal_loss(
+    quality: tf.Tensor, logits: tf.Tensor, gamma: float = LossConfig.gamma
+) -> tf.Tensor:
+    """Return the quality focal loss (..., K), elementwise (Li et al. 2020, equation 2).
+
+    Args:
+        quality: (..., K) float32 in 0..1, the score to learn: 0 for the background.
+        logits: (..., K) float32; finite with its gradient for any finite logit.
+        gamma: focusing parameter, the beta of that paper.
+    """
+    weight = _power(tf.abs(quality - tf.sigmoid(logits)), gamma)
+    return weight * tf.nn.sigmoid_cross_entropy_with_logits(labels=quality, logits=logits)
+
+
+def varifocal_loss(
+    quality: tf.Tensor,
+    logits: tf.Tensor,
+    *,
+    alpha: float = LossConfig.varifocal_alpha,
+    gamma: float = LossConfig.gamma,
+) -> tf.Tensor:
+    """Return the varifocal loss (..., K), elementwise (Zhang et al. 2021, equation 2).
+
+    Args:
+        quality: (..., K) float32 in 0..1, the score to learn, which also weights the foreground; 0
+            is background.
+        logits: (..., K) float32; finite with its gradient for any finite logit.
+        alpha: weight of the background.
+        gamma: focusing parameter, of the background alone.
+    """
+    background = alpha * _power(tf.sigmoid(logits), gamma)
+    weight = tf.where(quality > 0, quality, background)
+    return weight * tf.nn.sigmoid_cross_entropy_with_logits(labels=quality, logits=logits)
+
+
+def _power(value: tf.Tensor, exponent: float) -> tf.Tensor:
+    """Return value ** exponent for values of 0 to 1, with a finite gradient."""
+    # Below, a root has no slope; the square of it is zero in float32.
+    return tf.pow(tf.maximum(value, 1e-7), exponent)
+
+
 def smooth_l1(difference: tf.Tensor, beta: float = LossConfig.beta) -> tf.Tensor:
     """Return the smooth-L1 loss of `difference` (...,), elementwise (Fast R-CNN, equation 3).
 
@@ -53,13 +94,35 @@ def smooth_l1(difference: tf.Tensor, beta: float = LossConfig.beta) -> tf.Tensor
     return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
 
 
+# Box losses of 1 less an overlap of decoded boxes with their ground truth, both (..., 4).
+DECODED = {
+    "giou": box_ops.generalized_iou,
+    "diou": box_ops.distance_iou,
+    "ciou": box_ops.complete_iou,
+}
+
+
+class _Positives(NamedTuple):
+    """The matched anchors of a batch."""
+
+    index: tf.Tensor  # (P, 2) int64 of image, anchor
+    anchors: tf.Tensor  # (P, 4)
+    boxes: tf.Tensor  # (P, 4): the ground truth of each
+    deltas: tf.Tensor  # (P, 4): predicted
+
+
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class RetinaNetLoss(keras.losses.Loss):
     """Focal loss on the classes plus a loss on the boxes of the positive anchors.
 
+    The two losses that learn a quality take for it the IoU of the decoded box with its ground
+    truth, as a constant: no gradient flows through it. Their papers too divide the sum over
+    anchors by the number of positives. They also weight the box loss of each anchor by its quality
+    or score; here all positives weigh the same.
+
     Args:
-        alpha, gamma, box, beta, box_weight, normalizer_momentum: as described in `LossConfig`. The
-            model keeps the moving average of positives.
+        alpha, gamma, box, beta, box_weight, normalizer_momentum, classes, varifocal_alpha: as
+            described in `LossConfig`. The model keeps the moving average of positives.
         box_coder: the encoding of boxes, a `BoxCoder` or its fields; None: the model's.
     """
 
@@ -73,10 +136,19 @@ class RetinaNetLoss(keras.losses.Loss):
         box_weight: float = LossConfig.box_weight,
         box_coder: BoxCoder | dict[str, Any] | None = None,
         normalizer_momentum: float = LossConfig.normalizer_momentum,
+        classes: str = LossConfig.classes,
+        varifocal_alpha: float = LossConfig.varifocal_alpha,
         name: str = "retinanet_loss",
     ):
-        if box not in ("smooth_l1", "l1", "giou"):
-            raise ValueError(f"Expected box to be smooth_l1, l1 or giou. Received: box={box!r}.")
+        if box not in ("smooth_l1", "l1", *DECODED):
+            raise ValueError(
+                f"Expected box to be smooth_l1, l1, giou, diou or ciou. Received: box={box!r}."
+            )
+        if classes not in ("focal", "quality_focal", "varifocal"):
+            raise ValueError(
+                "Expected classes to be focal, quality_focal or varifocal. Received: "
+                f"classes={classes!r}."
+            )
         # Sums here; Keras must not average what is already a scalar.
         super().__init__(name=name, reduction=None, dtype="float32")
         self.alpha = alpha
@@ -88,6 +160,8 @@ class RetinaNetLoss(keras.losses.Loss):
             box_coder = BoxCoder(box_coder["code"], tuple(box_coder["scales"]))
         self.box_coder = box_coder
         self.normalizer_momentum = normalizer_momentum
+        self.classes = classes
+        self.varifocal_alpha = varifocal_alpha
 
     def call(self, targets: Mapping[str, Any], outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return the scalar loss of one batch on one device, divided by its own positives.
@@ -118,29 +192,56 @@ class RetinaNetLoss(keras.losses.Loss):
         deltas = tf.cast(outputs["box_deltas"], tf.float32)
         if weights is None:
             weights = tf.ones_like(targets.classes, tf.float32)
-        class_sum = self._class_sum(targets, logits, weights)
-        return class_sum, self._box_sum(anchors, targets, deltas, weights)
+        positives = self._positives(anchors, targets, deltas)
+        quality = None if self.classes == "focal" else self._quality(positives, targets)
+        class_sum = self._class_sum(targets, logits, weights, quality=quality)
+        return class_sum, self._box_sum(positives, weights)
 
-    def _class_sum(self, targets: Targets, logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _positives(self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor) -> _Positives:
+        # Positives are few: gather them first.
+        positive = tf.where(targets.matches >= 0)
+        return _Positives(
+            positive,
+            tf.gather(anchors, positive[:, 1]),
+            tf.gather_nd(targets.boxes, positive),
+            tf.gather_nd(deltas, positive),
+        )
+
+    def _quality(self, positives: _Positives, targets: Targets) -> tf.Tensor:
+        """Return the IoU (B, R) of decoded boxes with their ground truth; 0 where none is."""
+        decoded = (self.box_coder or BoxCoder()).decode(positives.deltas, positives.anchors)
+        ious = box_ops.paired_iou(decoded, positives.boxes)
+        shape = tf.shape(targets.matches, out_type=tf.int64)
+        return tf.stop_gradient(tf.scatter_nd(positives.index, ious, shape))
+
+    def _class_sum(
+        self,
+        targets: Targets,
+        logits: tf.Tensor,
+        weights: tf.Tensor,
+        *,
+        quality: tf.Tensor | None,
+    ) -> tf.Tensor:
         # Class -1 and -2 give a row of zeros: background.
-        one_hot = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
-        loss = tf.reduce_sum(focal_loss(one_hot, logits, self.alpha, self.gamma), axis=-1)
+        scores = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
+        if quality is None:
+            loss = focal_loss(scores, logits, self.alpha, self.gamma)
+        elif self.classes == "quality_focal":
+            loss = quality_focal_loss(scores * quality[..., None], logits, self.gamma)
+        else:
+            options = {"alpha": self.varifocal_alpha, "gamma": self.gamma}
+            loss = varifocal_loss(scores * quality[..., None], logits, **options)
+        loss = tf.reduce_sum(loss, axis=-1)
         return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss * weights))
 
-    def _box_sum(
-        self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor, weights: tf.Tensor
-    ) -> tf.Tensor:
-        # Positives are few: gather them first.
-        positive = tf.where(targets.matches >= 0)  # (P, 2) of image, anchor
-        anchors = tf.gather(anchors, positive[:, 1])
-        boxes = tf.gather_nd(targets.boxes, positive)
-        deltas = tf.gather_nd(deltas, positive)
+    def _box_sum(self, positives: _Positives, weights: tf.Tensor) -> tf.Tensor:
+        positive, anchors, boxes, deltas = positives
         coder = self.box_coder or BoxCoder()
-        if self.box == "giou":
-            loss = 1.0 - box_ops.generalized_iou(coder.decode(deltas, anchors), boxes)
+        if self.box in DECODED:
+            loss = 1.0 - DECODED[self.box](coder.decode(deltas, anchors), boxes)
         else:
             loss = smooth_l1(deltas - coder.encode(boxes, anchors), self.beta)
-        # GIoU is one number per anchor, the deltas are four.
+        # An IoU is one number per anchor, the deltas are four.
         weights = tf.reshape(tf.gather_nd(weights, positive), (-1, *[1] * (len(loss.shape) - 1)))
         return self.box_weight * tf.reduce_sum(loss * weights)
 

@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError, listed
-from keras_retinanet.modeling.anchors import Anchors, spatial_shape
+from keras_retinanet.modeling.anchors import Anchors, level_cells, spatial_shape
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.fpn import UpsampleToMatch
 from keras_retinanet.modeling.label_checks import check_labels, plain_errors
-from keras_retinanet.modeling.labeling import AnchorLabeler, Targets
+from keras_retinanet.modeling.labeling import AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
 
@@ -26,7 +26,7 @@ INITIAL_NORMALIZER = 100.0
 class Objective:
     """What `compile` sets up for training. No Keras container: neither tracked nor saved."""
 
-    labeler: AnchorLabeler
+    labeler: Labeler
     loss: RetinaNetLoss
     normalizer: keras.Variable  # moving average of the positives per global batch
     class_weights: keras.Variable  # (K,), all 1 without `class_weight`
@@ -47,7 +47,7 @@ class TrainedModel(keras.Model):
         optimizer: keras.optimizers.Optimizer | str | None = None,
         loss: RetinaNetLoss | None = None,
         *,
-        labeler: AnchorLabeler | None = None,
+        labeler: Labeler | None = None,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -56,7 +56,7 @@ class TrainedModel(keras.Model):
         Args:
             optimizer: as in Keras; default the paper's SGD for batches of 16 images.
             loss: a `RetinaNetLoss`; default the paper's.
-            labeler: an `AnchorLabeler`; default the paper's.
+            labeler: an `AnchorLabeler`, by default the paper's, or an `AtssLabeler`.
             jit_compile: compile the steps with XLA; same values. Off, for it is several times
                 slower on a CPU. XLA does not check labels.
         """
@@ -161,7 +161,7 @@ class TrainedModel(keras.Model):
         labeler, loss = self._objective.labeler, self._objective.loss
         check_labels(y, spatial_shape(x), len(self.class_names))
         anchors = self.anchors(*spatial_shape(x))
-        targets = labeler(anchors, y)
+        targets = labeler(anchors, y, level_cells=level_cells(*spatial_shape(x)))
         weights = self._anchor_weights(targets, sample_weight)
         class_sum, box_sum = loss.sums(anchors, targets, y_pred, weights)
         normalizer = self._normalizer(num_positives(targets), training)

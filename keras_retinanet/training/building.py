@@ -11,8 +11,8 @@ from keras_retinanet.config.post_processing import USUAL_DETECTIONS
 from keras_retinanet.config.schema import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.evaluation.crowds import crowd_warning, max_detections_for, most_objects
+from keras_retinanet.modeling.atss import build_labeler
 from keras_retinanet.modeling.backbones import weights_license
-from keras_retinanet.modeling.labeling import AnchorLabeler
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.modeling.retinanet import RetinaNet, resolve
@@ -85,7 +85,7 @@ def compile_model(model: RetinaNet, train: TrainConfig) -> None:
     model.compile(
         optimizer=build_optimizer(model, train),
         loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
-        labeler=AnchorLabeler(**dataclasses.asdict(train.matching)),
+        labeler=build_labeler(train.matching),
     )
 
 

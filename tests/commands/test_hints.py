@@ -8,7 +8,7 @@ from keras_retinanet.commands import COMMANDS
 from keras_retinanet.config.files import config_names, dotted_keys
 from keras_retinanet.config.schema import Config
 from keras_retinanet.modeling.backbones import BACKBONES, has_public_weights
-from keras_retinanet.modeling.backbones.imagenet import APPLICATIONS
+from keras_retinanet.modeling.backbones.imagenet import APPLICATIONS, LITE_FILES
 from keras_retinanet.training.dry_run import duration
 
 
@@ -67,7 +67,7 @@ def test_epochs_are_answered_with_steps(command, tmp_path, monkeypatch):
 
 def test_public_weights_are_advised_where_there_are_some():
     known = {name for name in BACKBONES if has_public_weights(name)}
-    assert known == {*APPLICATIONS, "efficientnet_lite0"} and "resnet18" not in known
+    assert known == {*APPLICATIONS, *LITE_FILES} and "resnet18" not in known
 
 
 def test_durations_have_units_that_are_read_at_once():

@@ -197,7 +197,10 @@ def test_overrides_are_yaml_values_of_the_fields_type(text, key, value):
         ("train.batch_size=true", "expected a valid integer. Received: True (bool)."),
         ("train.batch_size=8.5", "expected a valid integer. Received: 8.5 (float)."),
         ("train.batch_size=0", "expected greater than 0. Received: 0 (int)."),
-        ("train.loss.box=iou", "expected 'smooth_l1', 'l1' or 'giou'. Received: 'iou' (str)."),
+        (
+            "train.loss.box=iou",
+            "expected 'smooth_l1', 'l1', 'giou', 'diou' or 'ciou'. Received: 'iou' (str).",
+        ),
         ("train.loss.alpha=x", "train.loss.alpha: expected a valid number or a list."),
         ("model.anchors.sizes=[1, 2]", "model.anchors.sizes: expected at least 5 items."),
         ("data.name=3", "data.name: expected a valid string. Received: 3 (int)."),

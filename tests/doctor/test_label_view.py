@@ -20,6 +20,7 @@ from keras_retinanet.doctor.label_view import (
 )
 from keras_retinanet.drawing.marks import IGNORED_COLOR
 from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.atss import AtssLabeler
 from keras_retinanet.modeling.labeling import AnchorLabeler
 
 NAMES = ["cell", "platelet"]
@@ -51,6 +52,19 @@ def test_matches_are_the_labelers_own():
     np.testing.assert_array_equal(picture.missed, [False, True, False])
     # 4 px in the middle of a cell lie in one P3 anchor alone as well as they can.
     assert made_picture(low_quality=True).anchors[1] >= 1
+
+
+def test_matches_of_atss_are_shown_too():
+    images, labels = made_batch()
+    anchors = Anchors(scales=(1.0,), ratios=(1.0,))
+    options = {"anchors": anchors, "labeler": AtssLabeler()}
+    # The center of a cell at x = 84 is on the border of the tiny box, then inside.
+    (picture,) = labeled_pictures(images, labels, **options)
+    np.testing.assert_array_equal(picture.missed, [False, True, False])
+    labels["boxes"][0, 1] += [1, 0, 1, 0]
+    (picture,) = labeled_pictures(images, labels, **options)
+    assert picture.anchors[1] >= 1
+    assert not picture.missed.any()
 
 
 def test_green_is_matched_red_is_missed_grey_is_ignored():

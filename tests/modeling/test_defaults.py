@@ -22,6 +22,7 @@ from keras_retinanet.config import (
 from keras_retinanet.modeling import (
     AnchorLabeler,
     Anchors,
+    AtssLabeler,
     BoxCoder,
     CoupledSGD,
     DetectorAdamW,
@@ -53,7 +54,6 @@ def test_a_part_is_its_section(part, section):
         (build_fpn, FPNConfig, set()),
         (build_head, HeadConfig, {"prior"}),
         (RetinaNetLoss, LossConfig, set()),
-        (AnchorLabeler, MatchConfig, set()),
     ],
 )
 def test_a_builder_takes_every_option_of_its_section_with_its_default(build, section, others):
@@ -62,6 +62,15 @@ def test_a_builder_takes_every_option_of_its_section_with_its_default(build, sec
         assert entry.name in parameters
         if entry.name not in others:
             assert parameters[entry.name].default == entry.default
+
+
+def test_the_labelers_take_every_option_of_matching_with_its_default():
+    taken = {}
+    for labeler in (AnchorLabeler, AtssLabeler):
+        taken |= inspect.signature(labeler).parameters
+    for entry in dataclasses.fields(MatchConfig):
+        if entry.name != "name":  # chooses between the two
+            assert taken[entry.name].default == entry.default
 
 
 def test_optimizers_take_the_papers_values():

