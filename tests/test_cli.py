@@ -35,7 +35,8 @@ def trained(monkeypatch, tmp_path):
     """Runs `train` in an empty folder with a stand-in for training; returns what it was given."""
     calls = {}
 
-    def train(config, out_dir, *, resume, dry_run):
+    def train(config, out_dir, *, callbacks, resume, dry_run):
+        assert callbacks == []
         calls.update(config=config, out_dir=Path(out_dir), resume=resume, dry_run=dry_run)
 
     fake = types.SimpleNamespace(train=train)
