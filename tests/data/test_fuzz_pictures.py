@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_retinanet.files.images import headers
 from keras_retinanet.data.images.exif import orientation
+from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.decoding import decode_image, image_size
 from keras_retinanet.files.images.headers import PictureError
 

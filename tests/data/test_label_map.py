@@ -1,7 +1,7 @@
 """label_map.pbtxt: the published forms, round trips, and what is refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_retinanet.data.sources.label_map import LabelMap, label_map_text, read_label_map
@@ -36,6 +36,7 @@ def test_labels_txt_counts_from_one(tmp_path):
     assert found == LabelMap(["cat", "dog"], [1, 3], {"cat": 0, "dog": 1})
 
 
+@settings(deadline=None)
 @given(names=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, unique=True))
 def test_round_trip(tmp_path_factory, names):
     ids = [2 * number + 1 for number in range(len(names))]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_retinanet.data.sources.outlines import outline_bounds, turned_bounds
@@ -45,6 +45,7 @@ def test_polygons():
         outline_bounds({"counts": [5, 9], "size": [2, 2]})
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.booleans())
 def test_masks_have_the_bounds_that_pycocotools_finds(seed, height, width, compressed):
     from pycocotools import mask

@@ -9,8 +9,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from keras_retinanet.data.images import tiff_blocks
-from keras_retinanet.files.images import headers
 from keras_retinanet.data.images.rasters import open_raster, parts_advice
+from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import PictureError
 

@@ -1,7 +1,7 @@
 """Lines and rows with their numbers, from any file, and the pictures of a folder."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -100,6 +100,7 @@ def check(dataset):
 @pytest.mark.parametrize(
     "source", [csv_files, yolo, openimages, kitti], ids=lambda m: m.__name__[21:]
 )
+@settings(deadline=None)
 @given(data=st.data())
 def test_mutated_annotations_are_read_counted_or_refused(places, source, data):
     file, content = places[source]

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 from faults.small_sets import SETS, config_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_retinanet.data.loading import load_dataset
@@ -29,6 +29,7 @@ def test_other_text_stays(text):
     assert quoted(text) == unquoted(text) == text
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("'=+-@a\t\n\u732b"), max_size=6))
 def test_unquoted_undoes_quoted(text):
     assert unquoted(quoted(text)) == text

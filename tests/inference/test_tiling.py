@@ -9,9 +9,9 @@ from exporting_cases import blobs, small_model
 from PIL import Image
 
 from keras_retinanet.config.model import DetectionConfig
-from keras_retinanet.files.images import headers
 from keras_retinanet.data.images.rasters import open_raster
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.inference.rasters import as_drawn, detect_each
 from keras_retinanet.inference.tiling import merge_tiles, tile_windows, with_tiles
