@@ -63,7 +63,9 @@ class DetectionConfig:
     @property
     def limit(self) -> int:
         """`max_detections` as a number, also where no data says what "auto" is."""
-        return USUAL_DETECTIONS if self.max_detections == "auto" else self.max_detections
+        # In an exported program it is a tensor, which must not be compared with a text.
+        is_auto = isinstance(self.max_detections, str)
+        return USUAL_DETECTIONS if is_auto else self.max_detections  # type: ignore[return-value]
 
     def numbered(self) -> "DetectionConfig":
         """Return it with this number, as a model stores it."""
