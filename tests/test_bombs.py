@@ -17,8 +17,8 @@ from faults.alarm import alarm
 from hostile_files import VALUES, tensor, write_torch_zip
 
 from keras_retinanet.checkpoints.model_files import model_file
+from keras_retinanet.config import DataConfig
 from keras_retinanet.config.files import load_config
-from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.sources.label_map import read_label_map

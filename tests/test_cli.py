@@ -10,8 +10,8 @@ import pytest
 
 from keras_retinanet import cli
 from keras_retinanet.commands.common import find_run, image_size, with_source
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import load_config, save_config
-from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.version import __version__
 

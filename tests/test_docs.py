@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import keras_retinanet
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_names, dotted_keys
-from keras_retinanet.config.schema import Config
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -21,8 +21,8 @@ from keras_retinanet.checkpoints.families import (
 )
 from keras_retinanet.checkpoints.families.coco_names import COCO80_NAMES
 from keras_retinanet.checkpoints.families.family import Family, Preset, Shapes, fill, shapes_of
+from keras_retinanet.config import Config, ModelConfig
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError, listed
 from keras_retinanet.files import sha256_of
 from keras_retinanet.modeling.retinanet import RetinaNet

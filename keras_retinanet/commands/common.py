@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config.files import load_config, option_help, with_overrides
-from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.lazy import require_tensorflow_backend

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.commands.passes import with_passes
-from keras_retinanet.config.schema import Config
+from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.owners import file_lock
 from keras_retinanet.processes.child_processes import hold, lifeline

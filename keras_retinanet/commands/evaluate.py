@@ -27,8 +27,8 @@ from keras_retinanet.commands.common import (
 from keras_retinanet.commands.detecting import JOURNAL_SUFFIX, Task, detected
 from keras_retinanet.commands.figures import report, write_figures, write_tables
 from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config
 from keras_retinanet.data.problems import SHOWN_PROBLEMS
 from keras_retinanet.errors import UserError, counted, listed
 from keras_retinanet.files.targets import check_target

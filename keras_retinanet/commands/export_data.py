@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from keras_retinanet.commands.common import flag_overrides, with_source
 from keras_retinanet.commands.detecting import load_split
 from keras_retinanet.commands.export_flags import CALIBRATION_PICTURES
+from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config, DataConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.terminal import printable
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_retinanet.commands.common import image_size, import_tensorflow
 from keras_retinanet.commands.info import describe
-from keras_retinanet.config.schema import ModelConfig
+from keras_retinanet.config import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
-from keras_retinanet.config.schema import DetectionConfig
+from keras_retinanet.config import DetectionConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.terminal import printable

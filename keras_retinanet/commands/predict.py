@@ -28,8 +28,8 @@ from keras_retinanet.commands.common import (
     run_config,
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config
 from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES

@@ -24,8 +24,8 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     recipe_config,
 )
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 

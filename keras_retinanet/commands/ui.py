@@ -18,8 +18,8 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     run_config,
 )
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.config.schema import Config
 from keras_retinanet.processes.signals import Terminated
 
 DEFAULT_PORT = 7860

@@ -1,5 +1,6 @@
 """The configuration: frozen dataclasses with the paper's values, read from and written as YAML."""
 
+from keras_retinanet.config.data import AugmentConfig, DataConfig
 from keras_retinanet.config.files import (
     config_from_dict,
     config_names,
@@ -21,9 +22,7 @@ from keras_retinanet.config.model import (
     PreprocessingConfig,
 )
 from keras_retinanet.config.schema import (
-    AugmentConfig,
     Config,
-    DataConfig,
     EvaluateConfig,
     LossConfig,
     MatchConfig,

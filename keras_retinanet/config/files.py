@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from keras_retinanet.config.model import ModelConfig
 from keras_retinanet.config.options import describe, section_of
-from keras_retinanet.config.schema import Config, ModelConfig
+from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import MAX_SHOWN, UserError, shown
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.text_files import parse_yaml, read_yaml_text

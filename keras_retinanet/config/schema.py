@@ -9,17 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keras_retinanet.config.data import AugmentConfig, DataConfig
-from keras_retinanet.config.model import (
-    AnchorConfig,
-    BackboneConfig,
-    BoxCoderConfig,
-    DetectionConfig,
-    FPNConfig,
-    HeadConfig,
-    ModelConfig,
-    PreprocessingConfig,
-)
+from keras_retinanet.config.data import DataConfig
+from keras_retinanet.config.model import ModelConfig
 from keras_retinanet.config.options import (
     Count,
     Fraction,
@@ -29,27 +20,6 @@ from keras_retinanet.config.options import (
     PositiveInt,
     option,
 )
-
-__all__ = [
-    "AnchorConfig",
-    "AugmentConfig",
-    "BackboneConfig",
-    "BoxCoderConfig",
-    "Config",
-    "DataConfig",
-    "DetectionConfig",
-    "EvaluateConfig",
-    "FPNConfig",
-    "HeadConfig",
-    "LossConfig",
-    "MatchConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "PredictConfig",
-    "PreprocessingConfig",
-    "ScheduleConfig",
-    "TrainConfig",
-]
 
 
 @dataclass(frozen=True)

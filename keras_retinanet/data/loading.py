@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.images.exif import apply_exif
 from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.records import Dataset, align_classes, join_classes, select_classes

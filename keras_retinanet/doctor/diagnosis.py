@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import SOURCES, load_dataset
 from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.records import Dataset, align_classes

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_retinanet.config.schema import Config
+from keras_retinanet.config import Config
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.records import Dataset

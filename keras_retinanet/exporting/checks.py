@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_retinanet.config.schema import DetectionConfig
+from keras_retinanet.config import DetectionConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.exporting.detectors import CanvasInput, ExportedDetector

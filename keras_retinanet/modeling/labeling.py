@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_retinanet.config.schema import MatchConfig
+from keras_retinanet.config import MatchConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling import boxes as box_ops
 

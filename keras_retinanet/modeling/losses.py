@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_retinanet.config.schema import LossConfig
+from keras_retinanet.config import LossConfig
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.labeling import IGNORED, Targets

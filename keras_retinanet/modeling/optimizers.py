@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_retinanet.config.schema import OptimizerConfig
+from keras_retinanet.config import OptimizerConfig
 
 
 class _DetectorOptimizer(keras.optimizers.Optimizer):

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.config import BackboneConfig, ModelConfig
 from keras_retinanet.config.files import config_to_dict, metadata_from_dict, model_config_from_dict
-from keras_retinanet.config.schema import BackboneConfig, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes, spatial_shape
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone

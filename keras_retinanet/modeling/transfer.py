@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_retinanet.config.schema import ModelConfig
+from keras_retinanet.config import ModelConfig
 from keras_retinanet.files.names import name_key
 from keras_retinanet.modeling.retinanet import RetinaNet
 

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.config import Config, TrainConfig
 from keras_retinanet.config.post_processing import USUAL_DETECTIONS
-from keras_retinanet.config.schema import Config, TrainConfig
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.evaluation.crowds import crowd_warning, max_detections_for, most_objects
 from keras_retinanet.modeling.atss import build_labeler

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_retinanet.config.schema import Config
+from keras_retinanet.config import Config
 from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached

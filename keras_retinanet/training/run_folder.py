@@ -9,8 +9,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_to_dict, load_config, save_config
-from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path, atomic_write
 

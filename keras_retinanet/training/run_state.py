@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_retinanet.config.schema import TrainConfig
+from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
 from keras_retinanet.training.run_folder import STATE_FOLDER

@@ -2,7 +2,7 @@
 
 import math
 
-from keras_retinanet.config.schema import ScheduleConfig, TrainConfig
+from keras_retinanet.config import ScheduleConfig, TrainConfig
 
 # Schedules are written for batches of 16 images (section 5) and scaled to the batch size.
 PAPER_BATCH = 16

@@ -21,7 +21,7 @@ from keras_retinanet.checkpoints.families import kerashub
 from keras_retinanet.checkpoints.families.family import shapes_of
 from keras_retinanet.checkpoints.importing import import_checkpoint, model_of
 from keras_retinanet.checkpoints.peer_model import import_model
-from keras_retinanet.config.schema import BackboneConfig, PreprocessingConfig
+from keras_retinanet.config import BackboneConfig, PreprocessingConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 

@@ -8,7 +8,7 @@ from foreign import foreign_tensors
 
 from keras_retinanet.checkpoints.families.family import fill, named_weights
 from keras_retinanet.checkpoints.families.torchvision import V1
-from keras_retinanet.config.schema import FPNConfig, HeadConfig, ModelConfig
+from keras_retinanet.config import FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.retinanet import retinanet
 from keras_retinanet.weight_files.checkpoint import Checkpoint

@@ -14,7 +14,7 @@ from keras_retinanet.checkpoints.families.coco_names import (
 from keras_retinanet.checkpoints.families.torchvision import V1
 from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, recognise
 from keras_retinanet.commands import import_checkpoint as command
-from keras_retinanet.config.schema import ModelConfig
+from keras_retinanet.config import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.saving import load
 from keras_retinanet.modeling.transfer import transfer_weights, transferred_config

@@ -25,7 +25,7 @@ from keras_retinanet.checkpoints.importing import FAMILIES
 from keras_retinanet.checkpoints.model_files import model_file
 from keras_retinanet.commands.weights import get
 from keras_retinanet.commands.weights import list as weights_list
-from keras_retinanet.config.schema import (
+from keras_retinanet.config import (
     AnchorConfig,
     BackboneConfig,
     FPNConfig,

@@ -18,7 +18,7 @@ from keras_retinanet.checkpoints.families.torchvision_export import (
 )
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.commands import export
-from keras_retinanet.config.schema import (
+from keras_retinanet.config import (
     AnchorConfig,
     BackboneConfig,
     BoxCoderConfig,

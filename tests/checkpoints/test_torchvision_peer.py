@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.checkpoints.families.torchvision_export import export_torchvision
-from keras_retinanet.config.schema import (
+from keras_retinanet.config import (
     AnchorConfig,
     BackboneConfig,
     FPNConfig,

@@ -5,8 +5,8 @@ from in_process import command as run_command
 
 from keras_retinanet.cli import main
 from keras_retinanet.commands import COMMANDS
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_names, dotted_keys
-from keras_retinanet.config.schema import Config
 from keras_retinanet.modeling.backbones import BACKBONES, has_public_weights
 from keras_retinanet.modeling.backbones.imagenet import APPLICATIONS, LITE_FILES
 from keras_retinanet.training.dry_run import duration

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
+from keras_retinanet.config import Config, ModelConfig
 from keras_retinanet.config.files import (
     config_from_dict,
     config_names,
@@ -16,7 +17,6 @@ from keras_retinanet.config.files import (
     save_config,
     with_overrides,
 )
-from keras_retinanet.config.schema import Config, ModelConfig
 from keras_retinanet.errors import UserError
 
 COCO_RECIPES = {

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from faults.alarm import alarm
 
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_to_dict, load_config, save_config, with_overrides
-from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import MAX_MESSAGE, UserError
 
 SECONDS = 60

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.config.schema import AugmentConfig, DataConfig
+from keras_retinanet.config import AugmentConfig, DataConfig
 from keras_retinanet.data.pipeline.batches import evaluation_dataset, training_batches
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record, read_slice

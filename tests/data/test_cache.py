@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record

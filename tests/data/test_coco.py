@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from real_sets import CROWDS, IMAGES, SPLITS
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset, load_train_val
 from keras_retinanet.data.sources import coco
 from keras_retinanet.errors import UserError

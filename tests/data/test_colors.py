@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.colors import (
     distort_photometric,
     jitter_color,

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig, DataConfig
+from keras_retinanet.config import AugmentConfig, DataConfig
 from keras_retinanet.data.pipeline.crowding import (
     CROWDED,
     REGIONS,

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.records import select_classes
 from keras_retinanet.data.sources import kitti
 from keras_retinanet.errors import UserError

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset, load_train_val
 from keras_retinanet.data.sources.label_files import match_names, refuse_unmatched
 from keras_retinanet.errors import UserError

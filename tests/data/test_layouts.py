@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import SOURCES, load_dataset
 from keras_retinanet.data.sources.recognition import recognise
 from keras_retinanet.errors import UserError

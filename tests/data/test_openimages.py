@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.sources import openimages
 from keras_retinanet.errors import UserError
 

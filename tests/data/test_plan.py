@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.pipeline.plan import batches, canvas_counts, evaluation_batches
 from keras_retinanet.data.records import Dataset, ImageRef, make_record

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import SOURCES, load_dataset, load_train_val
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import (

@@ -12,8 +12,8 @@ from faults.alarm import alarm
 from faults.small_sets import SETS, config_of
 from PIL import Image
 
+from keras_retinanet.config import DataConfig
 from keras_retinanet.config.files import load_config
-from keras_retinanet.config.schema import DataConfig
 from keras_retinanet.data.loading import SOURCES
 from keras_retinanet.data.records import ImageRef, read_slice
 from keras_retinanet.data.regular_files import (

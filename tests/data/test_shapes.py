@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.sources.shapes import (
     CLASS_NAMES,

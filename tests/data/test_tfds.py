@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset, load_train_val
 from keras_retinanet.data.sources import tfds as source
 from keras_retinanet.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.sources import tfrecord
 from keras_retinanet.data.sources.shards import write_shard
 from keras_retinanet.errors import UserError

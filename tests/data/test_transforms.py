@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.geometry import box_areas
 from keras_retinanet.data.augmentation.transforms import choose_view, render
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.units import in_pixels, likely_units
 from keras_retinanet.errors import UserError

@@ -12,7 +12,7 @@ import pytest
 from faults.small_sets import voc_text, write
 from PIL import Image
 
-from keras_retinanet.config.schema import AugmentConfig, DataConfig
+from keras_retinanet.config import AugmentConfig, DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from writer_sets import CAT, CROWD, DOG, assert_same, encoded, load_all, made_set
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.sources import shapes
 from keras_retinanet.data.writers import WRITERS, shared, write_dataset
 from keras_retinanet.data.writers.shared import PictureNames, decimal

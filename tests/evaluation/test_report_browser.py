@@ -9,7 +9,7 @@ from error_cases import as_tables, columns, wrong_detections
 from PIL import Image
 from test_report import hostile_analysis, write
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, ERROR_KINDS, LOC
 from keras_retinanet.evaluation.report.comparison import write_comparison

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from keras_retinanet.config import DetectionConfig
 from keras_retinanet.config.files import load_config
-from keras_retinanet.config.schema import DetectionConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.checks import TOLERANCES, compare
 from keras_retinanet.exporting.facts import (

@@ -15,7 +15,7 @@ import tensorflow as tf
 from exported_models import IDS, NAMES, spread_model, with_facts, write_pictures
 from PIL import Image
 
-from keras_retinanet.config.schema import DetectionConfig
+from keras_retinanet.config import DetectionConfig
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.tflite.conversion import export_tflite

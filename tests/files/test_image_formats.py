@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.commands.predict import find_pictures
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.sources import yolo
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import READERS, PictureError, read_header

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config.schema import (
+from keras_retinanet.config import (
     BackboneConfig,
     Config,
     FPNConfig,

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.transforms import choose_view, render
 
 

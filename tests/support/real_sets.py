@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.files.images.decoding import decode_image

@@ -13,7 +13,7 @@ import tensorflow as tf
 from exporting_cases import small_model
 
 from keras_retinanet.commands.detecting import Task
-from keras_retinanet.config.schema import Config, DataConfig
+from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures
 from keras_retinanet.evaluation.runner import run_detector

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config.schema import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
+from keras_retinanet.config import BackboneConfig, FPNConfig, HeadConfig, ModelConfig
 from keras_retinanet.modeling.losses import RetinaNetLoss
 from keras_retinanet.modeling.optimizers import CoupledSGD
 from keras_retinanet.modeling.retinanet import RetinaNet

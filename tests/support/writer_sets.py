@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.data.sources import coco, csv_files, tfrecord, voc, yolo

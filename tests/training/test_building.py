@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from keras_retinanet.config import Config
 from keras_retinanet.config.model import DetectionConfig, ModelConfig
-from keras_retinanet.config.schema import Config
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.evaluation.crowds import crowd_warning, max_detections_for, most_objects
 from keras_retinanet.modeling.draw_threshold import draw_threshold, store_threshold

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_retinanet.config.schema import TrainConfig
+from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints
 from keras_retinanet.training import callbacks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.config.schema import TrainConfig
+from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.training.run_state import Clock, RunState
 

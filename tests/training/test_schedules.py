@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_retinanet.config.schema import OptimizerConfig, ScheduleConfig, TrainConfig
+from keras_retinanet.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from keras_retinanet.training.schedules import rate_factor, scaled_learning_rate, total_steps
 
 

@@ -16,8 +16,8 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     recipe_config,
 )
+from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_names
-from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.targets import check_target

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.commands.common import import_tensorflow
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.terminal import progress
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 
 # ITU-R BT.601: how much each of R, G, B adds to the gray that contrast and saturation blend with.
 GREY_WEIGHTS = (0.299, 0.587, 0.114)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.erasing import coverage, seen_parts
 from keras_retinanet.data.augmentation.geometry import box_areas
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.colors import recolor
 from keras_retinanet.data.augmentation.erasing import erase
 from keras_retinanet.data.augmentation.geometry import (

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.config.schema import AugmentConfig
+from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.problems import Problems

@@ -9,7 +9,7 @@ Layouts under `data_dir`: `annotations/instances_<split>.json` with `<split>/`, 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.names import split_in, split_word
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset

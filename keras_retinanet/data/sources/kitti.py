@@ -7,7 +7,7 @@ Layout: `training/image_2/000000.png`, `training/label_2/000000.txt`; or these t
 
 from pathlib import Path
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import is_regular, matching

@@ -6,7 +6,7 @@ A key is the path of a file below its folder, without the suffix.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.names import fold, without_hash
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.errors import UserError, listed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import is_regular, matching

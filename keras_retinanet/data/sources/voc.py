@@ -5,7 +5,7 @@ The layouts are in `voc_files`.
 
 from pathlib import Path
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.data.regular_files import walk

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.names import fold, split_word
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import find_folder, matching, walk

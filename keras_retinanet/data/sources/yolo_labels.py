@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.names import fold
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.regular_files import find_folder, visible_files, walk

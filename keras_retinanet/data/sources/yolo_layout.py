@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 from keras_retinanet.data.names import split_word
 from keras_retinanet.data.regular_files import find_folder, matching
 from keras_retinanet.data.sources.folders import is_inside

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.config.schema import DataConfig
+from keras_retinanet.config import DataConfig
 
 WIDTH, HEIGHT = 100, 60
 NAMES = ("a.png", "b.png", "c.png")
