@@ -9,7 +9,7 @@ from keras_retinanet.data.records import Dataset, align_classes, join_classes, s
 from keras_retinanet.data.sources import SOURCES
 from keras_retinanet.data.splits import match_split, random_split, training_splits
 from keras_retinanet.data.units import check_units
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 
 # `--val_split none`: train on everything, select by nothing.
 NO_SPLIT = "none"
@@ -79,8 +79,9 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
 def _held_out(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     train, val = random_split(train, seed)
     print(
-        f"{train.name} has no validation split to select on: {len(val.records)} of its "
-        f"{len(val.records) + len(train.records)} images are held out (seed {seed})."
+        f"{train.name} has no validation split to select on: of its "
+        f"{counted(len(val.records) + len(train.records), 'image')}, {len(val.records)} held out "
+        f"(seed {seed})."
     )
     return train, val
 

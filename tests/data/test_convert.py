@@ -48,7 +48,7 @@ def test_says_what_it_reads_repairs_and_loses(coco_folder, tmp_path, capsys, for
     assert "train: 1 image, 2 boxes (1 to ignore), 2 classes\n" in printed
     assert "val: 1 image, 0 boxes (0 to ignore), 2 classes\n" in printed
     assert "train: box without area, dropped: 1 (" in printed
-    assert ("1 boxes to ignore" in printed) == (form not in ("coco", "tfrecord"))
+    assert ("1 box to ignore" in printed) == (form not in ("coco", "tfrecord"))
     assert printed.endswith(f"Wrote {tmp_path / 'out'} as {form}.\n")
     # And back, from what lies there.
     source = ("--from", form)

@@ -37,6 +37,19 @@ def test_turned_rectangles_of_voc_files():
     assert not upright.is_turned() and upright.box() == [35, 50, 125, 70]
 
 
+def test_polygons_of_voc_files_stand_for_missing_and_empty_boxes():
+    zero = "<bndbox><xmin>0</xmin><ymin>0</ymin><xmax>0</xmax><ymax>0</ymax></bndbox>"
+    whole = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+    label_me = "<polygon><pt><x>30</x><y>5</y></pt><pt><x>10</x><y>7.5</y></pt></polygon>"
+    roboflow = "<polygon><x1>30</x1><y1>5</y1><x2>10</x2><y2>7.5</y2></polygon>"
+    bodies = [label_me, zero + roboflow, whole + roboflow, zero]
+    objects = "".join(f"<object><name>a</name>{body}</object>" for body in bodies)
+    found = parse_objects(f"<annotation>{objects}</annotation>".encode())
+    assert [each.is_outlined() for each in found] == [True, True, False, False]
+    bounds = [10, 5, 30, 7.5]
+    assert [each.box() for each in found] == [bounds, bounds, [1, 2, 9, 8], [0, 0, 0, 0]]
+
+
 def test_polygons():
     assert outline_bounds([[1, 2, 30, 2, 30, 40], [0, 50, 3, 60]]) == (0, 2, 30, 60)
     assert outline_bounds([1, 2, 30, 2, 30, 40]) == (1, 2, 30, 40)

@@ -101,7 +101,7 @@ def test_without_splits_a_tenth_is_held_out(tmp_path, capsys):
     config = DataConfig(source="voc", data_dir=str(tmp_path))
     train, val = load_train_val(config, seed=3)
     assert (len(train.records), len(val.records)) == (18, 2)
-    assert "2 of its 20 images are held out (seed 3)" in capsys.readouterr().out
+    assert "of its 20 images, 2 held out (seed 3)" in capsys.readouterr().out
     again = load_dataset(config, "val", seed=3)
     assert [r.image_id for r in again.records] == [r.image_id for r in val.records]
     assert len(load_dataset(config, "all").records) == 20

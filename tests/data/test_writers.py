@@ -64,22 +64,22 @@ def test_what_each_form_says_it_loses(tmp_path):
     data = made_set(rows, names=["zebra", "ant", "cow"], ids=[3, 8, 90])
     lost = {form: write_dataset({"train": data}, tmp_path / form, form) for form in WRITERS}
     assert lost["coco"] == lost["tfrecord"] == []
-    ids = "2 images lose their own id."
-    area = "1 boxes lose their own area: the box's counts."
-    assert lost["csv"] == ["1 boxes to ignore (crowds) are skipped: CSV has none.", area, ids]
+    ids = "2 images with an id that is lost."
+    area = "1 box with an area that is lost: the box's counts."
+    assert lost["csv"] == ["1 box to ignore (crowds), skipped: CSV has none.", area, ids]
     assert lost["yolo"] == [
-        "1 boxes to ignore (crowds) are skipped: YOLO has none.",
+        "1 box to ignore (crowds), skipped: YOLO has none.",
         area,
         ids,
         "The ids of 3 classes become 0, 1, ...",
     ]
     assert lost["voc"] == [
-        "1 boxes to ignore (crowds) are written as difficult ones.",
+        "1 box to ignore (crowds), written as difficult ones.",
         area,
         ids,
         "The ids of 3 classes become 1, 2, ...",
         "The order of the classes becomes that of the alphabet.",
-        "1 classes without a box are not in any file.",
+        "1 class without a box, in no file.",
     ]
     names, class_ids = ["zebra", "ant", "cow"], [3, 8, 90]
     for form in ("coco", "csv", "tfrecord"):
@@ -95,7 +95,7 @@ def test_suffix_follows_the_bytes(tmp_path):
     lost = write_dataset({"train": data}, tmp_path / "out", "voc")
     names = sorted(path.name for path in (tmp_path / "out/JPEGImages").iterdir())
     assert names == ["BMP.bmp", "GIF.gif", "JPEG.jpg", "PNG.png", "TIFF.tif", "WEBP.webp"]
-    assert "5 images got another name." in lost
+    assert "5 images with another name." in lost
     record_names = PictureNames()
     png = replace(data.records[1], file_name="x.JPEG")
     assert [record_names.of(png, contents[1]) for _ in range(2)] == ["x.png"] * 2

@@ -105,6 +105,8 @@ def _parse(path: Path, problems: Problems) -> list[tuple[str, list[float], bool]
         if not item.name or not box or difficult is None:
             problems.note("malformed annotation", f"{path.name}, line {item.line}: {item[1:]}")
         else:
+            if item.is_outlined():
+                problems.note("outline without a box", f"{path.name}, line {item.line}")
             if item.is_turned():
                 problems.note("rotated box", f"{path.name}, line {item.line}")
             objects.append((item.name, box, difficult))

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 from xml.parsers import expat
 
-from keras_retinanet.data.sources.outlines import turned_bounds
+from keras_retinanet.data.sources.outlines import outline_bounds, turned_bounds
 from keras_retinanet.files import read_regular
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -33,6 +33,9 @@ _ATTRIBUTE_FIELDS: dict[tuple[str, ...], str] = {
     (*_ATTRIBUTE, "name"): "attribute",
     (*_ATTRIBUTE, "value"): "value",
 }
+# A corner of a polygon: LabelMe's <pt> has x and y, Roboflow's x1, y1, x2, ...
+_POLYGON = "polygon"
+_CORNER = re.compile(r"([xy])\d*")
 _OBJECT_DEPTH = 2
 # Expat knows one byte a letter and Unicode; these are the others that labeling tools write.
 _MULTIBYTE = frozenset(
@@ -54,6 +57,12 @@ class VocObject(NamedTuple):
     sides: tuple[str, ...]
     rotation: str = ""
     centered: tuple[str, ...] = ()
+    polygon: tuple[tuple[str, str], ...] = ()  # x and y of each corner
+
+    def is_outlined(self) -> bool:
+        """Return whether a polygon stands for a box that is missing or all zero."""
+        has_box = any(side and float(side) for side in self.sides) or bool(self.centered)
+        return not has_box and bool(self.polygon)
 
     def is_turned(self) -> bool:
         return bool(self.centered) or float(self.rotation or 0) % 180 != 0
@@ -64,6 +73,8 @@ class VocObject(NamedTuple):
             x, y, width, height, radians = map(float, self.centered)
             corner, degrees = (x - width / 2, y - height / 2), math.degrees(radians)
             return [*turned_bounds(*corner, width, height, degrees=degrees)]
+        if self.is_outlined():
+            return [*(outline_bounds([text for corner in self.polygon for text in corner]) or ())]
         x1, y1, x2, y2 = (float(side) for side in self.sides)
         degrees = float(self.rotation or 0)
         if not degrees % 180:
@@ -141,6 +152,9 @@ class _Handlers:
         if field is not None and field in self._fields:  # the first one counts
             field = None
         field = field or _ATTRIBUTE_FIELDS.get(place)
+        corner = _CORNER.fullmatch(place[-1]) if place and place[0] == _POLYGON else None
+        if corner is not None:
+            field = f"{_POLYGON} {corner[1]} {len(self._fields)}"  # one for each corner
         if field is not None:
             self._fields[field], self._current = "", field
 
@@ -153,6 +167,10 @@ class _Handlers:
             texts = {key: text.strip() for key, text in self._fields.items()}
             sides = tuple(texts.get(side, "") for side in SIDES)
             centered = tuple(texts.get(side, "") for side in CENTERED)
+            x, y = (
+                [text for key, text in texts.items() if key.startswith(f"{_POLYGON} {axis}")]
+                for axis in "xy"
+            )
             self.objects.append(
                 VocObject(
                     self._object_line,
@@ -161,6 +179,7 @@ class _Handlers:
                     sides,
                     texts.get("rotation", ""),
                     centered if any(centered) else (),
+                    tuple(zip(x, y, strict=False)),
                 )
             )
         self._path.pop()

@@ -28,7 +28,7 @@ from keras_retinanet.data.sources.shards import write_shard
 from keras_retinanet.data.sources.tfrecord import SIDES
 from keras_retinanet.data.writers.shared import WriteOptions, readable_picture, split_words
 from keras_retinanet.data.writers.tfds_info import Written, write_tfds_info
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.images.image_formats import image_format
 from keras_retinanet.processes.child_processes import hold, lifeline
 
@@ -63,7 +63,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     if min(ids, default=1) < 1 or max(ids, default=1) > MAX_CLASS_ID:  # 0 is the background's
         why = "0 is the background's" if min(ids) < 1 else "the label map holds 32 bits"
         ids = list(range(1, len(ids) + 1))
-        lost = [f"The ids of {len(ids)} classes become 1, 2, ...: {why}."]
+        lost = [f"The ids of {counted(len(ids), 'class')} become 1, 2, ...: {why}."]
     name = re.sub(r"\W", "_", options.name)
     name = name if name[:1].isalpha() else f"set_{name}"
     words = split_words(splits, r"A-Za-z0-9_", "_")

@@ -15,7 +15,7 @@ from keras_retinanet.data.writers.shared import (
     decimal,
     split_words,
 )
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
@@ -87,5 +87,5 @@ def _classes_lost(splits: Mapping[str, Dataset], class_names: Sequence[str]) -> 
     if list(class_names) != sorted(class_names):
         sentences.append("The order of the classes becomes that of the alphabet.")
     if unused := len(class_names) - len(used):
-        sentences.append(f"{unused} classes without a box are not in any file.")
+        sentences.append(f"{counted(unused, 'class')} without a box, in no file.")
     return sentences

@@ -14,6 +14,7 @@ from keras_retinanet.data.writers.shared import (
     copied_pictures,
     usual_splits,
 )
+from keras_retinanet.errors import counted
 
 # Of the long side of any image in use far less than a thousandth of a pixel.
 DIGITS = 10
@@ -47,7 +48,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) ->
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     return [
         *lost.ignored(splits, "skipped: YOLO has none"),
-        *([f"{cut} boxes reach too far outside and are cut at the border."] if cut else []),
+        *([f"{counted(cut, 'box')} too far outside, cut at the border."] if cut else []),
         *lost.areas(splits),
         *lost.image_ids(splits, ids),
         *lost.class_ids(first, 0),
