@@ -13,6 +13,8 @@ from keras_retinanet.commands.common import find_run, image_size, with_source
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import load_config, save_config
 from keras_retinanet.errors import UserError
+from keras_retinanet.training import auto
+from keras_retinanet.training.auto import planning
 from keras_retinanet.version import __version__
 
 
@@ -35,12 +37,18 @@ def trained(monkeypatch, tmp_path):
     """Runs `train` in an empty folder with a stand-in for training; returns what it was given."""
     calls = {}
 
-    def train(config, out_dir, *, callbacks, resume, dry_run):
+    def train(config, out_dir, *, callbacks, resume, dry_run, data):
         assert callbacks == []
+        assert data == calls.pop("planned_data", None)
         calls.update(config=config, out_dir=Path(out_dir), resume=resume, dry_run=dry_run)
+
+    def plan(config, given):
+        calls.update(given=given, planned_data=("train", "val"))
+        return planning.Plan(config, ("train", "val"), ["the plan"])
 
     fake = types.SimpleNamespace(train=train)
     monkeypatch.setitem(sys.modules, "keras_retinanet.training.run", fake)
+    monkeypatch.setattr(auto, "plan", plan)
     monkeypatch.chdir(tmp_path)
     Path("cells").mkdir()  # a data set
 
@@ -136,10 +144,24 @@ def test_backbone_alone_swaps_the_trunk_of_shapes(trained):
     assert trained("--backbone", "resnet34").config == swapped
 
 
-def test_a_data_set_alone_is_the_paper_on_it(trained):
-    run = trained("voc", "--data_dir", "cells", "--out", "here", "--dry_run")
-    assert run.config == load_config(None, ["data.source=voc", "data.data_dir=cells"])
+def test_a_data_set_alone_is_planned(trained, capsys):
+    words = ["--data_dir", "cells", "--set", "train.seed=1", "--image_size", "300"]
+    run = trained("voc", *words, "--out", "here", "--dry_run")
+    settings = ["data.source=voc", "data.data_dir=cells", "train.seed=1"]
+    sides = [f"model.preprocessing.{side}" for side in ("short_side=300", "long_side=500")]
+    assert run.config == load_config(None, settings + sides)
+    assert run.given == {
+        *("data.data_dir", "train.seed"),
+        *("model.preprocessing.short_side", "model.preprocessing.long_side"),
+    }
     assert (run.out_dir, run.dry_run) == (Path("here"), True)
+    assert "the plan" in capsys.readouterr().out
+    assert "given" in vars(trained("voc", "--config", "auto"))
+
+
+def test_nothing_is_planned_for_a_recipe_or_the_embedded_set(trained):
+    for words in (["voc", "--config", "bccd"], ["shapes"], ["--backbone", "resnet50"]):
+        assert "given" not in vars(trained(*words))
 
 
 def test_a_recipe_alone_keeps_its_own_data(trained):

@@ -34,6 +34,7 @@ DATA_KEYS = {
     "units": "data.units",
     "unmatched": "data.unmatched",
 }
+IMAGE_SIZE_KEYS = ("model.preprocessing.short_side", "model.preprocessing.long_side")
 # Fields that locate the data of one source and mean nothing for another.
 SOURCE_FIELDS = (
     *("data_dir", "name", "annotations", "images", "class_file", "classes"),
@@ -165,18 +166,23 @@ def require_there(args: Namespace) -> None:
             raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
 
 
-def recipe_config(args: Namespace, keys: Mapping[str, str], recipe: str | None = None) -> Config:
+def recipe_config(args: Namespace, keys: Mapping[str, str], base: Config | None = None) -> Config:
     """Return the configuration that the flags ask for.
 
-    Later wins: the recipe (`args.config` unless another is given), DATASET and the flags of `keys`,
-    --image_size, --set.
+    Later wins: `base`, by default the recipe; DATASET and the flags of `keys`; --image_size; --set.
     """
-    config = with_source(load_config(recipe or args.config), args)
+    config = with_source(base or load_config(args.config), args)
     overrides: dict[str, Any] = flag_overrides(args, keys)
     if args.image_size:
-        sides = ("model.preprocessing.short_side", "model.preprocessing.long_side")
-        overrides |= dict(zip(sides, args.image_size, strict=True))
+        overrides |= dict(zip(IMAGE_SIZE_KEYS, args.image_size, strict=True))
     return with_overrides(with_overrides(config, overrides), args.set or ())
+
+
+def given_keys(args: Namespace, keys: Mapping[str, str]) -> set[str]:
+    """Return the configuration's keys that the flags of `keys`, --image_size and --set name."""
+    given = set(flag_overrides(args, keys))
+    given.update(IMAGE_SIZE_KEYS if args.image_size else ())
+    return given | {text.partition("=")[0].strip() for text in args.set or ()}
 
 
 def import_tensorflow() -> None:

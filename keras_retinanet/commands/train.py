@@ -1,9 +1,13 @@
 """Train a detector on a data set, or on embedded scenes if none is given.
 
+Without --config, the options are decided from the data set and the machine; each decision is
+printed with its reason.
+
 Examples:
     keras_retinanet train
+    keras_retinanet train --data_dir my_images --minutes 15
     keras_retinanet train voc --data_dir bccd --config bccd
-    keras_retinanet train coco --backbone resnet50 --set train.optimizer.name=adamw
+    keras_retinanet train coco --config retinanet_r50_coco_800 --set train.optimizer.name=adamw
     keras_retinanet train --resume
 """
 
@@ -21,6 +25,7 @@ from keras_retinanet.commands.common import (
     find_model,
     find_run,
     flag_overrides,
+    given_keys,
     import_tensorflow,
     recipe_config,
 )
@@ -31,6 +36,8 @@ from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folde
 
 # Recipe of a run without a data set and a recipe, or on the embedded set.
 EMBEDDED = "shapes"
+# Recipe of a run on a named data set: decided from the data and the machine.
+AUTO = "auto"
 
 # More logical devices than this are probably a typing error: each one holds the model.
 MAX_DEVICES = 64
@@ -100,6 +107,9 @@ def run(args: Namespace) -> int:
     config, place = _resumed(args) if resuming else config_from_args(args)
 
     import_tensorflow()
+    data = None
+    if not resuming and args.config == AUTO:
+        config, data = _decided(config, args)
     if args.epochs is not None:
         raise _no_epochs(args.epochs, config)
     from keras_retinanet.training.distribution import use_devices
@@ -110,17 +120,21 @@ def run(args: Namespace) -> int:
     if args.devices:
         use_devices(args.devices)
     out = Path(place) if resuming else Path(args.out or new_run_folder(place))
-    train(config, out, callbacks=callbacks, resume=resuming, dry_run=args.dry_run)
+    train(config, out, callbacks=callbacks, resume=resuming, dry_run=args.dry_run, data=data)
     return 0
 
 
 def config_from_args(args: Namespace) -> tuple[Config, str]:
-    """Return the configuration that the flags ask for, and the name of its recipe."""
-    recipe = args.config
-    is_named = args.dataset is not None or args.data_dir is not None or args.annotations is not None
-    if recipe is None and (not is_named or args.dataset == EMBEDDED):
-        recipe = EMBEDDED
-        if args.dataset is None:
+    """Return the configuration that the flags ask for, and the name of its recipe.
+
+    Where no recipe is named, `args.config` becomes the one that is used. With "auto", the
+    configuration is the paper's but for what the flags say: `_decided` decides the rest.
+    """
+    if args.config is None:
+        places = (args.dataset, args.data_dir, args.annotations)
+        is_named = any(place is not None for place in places) and args.dataset != EMBEDDED
+        args.config = AUTO if is_named else EMBEDDED
+        if args.dataset is None and not is_named:
             print(f"No data set given: training on the embedded `{EMBEDDED}` with its recipe.")
     if args.weights is not None:
         if args.backbone is not None:
@@ -129,8 +143,18 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
                 f"Received: --weights {args.weights} --backbone {args.backbone}."
             )
         args.weights = str(find_model(args.weights))
-    config = recipe_config(args, TRAIN_KEYS, recipe)
-    return config, Path(recipe).stem if recipe else config.data.source
+    config = recipe_config(args, TRAIN_KEYS, base=Config() if args.config == AUTO else None)
+    return config, Path(args.config).stem
+
+
+def _decided(config: Config, args: Namespace) -> tuple[Config, tuple]:
+    """Print the plan for the data and this machine; return its configuration and the data."""
+    from keras_retinanet.training.auto import plan
+
+    decided = plan(config, given_keys(args, TRAIN_KEYS | DATA_KEYS))
+    for line in decided.lines:
+        print(line)
+    return decided.config, decided.data
 
 
 def _resumed(args: Namespace) -> tuple[Config, str]:

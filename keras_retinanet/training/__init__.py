@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
+    from keras_retinanet.training.auto import Plan, plan
     from keras_retinanet.training.building import build_model, build_optimizer, compile_model
     from keras_retinanet.training.distribution import strategy
     from keras_retinanet.training.run import train
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     from keras_retinanet.training.validation import Score, Validation
 
 __all__ = [
+    "Plan",
     "Score",
     "Validation",
     "build_model",
     "build_optimizer",
     "compile_model",
+    "plan",
     "rate_factor",
     "scaled_learning_rate",
     "strategy",
@@ -27,6 +30,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "auto": "Plan plan",
         "building": "build_model build_optimizer compile_model",
         "distribution": "strategy",
         "run": "train",

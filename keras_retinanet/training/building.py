@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_retinanet.config import Config, TrainConfig
 from keras_retinanet.config.post_processing import USUAL_DETECTIONS
 from keras_retinanet.data.records import Dataset
+from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.crowds import crowd_warning, max_detections_for, most_objects
 from keras_retinanet.modeling.atss import build_labeler
 from keras_retinanet.modeling.backbones import weights_license
@@ -20,6 +21,17 @@ from keras_retinanet.modeling.saving import load, read_config
 from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
 from keras_retinanet.training.schedules import scaled_learning_rate
 from keras_retinanet.version import __version__
+
+
+def require_boxes(data: Dataset) -> None:
+    """Raise a UserError if no image of `data` has a box to learn."""
+    if not most_objects(data):
+        raise UserError(
+            f"Expected images with boxes to train on. Received: {data.name}, "
+            f"{len(data.records)} images without any "
+            f"({'; '.join(data.problems.lines()) or 'nothing was dropped'}). Check the "
+            "annotations and --classes."
+        )
 
 
 def follow_data(config: Config, datasets: Sequence[Dataset | None]) -> Config:

@@ -12,15 +12,22 @@ from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
+from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.files.owners import folder_lock
-from keras_retinanet.modeling.draw_threshold import draw_threshold, store_threshold
-from keras_retinanet.modeling.saving import read_config, save_model
+from keras_retinanet.modeling.draw_threshold import store_threshold
+from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.training import callbacks as cb
 from keras_retinanet.training import dry_run as rehearsal
-from keras_retinanet.training.building import build_model, compile_model, follow_data
+from keras_retinanet.training.building import (
+    build_model,
+    compile_model,
+    follow_data,
+    require_boxes,
+)
 from keras_retinanet.training.distribution import require_one_machine, strategy
+from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.own_callbacks import OwnCallbacks
 from keras_retinanet.training.run_folder import (
@@ -47,6 +54,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     resume: bool = False,
     dry_run: bool = False,
+    data: tuple[Dataset, Dataset | None] | None = None,
 ) -> dict:
     """Train as `config` says on all devices, and write everything to the folder `out`.
 
@@ -60,6 +68,7 @@ def train(
             each evaluation. A resumed run does not know those of the run before.
         resume: continue from the newest whole state in `out`, as if the run had never stopped.
         dry_run: take two steps and print what the whole run would take.
+        data: what `load_train_val` returns for `config`, where it was read before; None: read it.
 
     Returns:
         "best" and "last" (paths), "best_score" (AP, or the negative loss), "steps", "seconds".
@@ -84,7 +93,8 @@ def train(
             keras.config.set_dtype_policy(config.train.precision)
             # A run that ended before its first state starts from the beginning.
             resume = resume and bool(saved_steps(out))
-            return Run(config, out, callbacks=callbacks, resume=resume).fit(dry_run=dry_run)
+            run = Run(config, out, callbacks=callbacks, resume=resume, data=data)
+            return run.fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
         remove_if_empty(out)
@@ -110,17 +120,12 @@ class Run:
         *,
         callbacks: Sequence[keras.callbacks.Callback],
         resume: bool,
+        data: tuple[Dataset, Dataset | None] | None,
     ):
         self.out, self.own_callbacks, self.resumes = out, callbacks, resume
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
-        self.data, self.validation = load_train_val(config.data, config.train.seed)
-        if not most_objects(self.data):
-            raise UserError(
-                f"Expected images with boxes to train on. Received: {self.data.name}, "
-                f"{len(self.data.records)} images without any "
-                f"({'; '.join(self.data.problems.lines()) or 'nothing was dropped'}). Check the "
-                "annotations and --classes."
-            )
+        self.data, self.validation = data or load_train_val(config.data, config.train.seed)
+        require_boxes(self.data)
         if self.validation is not None and not most_objects(self.validation):
             print("The validation part has no boxes to score: the lowest loss is best.")
             self.validation = None
@@ -250,23 +255,13 @@ class Run:
             save_model(self.model, self.out / "last.keras")
         self._tell_problems()
         write_data_report(self.data, self.validation, self.out)
-        best = self.clock.best
-        if self.clock.out_of_patience and self.clock.progress < 1:
-            print(f"stopped early: {self.clock.waited} evaluations without a better score")
-        figure = f"best loss {-best:.3f}" if self.validation is None else f"best AP {best:.3f}"
-        stored = read_config(self.out / "best.keras")["metadata"]
-        drawn = draw_threshold(stored, self.config.predict.draw_threshold)
-        print(
-            f"{self.clock.step} steps in {rehearsal.duration(self.clock.seconds)}; {figure}: "
-            f"{self.out / 'best.keras'}\n"
-            f"boxes are drawn from score {drawn:.3f} on\n"
-            f"next: keras_retinanet evaluate --model {self.out}\n"
-            f"      keras_retinanet predict IMAGES --model {self.out}"
-        )
+        validated = 0 if self.validation is None else len(self.validation.records)
+        for line in ending_lines(self.out, self.clock, self.config, validated=validated):
+            print(line)
         return {
             "best": self.out / "best.keras",
             "last": self.out / "last.keras",
-            "best_score": best,
+            "best_score": self.clock.best,
             "steps": self.clock.step,
             "seconds": self.clock.seconds,
         }

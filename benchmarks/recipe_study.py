@@ -1,0 +1,131 @@
+"""Measure what each choice of the recipe `bccd` gives, one at a time, at the same steps.
+
+    python benchmarks/recipe_study.py --data_dir bccd --out runs/study
+    python benchmarks/recipe_study.py --data_dir bccd --out runs/study --rows lite1 atss --seeds 0
+
+Each run is a `keras_retinanet train` of its own, scored on `val` after its last step; `test` is
+never read. Runs are bounded by steps and made one after the other, first all rows of one seed. A
+run that was cut is resumed, one that is complete is not repeated. The table is printed after each
+run, and written to `table.md` in the folder of the runs.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+from keras_retinanet.files import atomic_write
+from keras_retinanet.training.run_folder import CONFIG_FILE
+
+STEPS = 160
+BATCH = 8
+FIGURES = ("AP", "AP50", "AP75")
+# The recipe as it is, shortened; `train.steps` counts batches of 16 images.
+BASE = (
+    "train.minutes=0",
+    f"train.steps={STEPS * BATCH // 16}",
+    f"train.eval_every={STEPS}",
+)
+# Name of a row -> what it changes.
+ROWS = {
+    "base": (),
+    "lite1": ("model.backbone.name=efficientnet_lite1",),
+    "lite2": ("model.backbone.name=efficientnet_lite2",),
+    "input 384x512": ("model.preprocessing.short_side=384", "model.preprocessing.long_side=512"),
+    "vertical flips, turns": ("data.augment.flip_vertical=0.5", "data.augment.rotate90=0.5"),
+    "ATSS": ("train.matching.name=atss",),
+    "quality focal": ("train.loss.classes=quality_focal",),
+    "varifocal": ("train.loss.classes=varifocal",),
+    "CIoU": ("train.loss.box=ciou",),
+    "L1": ("train.loss.box=l1", "train.loss.box_weight=1"),
+    "no low-quality matches": ("train.matching.low_quality=false",),
+    "batch norm trains": ("model.backbone.freeze_bn=false",),
+    "freeze 2 stages": ("model.backbone.frozen_stages=2",),
+    "no EMA": ("train.optimizer.ema=0",),
+    "mosaic .5": ("data.augment.mosaic=0.5",),
+    "batch 16": (
+        "train.batch_size=16",
+        f"train.eval_every={STEPS // 2}",
+    ),
+    "input 240x320": ("model.preprocessing.short_side=240", "model.preprocessing.long_side=320"),
+    "vertical flips": ("data.augment.flip_vertical=0.5",),
+    "input 480x640": ("model.preprocessing.short_side=480", "model.preprocessing.long_side=640"),
+}
+
+
+def folder_of(out: Path, row: str, seed: int) -> Path:
+    """Return the run folder of a row and a seed."""
+    name = "".join(c if c.isalnum() or c == "." else "-" for c in row)
+    return out / f"{name}-seed{seed}"
+
+
+def run(row: str, seed: int, *, data_dir: str, out: Path) -> None:
+    """Train one row with one seed, or what is left of it."""
+    folder = folder_of(out, row, seed)
+    if (folder / "last.keras").exists():
+        return
+    command = [sys.executable, "-m", "keras_retinanet", "train"]
+    if (folder / CONFIG_FILE).exists():
+        command += ["--resume", str(folder)]
+    else:
+        command += ["voc", "--data_dir", data_dir, "--config", "bccd"]
+        command += ["--seed", str(seed), "--out", str(folder)]
+        for change in (*BASE, *ROWS[row]):
+            command += ["--set", change]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".log"), "a") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=True)
+
+
+def figures(folder: Path) -> dict[str, float] | None:
+    """Return AP, AP50 and AP75 after the last step; None for a run that is not complete."""
+    if not (folder / "last.keras").exists():
+        return None
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["AP"]]
+    return {name: float(rows[-1][name]) for name in FIGURES}
+
+
+def table(out: Path, seeds: list[int]) -> str:
+    """Return the figures of all complete runs in Markdown: per seed, and against the base."""
+    found = {row: {seed: figures(folder_of(out, row, seed)) for seed in seeds} for row in ROWS}
+    lines = [
+        "| change | "
+        + " | ".join(f"seed {seed}: AP" for seed in seeds)
+        + " | mean AP | against base | mean AP50 | mean AP75 |",
+        "|---" * (len(seeds) + 5) + "|",
+    ]
+    for row, by_seed in found.items():
+        runs = {seed: values for seed, values in by_seed.items() if values is not None}
+        if not runs:
+            continue
+        cells = [f"{v['AP']:.3f}" if (v := by_seed[seed]) else "" for seed in seeds]
+        mean = {name: sum(v[name] for v in runs.values()) / len(runs) for name in FIGURES}
+        # Against the base of the same seeds: the seeds differ from each other too.
+        gains = [v["AP"] - b["AP"] for seed, v in runs.items() if (b := found["base"][seed])]
+        gain = f"{sum(gains) / len(gains):+.3f}" if gains else ""
+        cells += [f"{mean['AP']:.3f}", gain, f"{mean['AP50']:.3f}", f"{mean['AP75']:.3f}"]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the runs that are missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/study"))
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    args = parser.parse_args()
+    for seed in args.seeds:
+        for row in args.rows:
+            run(row, seed, data_dir=args.data_dir, out=args.out)
+            text = table(args.out, args.seeds)
+            print(text, flush=True)
+            with atomic_write(args.out / "table.md") as stream:
+                stream.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

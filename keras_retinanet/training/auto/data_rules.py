@@ -1,0 +1,135 @@
+"""Rules about the images: the network's input, anchors, augmentation, rare classes."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.config.model import LEVELS
+from keras_retinanet.data.pipeline.plan import canvas_counts
+from keras_retinanet.doctor.anchor_fitting import best_ious, coverage, fit, network_boxes
+from keras_retinanet.errors import counted
+from keras_retinanet.modeling.anchors import Anchors
+from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.training.auto.decision import Decision, Situation
+from keras_retinanet.training.auto.paces import images_per_second
+
+# Side of the small objects (one in ten is smaller) in the network's input: three cells of P3.
+SMALL_SIDE = 24.0
+# Long sides of the input: multiples of 32, so that the cells of all levels fit.
+LONG_SIDES = (320, 416, 512, 640, 800, 1024, 1344)
+# A small input saves less time than it costs AP at high IoU.
+USUAL_SIDE = 416
+# Fewer images than these in all teach even a pretrained detector too little.
+WORTH_SEEING = 3_000
+# Anchors are this many strides wide: the paper's 4 for its 800 pixels, less for smaller inputs.
+ANCHOR_STRIDES = 3
+# Share of the boxes that those should reach; else anchors are fitted.
+COVERED = 0.98
+# From this factor between the images of the most frequent and of the rarest class on.
+RARE = 10.0
+# Classes in a smaller share of the images than this are repeated.
+BALANCE = 0.03
+# Names of classes that a flip would make wrong: a side of a body or a road, a letter, a digit.
+SIDED = re.compile(r"(^|[\W_])(left|right)([\W_]|$)|^[a-z0-9]$", re.IGNORECASE)
+
+
+def input_size(s: Situation) -> Decision | None:
+    """Decide the network's input: small objects should span cells, and time must suffice."""
+    if s.given & _sides(0, 1.0).keys():
+        return None
+    relative = s.data.relative_sides
+    small = float(np.percentile(relative, 10)) if len(relative) else 1.0
+    wanted = next((side for side in LONG_SIDES if side * small >= SMALL_SIDE), LONG_SIDES[-1])
+    stored = next((side for side in LONG_SIDES if side >= s.data.long_side), LONG_SIDES[-1])
+    affordable = [side for side in LONG_SIDES if _seen(s, side) >= WORTH_SEEING]
+    limits = {
+        f"so that nine objects in ten have {SMALL_SIDE:.0f} px": max(wanted, USUAL_SIDE),
+        f"the images have {s.data.long_side}": stored,
+        "more pixels would leave too few steps": max(affordable, default=LONG_SIDES[0]),
+    }
+    reason, long = min(limits.items(), key=lambda item: item[1])
+    return Decision(_sides(long, s.data.aspect), reason)
+
+
+def _seen(s: Situation, long: int) -> float:
+    """Return how many images the run trains on at an input of this long side."""
+    seconds = s.config.train.minutes * 60 or math.inf
+    pixels = math.prod(_sides(long, s.data.aspect).values())
+    return seconds * images_per_second(s.config.model.backbone.name, pixels, s.machine)
+
+
+def _sides(long: int, aspect: float) -> dict[str, int]:
+    return {
+        "model.preprocessing.short_side": max(32, math.ceil(long * aspect / 32) * 32),
+        "model.preprocessing.long_side": long,
+    }
+
+
+def canvas(s: Situation) -> Decision | None:
+    """Decide for one square canvas where the images of each shape would not fill a batch."""
+    preprocessing = Preprocessing(**vars(s.config.model.preprocessing))
+    shapes = len(canvas_counts(s.data.dataset, preprocessing))
+    batch = s.config.train.batch_size
+    if shapes == 1 or s.data.images >= shapes * batch:
+        return None
+    side = preprocessing.long_side
+    return Decision(
+        {"model.preprocessing.canvas": "square", "model.preprocessing.short_side": side},
+        f"images of {shapes} shapes would not fill batches of {batch}, which are of one shape",
+    )
+
+
+def anchors(s: Situation) -> Decision | None:
+    """Decide the anchors: 3 strides wide, or fitted where those miss boxes."""
+    if s.config.train.weights is not None:
+        return None
+    start = Anchors(sizes=tuple(ANCHOR_STRIDES * 2.0**level for level in LEVELS))
+    boxes, canvases = network_boxes(
+        s.data.dataset, Preprocessing(**vars(s.config.model.preprocessing))
+    )
+    before = coverage(best_ious(boxes, canvases, start)).at_50
+    if before >= COVERED:
+        reason = f"3 strides: {before:.1%} of the boxes have an anchor with IoU .5"
+        return Decision({"model.anchors.sizes": start.sizes}, reason)
+    fitted = fit(boxes, canvases, start, seed=s.config.train.seed)
+    after = coverage(best_ious(boxes, canvases, fitted)).at_50
+    return Decision(
+        {f"model.anchors.{name}": getattr(fitted, name) for name in ("sizes", "scales", "ratios")},
+        f"fitted: {after:.1%} of the boxes have an anchor with IoU .5; {before:.1%} had",
+    )
+
+
+def augmentation(s: Situation) -> Decision:
+    """Decide the random changes of training images."""
+    values: dict[str, Any] = {"data.augment.scale": (0.7, 1.4), "data.augment.color": 0.2}
+    sided = [name for name in s.data.class_names if SIDED.search(name)]
+    if sided:
+        values["data.augment.flip"] = 0.0
+        return Decision(values, f"without flips: a flipped {sided[0]} would be wrong")
+    return Decision(
+        values,
+        "besides flips. Where images have no up, as from the air or under a microscope, set "
+        "data.augment.flip_vertical=0.5 too",
+    )
+
+
+def room(s: Situation) -> Decision:
+    """Decide how many boxes of an image a batch holds."""
+    most = counted(s.data.most_objects, "box")
+    return Decision({"data.max_boxes": "auto"}, f"all of the fullest image, {most}")
+
+
+def balance(s: Situation) -> Decision | None:
+    """Decide whether images with rare classes are drawn more often."""
+    counts = s.data.class_images
+    present = counts[counts > 0]
+    if not len(present) or present.max() < RARE * present.min():
+        return None
+    rarest = s.data.class_names[np.flatnonzero(counts == present.min())[0]]
+    fewest = counted(int(present.min()), "image")
+    return Decision(
+        {"data.balance": BALANCE},
+        f"{rarest} is in {fewest} only, the most frequent class in {present.max():,}",
+    )

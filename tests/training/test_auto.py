@@ -1,0 +1,202 @@
+"""What `train` decides for a data set and a machine, and what a user's own choice changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_retinanet.config import Config
+from keras_retinanet.config.files import with_overrides
+from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.training.auto import facts, planning, run_rules
+from keras_retinanet.training.auto.facts import Machine, look_at
+
+LAPTOP = Machine(cores=2, memory=16)
+GPU = Machine(cores=16, memory=64, gpus=1, bfloat16=True)
+
+
+def record(index, size, boxes, classes) -> Record:
+    return Record(
+        image_id=index,
+        image=ImageRef(f"{index}.jpg"),
+        height=size[0],
+        width=size[1],
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        classes=np.array(classes, np.int32),
+        ignore=np.zeros(len(boxes), bool),
+        areas=np.ones(len(boxes), np.float32),
+        file_name=f"{index}.jpg",
+    )
+
+
+def dataset(images, *, size=(480, 640), side=60, per_image=5, names=("cat", "dog")) -> Dataset:
+    """Return images with square boxes of `side` pixels on a grid, of all classes in turn."""
+    records = []
+    for index in range(images):
+        corners = [
+            (10 + (side + 4) * (n % 5), 10 + (side + 4) * (n // 5 % 5)) for n in range(per_image)
+        ]
+        boxes = [(x, y, x + side, y + side) for x, y in corners]
+        classes = [(index + n) % len(names) for n in range(per_image)]
+        records.append(record(index, size, boxes, classes))
+    return Dataset("set", "train", list(names), list(range(len(names))), records)
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """Return a function: training and validation data -> the plan's configuration and lines."""
+
+    def decide(
+        train,
+        val=None,
+        *,
+        machine=LAPTOP,
+        at_hand=("efficientnet_lite0",),
+        is_held_out=False,
+        **given,
+    ):
+        monkeypatch.setattr(run_rules, "weights_at_hand", lambda name: name in at_hand)
+
+        def load(options, seed):
+            if options.val_split == "none" and is_held_out:
+                return replace(train, records=[*train.records, *val.records]), None
+            return train, None if options.val_split == "none" else val
+
+        monkeypatch.setattr(planning, "load_train_val", load)
+        given = {key.replace("__", "."): value for key, value in given.items()}
+        found = planning.plan(with_overrides(Config(), given), given, machine=machine)
+        return found.config, {line.split(":")[0].strip(): line for line in found.lines[1:]}
+
+    return decide
+
+
+def test_facts_count_sides_and_images_of_classes():
+    rows = [
+        record(0, (100, 200), [(0, 0, 30, 30), (0, 0, 10, 40)], [0, 0]),
+        record(1, (300, 100), [(0, 0, 60, 60)], [2]),
+    ]
+    found = look_at(Dataset("set", "train", ["a", "b", "c"], [0, 1, 2], rows), None)
+    assert found.sides.tolist() == [30, 20, 60]
+    np.testing.assert_allclose(found.relative_sides, [0.15, 0.1, 0.2])
+    assert found.class_images.tolist() == [1, 0, 1]
+    assert (found.images, found.long_side, found.most_objects, found.val_images) == (2, 250, 2, 0)
+    assert found.aspect == pytest.approx((1 / 2 + 1 / 3) / 2)
+
+
+def test_a_few_hundred_images_on_a_laptop(planned):
+    config, lines = planned(dataset(200), dataset(40))
+    assert config.model.backbone.name == "efficientnet_lite0"
+    assert config.model.backbone.weights == "imagenet"
+    assert (config.model.fpn.channels, config.model.head.norm) == (64, "group_norm")
+    assert (config.model.preprocessing.short_side, config.model.preprocessing.long_side) == (
+        320,
+        416,
+    )
+    assert (config.train.batch_size, config.train.minutes) == (8, 30)
+    assert config.train.steps == 200 * run_rules.MOST_PASSES // 16
+    # 30 minutes are 14,400 images on this machine: twelve evaluations, one every 150 steps of 8.
+    assert (config.train.eval_every, config.train.patience) == (150, 6)
+    assert config.data.max_boxes == "auto"
+    assert "balance" not in lines and "precision" not in lines and "canvas" not in lines
+
+
+def test_the_same_data_has_the_same_plan(planned):
+    assert (
+        planned(dataset(30, side=17), dataset(5))[0] == planned(dataset(30, side=17), dataset(5))[0]
+    )
+
+
+def test_what_the_user_set_stays_and_the_rest_follows_it(planned):
+    config, lines = planned(
+        dataset(200),
+        dataset(40),
+        train__minutes=5.0,
+        train__batch_size=4,
+        model__preprocessing__short_side=256,
+        model__preprocessing__long_side=256,
+    )
+    assert (config.train.minutes, config.train.batch_size) == (5, 4)
+    assert config.model.preprocessing.long_side == 256
+    assert "input" not in lines and "batch" not in lines
+    assert "train.minutes" not in lines["length"] and "train.steps" in lines["length"]
+    # 5 minutes at 256 x 256 are 4,875 images.
+    assert config.train.eval_every == -(-4875 // 4 // 12)
+
+
+def test_steps_of_the_user_are_not_bounded_by_minutes(planned):
+    config, _ = planned(dataset(200), dataset(40), train__steps=1000)
+    assert (config.train.steps, config.train.minutes) == (1000, 0)
+
+
+def test_small_objects_get_a_larger_input_that_the_time_allows(planned):
+    small = dataset(200, size=(960, 1280), side=30)
+    assert (
+        planned(small, dataset(20), train__minutes=240.0)[0].model.preprocessing.long_side
+        == 1024 + 320
+    )
+    config, lines = planned(small, dataset(20), train__minutes=15.0)
+    assert config.model.preprocessing.long_side == 640
+    assert "too few steps" in lines["input"]
+    config, lines = planned(dataset(200, size=(384, 512), side=12), dataset(20))
+    assert config.model.preprocessing.long_side == 512
+    assert "the images have 512" in lines["input"]
+
+
+def test_anchors_are_fitted_where_the_usual_ones_miss_boxes(planned):
+    flat = [
+        record(n, (480, 640), [(20, 20, 420, 60), (50, 200, 350, 220)], [0, 0]) for n in range(40)
+    ]
+    config, lines = planned(Dataset("set", "train", ["car"], [0], flat), dataset(10))
+    assert lines["anchors"].split("(")[1].startswith("fitted")
+    assert min(config.model.anchors.ratios) < 0.3
+
+
+def test_few_images_of_many_shapes_share_a_canvas(planned):
+    rows = [record(n, (300 + 40 * n, 900 - 40 * n), [(0, 0, 50, 50)], [0]) for n in range(12)]
+    config, lines = planned(Dataset("set", "train", ["a"], [0], rows), dataset(10))
+    assert config.model.preprocessing.canvas == "square" and "canvas" in lines
+
+
+def test_of_a_handful_of_images_none_is_held_out(planned):
+    config, lines = planned(dataset(4), dataset(1), is_held_out=True)
+    assert config.data.val_split == "none"
+    assert "5 images are too few" in lines["validation"] and "evaluation" not in lines
+    # A split of the data set's own stays, however small.
+    config, lines = planned(dataset(4), dataset(1))
+    assert config.data.val_split is None and "validation" not in lines
+    config, lines = planned(dataset(9), dataset(1), is_held_out=True)
+    assert config.data.val_split is None and "validation" not in lines
+
+
+def test_flips_are_off_where_they_would_change_the_class(planned):
+    for names in (("left_hand", "right_hand"), ("3", "7"), ("a", "b"), ("Turn-Left", "stop")):
+        config, _ = planned(dataset(40, names=names), dataset(10))
+        assert config.data.augment.flip == 0, names
+    config, _ = planned(dataset(40, names=("leftover", "bright")), dataset(10))
+    assert config.data.augment.flip == 0.5
+
+
+def test_without_pretrained_weights_it_says_how_to_get_them(planned):
+    config, lines = planned(dataset(40), dataset(10), at_hand=())
+    assert (config.model.backbone.name, config.model.backbone.weights) == ("resnet18", None)
+    assert config.model.head.norm == "group_norm"
+    assert "pip install" in lines["start"]
+
+
+def test_a_named_backbone_stays(planned):
+    config, lines = planned(dataset(40), dataset(10), model__backbone__name="resnet50")
+    assert (config.model.backbone.name, config.model.backbone.weights) == ("resnet50", None)
+    assert config.model.fpn.channels == 256
+    assert "no pretrained weights of resnet50" in lines["start"]
+
+
+def test_a_gpu_trains_a_resnet_without_a_limit_of_minutes(planned):
+    config, _ = planned(dataset(300), dataset(40), machine=GPU, at_hand=("resnet50",))
+    assert (config.model.backbone.name, config.train.minutes) == ("resnet50", 0)
+    assert (config.train.batch_size, config.train.precision) == (16, "mixed_bfloat16")
+
+
+def test_plans_do_not_depend_on_what_is_free_now():
+    """Two machines of one class have one plan: memory counts in powers of two."""
+    machine = facts.this_machine()
+    assert machine.memory & (machine.memory - 1) == 0 and machine.cores >= 1
