@@ -174,10 +174,12 @@ def _resumed(args: Namespace) -> tuple[Config, str]:
 def _no_epochs(epochs: float, config: Config) -> UserError:
     """Return the error that states the epochs in steps."""
     from keras_retinanet.data.loading import load_train_val
+    from keras_retinanet.data.pipeline.balance import images_per_pass
     from keras_retinanet.training.schedules import PAPER_BATCH
 
     try:
-        count = len(load_train_val(config.data, config.train.seed)[0].records)
+        data, _ = load_train_val(config.data, config.train.seed)
+        count = images_per_pass(data, config.data.balance)
     except UserError:  # the option is the first mistake
         said = f"Steps are epochs * images / {PAPER_BATCH}"
     else:

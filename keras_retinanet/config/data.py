@@ -96,6 +96,12 @@ class DataConfig:
         "Maximum number of ground-truth boxes per image; the regions of further ones are ignored "
         'in training, which is counted; "auto": as many as the fullest image has.',
     )
+    balance: Fraction = option(
+        0.0,
+        "Class-balanced sampling (repeat factors, Gupta et al. 2019): a training image whose "
+        "rarest class is in a fraction f of the images is drawn sqrt(balance / f) times per pass, "
+        "at least once. LVIS uses 0.001; 0: each image once.",
+    )
     strict: bool = option(
         False,
         "Stop at the first problem in the data, instead of repairing or skipping and counting it.",

@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.config import Config
-from keras_retinanet.data.pipeline import plan
-from keras_retinanet.data.pipeline.batches import training_batches
+from keras_retinanet.data.pipeline.batches import training_batches, training_plan
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Color, Mark, draw_marks
@@ -67,11 +66,13 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
     preprocessing = Preprocessing(**vars(config.model.preprocessing))
     anchors = Anchors(**vars(config.model.anchors))
     labeler = build_labeler(config.train.matching)
-    order: dict[str, Any] = {"batch_size": config.train.batch_size, "seed": config.train.seed}
-    planned = plan.batches(
-        dataset, preprocessing, short_sides=config.data.augment.short_sides, **order
-    )
-    batches = training_batches(dataset, preprocessing, data_config=config.data, **order)
+    order: dict[str, Any] = {
+        "data_config": config.data,
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+    }
+    planned = training_plan(dataset, preprocessing, **order)
+    batches = training_batches(dataset, preprocessing, **order)
     pictures: list[LabeledPicture] = []
     for batch, (images, labels) in zip(planned, batches, strict=False):
         found = labeled_pictures(images.numpy(), labels, anchors=anchors, labeler=labeler)

@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_retinanet.config import Config
+from keras_retinanet.data.pipeline.balance import images_per_pass
 from keras_retinanet.data.pipeline.plan import canvas_counts
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pictures import batch_picture, save_picture
@@ -31,6 +32,9 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
     if config.model.backbone.weights is None:
         hint = " (--set model.backbone.weights=imagenet for pretrained ones)"
         print(f"the backbone {name} starts from random weights" + hint * has_public_weights(name))
+    if config.data.balance:
+        drawn = images_per_pass(data, config.data.balance)
+        print(f"data.balance: a pass over the data draws {counted(drawn, 'image')} on average")
     sides = config.data.augment.short_sides
     canvas = max(canvas_counts(data, model.preprocessing, sides), key=math.prod)
     estimate = resources.estimate_step(model, train.batch_size // replicas, canvas)

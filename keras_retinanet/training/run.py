@@ -9,6 +9,7 @@ import keras
 
 from keras_retinanet.config import Config
 from keras_retinanet.data.loading import load_train_val
+from keras_retinanet.data.pipeline.balance import images_per_pass
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
@@ -141,7 +142,8 @@ class Run:
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
         self.config = dataclasses.replace(config, model=self.model.config)
-        every = max(1, len(self.data.records) // config.train.batch_size)
+        per_pass = images_per_pass(self.data, config.data.balance)
+        every = max(1, per_pass // config.train.batch_size)
         self.evaluate_every = config.train.eval_every or every
         self.clock = Clock(config.train)
         self.interruption = Interruption()

@@ -8,6 +8,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,7 @@ from keras_retinanet.data.augmentation.geometry import fit_within
 from keras_retinanet.data.augmentation.mixing import Recipe, draw_mix, mix
 from keras_retinanet.data.augmentation.transforms import View, choose_view, render
 from keras_retinanet.data.pipeline import plan
+from keras_retinanet.data.pipeline.balance import images_per_pass
 from keras_retinanet.data.pipeline.crowding import note_crowded, pad_labels, room_for_boxes
 from keras_retinanet.data.pipeline.fetching import fetcher
 from keras_retinanet.data.records import Dataset
@@ -25,6 +27,19 @@ from keras_retinanet.modeling.preprocessing import Preprocessing
 # Wider than the largest anchor (813 px): an ignored box with this margin holds at least half of
 # every anchor, also of those that stand out of the canvas.
 BLANK_MARGIN = 4096.0
+
+
+def training_plan(
+    dataset: Dataset, preprocessing: Preprocessing, *, data_config: DataConfig, **options: Any
+) -> Iterator[plan.Batch]:
+    """Return `plan.batches` with the images that `training_batches` renders."""
+    return plan.batches(
+        dataset,
+        preprocessing,
+        short_sides=data_config.augment.short_sides,
+        balance=data_config.balance,
+        **options,
+    )
 
 
 def training_batches(
@@ -44,13 +59,13 @@ def training_batches(
     `dataset.problems`: it adds nothing, and the order of the others stays.
 
     Args:
-        data_config: its `augment` and `max_boxes` are used.
+        data_config: its `augment`, `balance` and `max_boxes` are used.
         batch_size: of all workers together.
         start_step: the number of batches to leave out, without reading them.
         shard: (number of this worker, how many there are): of each batch it gives, and reads, the
             worker's own equal part.
-        epochs: end after as many batches as the images fill, at least one; each further iteration
-            continues where the one before ended.
+        epochs: end after as many batches as the images of a pass fill, at least one; each further
+            iteration continues where the one before ended.
 
     Returns:
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
@@ -62,13 +77,21 @@ def training_batches(
         note_crowded(dataset, data_config)
     worker, workers = shard
     mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
-    length = max(1, len(dataset.records) // batch_size) if epochs else None
+    per_pass = images_per_pass(dataset, data_config.balance)
+    length = max(1, per_pass // batch_size) if epochs else None
     starts = itertools.count(start_step, length or 0)
 
-    planned = partial(plan.batches, dataset, preprocessing, batch_size=batch_size, seed=seed)
+    planned = partial(
+        training_plan,
+        dataset,
+        preprocessing,
+        data_config=data_config,
+        batch_size=batch_size,
+        seed=seed,
+    )
 
     def batches():
-        found = planned(short_sides=config.short_sides, start_step=next(starts))
+        found = planned(start_step=next(starts))
         return (_part(batch, mine) for batch in itertools.islice(found, length))
 
     fetch = fetcher(dataset, reduced=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_retinanet.data.pipeline.balance import draw_epoch, repeat_factors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -63,15 +64,18 @@ def batches(
     batch_size: int,
     seed: int,
     short_sides: Sequence[int] = (),
+    balance: float = 0.0,
     start_step: int = 0,
 ) -> Iterator[Batch]:
     """Return training batches without end, from batch number `start_step` on.
 
-    Each epoch draws all records once in a new order. A record waits until `batch_size` of its
-    canvas have come: one that is left over goes into a batch of a later epoch, never lost.
+    Each epoch draws all records in a new order: once, or by `balance` some of them more often. A
+    record waits until `batch_size` of its canvas have come: one that is left over goes into a
+    batch of a later epoch, never lost.
 
     Args:
         short_sides: multi-scale: the short side is drawn from these for each image and epoch.
+        balance: threshold of `repeat_factors`; their rounding lets the length of an epoch vary.
 
     Raises:
         ValueError: the dataset has no records.
@@ -81,22 +85,24 @@ def batches(
             f"Expected images to train on. Received: none in {dataset.name}, "
             f"split={dataset.split}. Look at what was skipped while loading."
         )
+    factors = repeat_factors(dataset, balance)
     return itertools.islice(
-        _all_batches(Shapes(dataset, preprocessing), dataset, batch_size, seed, short_sides),
+        _all_batches(Shapes(dataset, preprocessing), factors, batch_size, seed, short_sides),
         start_step,
         None,
     )
 
 
-def _all_batches(shapes, dataset, batch_size, seed, short_sides) -> Iterator[Batch]:
-    count = len(dataset.records)
+def _all_batches(shapes, factors, batch_size, seed, short_sides) -> Iterator[Batch]:
     waiting: dict[Canvas, list[tuple]] = defaultdict(list)
     for epoch in itertools.count():
         random = np.random.default_rng([seed, epoch])
-        order = random.permutation(count).tolist()
+        records = draw_epoch(factors, seed, epoch)
+        count = len(records)
+        order = random.permutation(records).tolist()
         seeds = random.integers(MAX_SEED, size=(count, 2), dtype=np.int32)
         sides = random.choice(short_sides, count).tolist() if len(short_sides) else [None] * count
-        partners = random.integers(count, size=(count, PARTNERS), dtype=np.int32)
+        partners = records[random.integers(count, size=(count, PARTNERS), dtype=np.int32)]
         for index, side, *drawn in zip(order, sides, seeds, partners, strict=True):
             canvas, resized = shapes(index, side)
             queue = waiting[canvas]
