@@ -61,8 +61,8 @@ ROOMS = {
     "config": """
         AnchorConfig AugmentConfig BackboneConfig BoxCoderConfig Config DataConfig DetectionConfig
         EvaluateConfig FPNConfig HeadConfig LossConfig MatchConfig ModelConfig OptimizerConfig
-        PredictConfig PreprocessingConfig ScheduleConfig TrainConfig config_from_dict config_names
-        config_to_dict dotted_keys load_config option_help save_config with_overrides
+        PredictConfig PreprocessingConfig ScheduleConfig TilesConfig TrainConfig config_from_dict
+        config_names config_to_dict dotted_keys load_config option_help save_config with_overrides
     """,
     "weight_files": """Checkpoint read_checkpoint write_tensors""",
     "modeling": """

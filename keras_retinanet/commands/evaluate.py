@@ -155,10 +155,12 @@ def _warn_of_crowds(args: Namespace, model: Path, dataset: "Dataset") -> None:
     from keras_retinanet.evaluation.crowds import crowd_warning, most_objects
     from keras_retinanet.exporting.exported import stored_config
 
-    if args.tile is None:  # the limit is one of each tile
-        limit = stored_config(model).detections.limit
-        for line in crowd_warning(most_objects(dataset), limit):
-            print(line)
+    if args.tile:  # the limit is one of each tile
+        return
+    config = stored_config(model)
+    tiles = config.tiles if args.tile is None else None
+    for line in crowd_warning(most_objects(dataset, tiles), config.detections.limit):
+        print(line)
 
 
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
-from keras_retinanet.config import DetectionConfig
+from keras_retinanet.config import DetectionConfig, TilesConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.terminal import printable
@@ -65,6 +65,7 @@ def describe(model: Any, **first: str) -> dict[str, str]:
         "backbone": model.config.backbone.name,
         **kind,
         "thresholds": thresholds(model.config.detections),
+        **({"tiles": tiles_text(model.config.tiles)} if model.config.tiles.side else {}),
         **{
             name.replace("_", " "): str(value)
             for name, value in model.metadata.items()
@@ -72,6 +73,12 @@ def describe(model: Any, **first: str) -> dict[str, str]:
         },
     }
     return {_printable(name): _printable(value) for name, value in facts.items()}
+
+
+def tiles_text(tiles: TilesConfig) -> str:
+    """Return how large images are detected in."""
+    whole = ", and the whole image" if tiles.whole else ""
+    return f"{tiles.side} px of the image, overlap {tiles.overlap:g}{whole}"
 
 
 def _printable(text: str) -> str:

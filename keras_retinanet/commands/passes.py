@@ -1,14 +1,16 @@
 """Flags of `predict` and `evaluate` for several passes over an image: tiles, sizes, mirroring."""
 
 import argparse
+import dataclasses
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from keras_retinanet.config import TilesConfig
 from keras_retinanet.errors import UserError
 
 # The attributes of a Namespace that `check_passes` and `with_passes` read.
 PASS_FLAGS = ("tile", "overlap", "tiles_alone", "tta", "scales")
-DEFAULT_OVERLAP = 0.2
+DEFAULT_OVERLAP = TilesConfig.overlap
 
 
 def add_pass_arguments(parser: ArgumentParser) -> None:
@@ -18,7 +20,8 @@ def add_pass_arguments(parser: ArgumentParser) -> None:
         "--tile",
         type=int,
         metavar="PX",
-        help="also detect in tiles of this side length, for large images",
+        help="also detect in tiles of this side length, for large images; 0: whole images alone, "
+        "whatever tiles the model was trained for",
     )
     add(
         "--overlap",
@@ -56,26 +59,29 @@ def scales(text: str) -> tuple[float, ...]:
 def check_passes(args: Namespace) -> None:
     """Raise a UserError for flags that mean nothing together, before any slow work."""
     given = [flag for flag in ("overlap", "tiles_alone") if getattr(args, flag)]
-    if given and args.tile is None:
-        raise UserError(f"Expected --{given[0]} with --tile. Received: no --tile.")
+    if given and not args.tile:
+        received = "no --tile" if args.tile is None else "--tile 0"
+        raise UserError(f"Expected --{given[0]} with --tile. Received: {received}.")
 
 
 def with_passes(model: Any, args: Namespace) -> Any:
-    """Return `model`, or a detector of several passes of it, as the flags ask.
+    """Return `model`, or a detector of several passes of it, as the flags or else its file ask.
 
     Args:
-        model: a RetinaNet or an exported file.
+        model: a RetinaNet or an exported file; with --tile 0 it forgets its own tiles.
         args: with `PASS_FLAGS`; tiles are mirrored and resized too.
 
     Raises:
         UserError: a value out of range, or a scale that the file cannot have.
     """
-    from keras_retinanet.inference.tiling import with_tiles
     from keras_retinanet.inference.tta import with_test_time
+    from keras_retinanet.modeling.tiling import with_own_tiles, with_tiles
 
+    if args.tile == 0:
+        model.config = dataclasses.replace(model.config, tiles=TilesConfig())
     if args.tta or args.scales:
         model = with_test_time(model, scales=args.scales, flip=args.tta)
-    if args.tile is not None:
-        overlap = DEFAULT_OVERLAP if args.overlap is None else args.overlap
-        model = with_tiles(model, tile=args.tile, overlap=overlap, whole=not args.tiles_alone)
-    return model
+    if not args.tile:
+        return with_own_tiles(model)
+    overlap = DEFAULT_OVERLAP if args.overlap is None else args.overlap
+    return with_tiles(model, tile=args.tile, overlap=overlap, whole=not args.tiles_alone)

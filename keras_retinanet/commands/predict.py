@@ -133,7 +133,7 @@ def _predict_pictures(
     from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
     from keras_retinanet.evaluation.results import write_coco_json, write_csv
     from keras_retinanet.inference.rasters import as_drawn, detect_each, pixels
-    from keras_retinanet.inference.tiling import Tiled
+    from keras_retinanet.modeling.tiling import Tiled
 
     rows: list[dict[str, Any]] = []
     found: list[tuple[Path, Detections]] = []

@@ -20,6 +20,7 @@ from keras_retinanet.config.model import (
     HeadConfig,
     ModelConfig,
     PreprocessingConfig,
+    TilesConfig,
 )
 from keras_retinanet.config.schema import (
     Config,
@@ -50,6 +51,7 @@ __all__ = [
     "PredictConfig",
     "PreprocessingConfig",
     "ScheduleConfig",
+    "TilesConfig",
     "TrainConfig",
     "config_from_dict",
     "config_names",

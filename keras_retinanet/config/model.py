@@ -21,6 +21,7 @@ from keras_retinanet.config.options import (
     option,
 )
 from keras_retinanet.config.post_processing import DetectionConfig
+from keras_retinanet.config.tiles import TilesConfig
 
 # Pyramid levels P3..P7. Level l has stride 2 ** l.
 LEVELS = (3, 4, 5, 6, 7)
@@ -246,3 +247,4 @@ class ModelConfig:
     box_coder: BoxCoderConfig = field(default_factory=BoxCoderConfig)
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
     detections: DetectionConfig = field(default_factory=DetectionConfig)
+    tiles: TilesConfig = field(default_factory=TilesConfig)

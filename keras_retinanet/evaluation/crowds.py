@@ -1,14 +1,39 @@
 """Images with more objects than a detector may give for one image."""
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from keras_retinanet.config.post_processing import MOST_DETECTIONS, USUAL_DETECTIONS
-from keras_retinanet.data.records import Dataset
+from keras_retinanet.config.tiles import TilesConfig
+from keras_retinanet.data.records import Dataset, Record
+from keras_retinanet.modeling.tiling import tile_windows
 
 
-def most_objects(dataset: Dataset) -> int:
-    """Return how many boxes to find the fullest image of `dataset` has."""
-    return max((int((~record.ignore).sum()) for record in dataset.records), default=0)
+def most_objects(dataset: Dataset, tiles: TilesConfig | None = None) -> int:
+    """Return how many boxes to find the fullest image of `dataset` has.
+
+    Args:
+        tiles: those that a model detects in: the number is that of the fullest tile.
+    """
+    if tiles is None or not tiles.side:
+        return max((int((~record.ignore).sum()) for record in dataset.records), default=0)
+    return max((_most_in_a_tile(record, tiles) for record in dataset.records), default=0)
+
+
+def _most_in_a_tile(record: Record, tiles: TilesConfig) -> int:
+    windows = [(0, 0, record.width, record.height)] if tiles.whole else []
+    found = tile_windows(record.height, record.width, tile=tiles.side, overlap=tiles.overlap)
+    boxes = record.boxes[~record.ignore]
+    return max(count_inside(boxes, window) for window in [*found.tolist(), *windows])
+
+
+def count_inside(boxes: np.ndarray, window: Sequence[float]) -> int:
+    """Return how many of `boxes` (N, 4) xyxy share an area with `window` xyxy."""
+    left, top, right, bottom = window
+    x1, y1, x2, y2 = boxes.T
+    return int(((x1 < right) & (x2 > left) & (y1 < bottom) & (y2 > top)).sum())
 
 
 def max_detections_for(most: int) -> int:

@@ -26,6 +26,7 @@ from keras_retinanet.evaluation.tables import (
 )
 from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.tiling import with_own_tiles
 from keras_retinanet.terminal import progress as progress_bar
 
 
@@ -77,8 +78,9 @@ def run_detector(
     """Run a model once on each image of a dataset.
 
     Args:
-        model: a RetinaNet, of which `class_names`, `preprocessing`, `detect_batch` and `finish` are
-            used; or another `ObjectDetector`.
+        model: a RetinaNet, of which `config`, `class_names`, `preprocessing`, `detect_batch` and
+            `finish` are used; or another `ObjectDetector`. One that is configured for tiles
+            detects in tiles.
         dataset: images, and the classes that detections are translated to, by name.
         batch_size: images at a time, all of one canvas, over all replicas together. It changes
             no detection. An exported file that takes one image is given one.
@@ -96,6 +98,7 @@ def run_detector(
         UserError: the class names do not map (see `map_classes`), or too many images cannot be
             read that their metrics would be of none (see `require_readable`).
     """
+    model = with_own_tiles(model)
     class_index = map_classes(model.class_names, dataset.class_names)
     indices = range(len(dataset.records)) if indices is None else indices
     columns = Columns() if columns is None else columns

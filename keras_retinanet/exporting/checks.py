@@ -14,6 +14,7 @@ from keras_retinanet.evaluation.runner import evaluate
 from keras_retinanet.exporting.detectors import CanvasInput, ExportedDetector
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.modeling import boxes as box_ops
+from keras_retinanet.modeling.detecting import detect_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.retinanet import RetinaNet
 
@@ -96,7 +97,8 @@ def _both(model: RetinaNet, detector: ExportedDetector, picture: np.ndarray):
     inputs, size = detector.prepare(picture)
     outputs = detector.infer(inputs[None])
     if not isinstance(detector, CanvasInput):
-        return model.detect(picture)[0], detector.finish(outputs, 0, size, size)
+        (wanted,) = detect_images(model, picture, batch_size=1)  # one pass, as the file's
+        return wanted, detector.finish(outputs, 0, size, size)
     canvas = inputs.shape[:2]  # taken for an image of that size, so that both clip alike
     batch = model.infer(inputs[None])
     boxes, scores, classes = (part[0, : int(batch.num[0])] for part in batch[:3])

@@ -16,10 +16,10 @@ from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detecting import detect_images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.tiling import detect
 
 # Network inputs (B, H, W, 3) -> the file's outputs, in its order.
 Runner = Callable[[np.ndarray], list[np.ndarray]]
@@ -73,7 +73,7 @@ class ExportedDetector(ExportedFile, abc.ABC):
 
     def detect(self, images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes; as `RetinaNet.detect`, through the file."""
-        return detect_images(self, images, batch_size=batch_size)
+        return detect(self, images, batch_size=batch_size)
 
     def _detections(self, boxes, scores, classes) -> Detections:
         return Detections(

@@ -6,9 +6,9 @@ from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
     from keras_retinanet.inference.merging import fuse, overlaps
-    from keras_retinanet.inference.tiling import Tiled, merge_tiles, tile_windows, with_tiles
     from keras_retinanet.inference.tta import with_test_time
     from keras_retinanet.inference.videos import Video, annotate_video
+    from keras_retinanet.modeling.tiling import Tiled, merge_tiles, tile_windows, with_tiles
 
 __all__ = [
     "Tiled",
@@ -26,8 +26,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "merging": "fuse overlaps",
-        "tiling": "Tiled merge_tiles tile_windows with_tiles",
         "tta": "with_test_time",
         "videos": "Video annotate_video",
+        ".modeling.tiling": "Tiled merge_tiles tile_windows with_tiles",
     },
 )

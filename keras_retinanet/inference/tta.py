@@ -9,12 +9,13 @@ import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.detectors import CanvasInput
-from keras_retinanet.inference.composed import ComposedDetector
 from keras_retinanet.inference.merging import fuse
-from keras_retinanet.modeling.detecting import Images, image_arrays
+from keras_retinanet.modeling.composed import ComposedDetector
+from keras_retinanet.modeling.detecting import Images, detect_images, image_arrays
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.tiling import with_own_tiles
 
 # Beyond these the network input is too small for anything or too large for the memory.
 SCALES = (0.2, 5.0)
@@ -50,10 +51,10 @@ class OtherSize(Preprocessing):
 
 
 class ResizedModel:
-    """A RetinaNet with another `Preprocessing`: its steps and `detect`, no more."""
+    """A RetinaNet with another `Preprocessing`: its steps, no more."""
 
     takes_batches = True
-    detect, prepare, finish = RetinaNet.detect, RetinaNet.prepare, RetinaNet.finish
+    prepare, finish = RetinaNet.prepare, RetinaNet.finish
 
     def __init__(self, model: RetinaNet, preprocessing: Preprocessing):
         self.preprocessing, self.class_names = preprocessing, model.class_names
@@ -109,7 +110,19 @@ class TestTime(ComposedDetector):
 
     def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
         """Detect objects in images of any sizes; as `RetinaNet.detect`."""
-        passes = self.passes(list(image_arrays(images)), batch_size=batch_size)
+        detector = with_own_tiles(self)
+        if detector is not self:
+            return detector.detect(images, batch_size=batch_size)
+        return self._fused_passes(list(image_arrays(images)), batch_size)
+
+    def infer(
+        self, inputs: np.ndarray, sizes: np.ndarray | None = None
+    ) -> dict[str, list[Detections]]:
+        """Return the detections in images (B, H, W, 3) of one size, none of them in tiles."""
+        return {"found": self._fused_passes(list(inputs), len(inputs))}
+
+    def _fused_passes(self, images: list[np.ndarray], batch_size: int) -> list[Detections]:
+        passes = self.passes(images, batch_size=batch_size)
         return [self.fused(found) for found in zip(*passes, strict=True)]
 
     def passes(self, images: list[np.ndarray], *, batch_size: int = 8) -> list[list[Detections]]:
@@ -118,7 +131,7 @@ class TestTime(ComposedDetector):
         passes = []
         for scale, mirrored in self.views:
             shown = mirror_images if mirrored else images
-            found = self._at_scale[scale].detect(shown, batch_size=batch_size)
+            found = detect_images(self._at_scale[scale], shown, batch_size=batch_size)
             if mirrored:
                 found = [mirror(f, i.shape[1]) for f, i in zip(found, images, strict=True)]
             passes.append(found)

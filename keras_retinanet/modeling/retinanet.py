@@ -17,13 +17,14 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.anchors import Anchors, feature_sizes, spatial_shape
 from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.detecting import Images, detect_images
+from keras_retinanet.modeling.detecting import Images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
+from keras_retinanet.modeling.tiling import detect
 from keras_retinanet.modeling.trained_model import TrainedModel
 
 # Of the `.keras` file. A reader refuses a newer one; raise it when an older reader would be wrong.
@@ -127,7 +128,7 @@ class RetinaNet(TrainedModel):
         return post_processing(outputs, anchors, cells, sizes, self.box_coder, input_shape)
 
     def detect(self, images: Images, *, batch_size: int = 8) -> list[Detections]:
-        """Detect objects in images of any sizes.
+        """Detect objects in images of any sizes, in tiles if `config.tiles` has a side.
 
         Args:
             images: one uint8 RGB array (H, W, 3), path or image of Pillow, or several of them.
@@ -140,7 +141,7 @@ class RetinaNet(TrainedModel):
             ValueError: an array is not uint8 (H, W, 3) or is empty, or a file is no image.
             OSError: a file cannot be read.
         """
-        return detect_images(self, images, batch_size=batch_size)
+        return detect(self, images, batch_size=batch_size)
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """Return the network input (ch, cw, 3) float32 of a uint8 RGB image, and its size there."""

@@ -16,7 +16,7 @@ PLACEMENT = (
 
 
 def transferred_config(source: RetinaNet, wanted: ModelConfig, origin: str) -> ModelConfig:
-    """Return the graph of `source` with the input size and the detections of `wanted`.
+    """Return the graph of `source` with the input size, detections and tiles of `wanted`.
 
     Its backbone counts as loaded from `origin`, so its batch norms may be frozen. The colors and
     the resize method of `source` are kept, because its weights expect them; images are placed as
@@ -34,6 +34,7 @@ def transferred_config(source: RetinaNet, wanted: ModelConfig, origin: str) -> M
         backbone=backbone,
         preprocessing=dataclasses.replace(source.config.preprocessing, **sizes),
         detections=wanted.detections,
+        tiles=wanted.tiles,
     )
 
 

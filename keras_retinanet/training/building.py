@@ -35,19 +35,21 @@ def require_boxes(data: Dataset) -> None:
 
 
 def follow_data(config: Config, datasets: Sequence[Dataset | None]) -> Config:
-    """Return `config` with as many detections per image as the images of `datasets` ask for.
+    """Return `config` with as many detections per image, or tile, as those of `datasets` ask for.
 
     A number of the user's stays; a line warns where it is less than an image has objects.
     """
     detections = config.model.detections
-    most = max(most_objects(data) for data in datasets if data is not None)
+    tiles = config.model.tiles
+    most = max(most_objects(data, tiles) for data in datasets if data is not None)
     if detections.max_detections != "auto":
         for line in crowd_warning(most, detections.max_detections):
             print(line)
         return config
     limit = max_detections_for(most)
     if limit != USUAL_DETECTIONS:
-        print(f"model.detections.max_detections: {limit}, because an image has {most} objects")
+        where = "a tile" if tiles.side else "an image"
+        print(f"model.detections.max_detections: {limit}, because {where} has {most} objects")
     detections = dataclasses.replace(detections, max_detections=limit)
     model = dataclasses.replace(config.model, detections=detections)
     return dataclasses.replace(config, model=model)

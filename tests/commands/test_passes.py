@@ -47,11 +47,27 @@ def test_flags_make_passes(model):
     assert np.all(found.boxes[:, 2:] <= [120.01, 100.01])
 
 
+def test_a_model_s_own_tiles_are_used_unless_a_flag_says_otherwise():
+    def passes(words):
+        own = small_model(tiles={"side": 96, "overlap": 0.3})
+        return own, with_passes(own, parsed(words))
+
+    own, tiled = passes("")
+    assert (tiled.tile, tiled.overlap, tiled.whole, tiled.inner) == (96, 0.3, False, own)
+    _, augmented = passes("--tta")
+    assert augmented.tile == 96 and augmented.inner.views[0] == (1, False)
+    _, given = passes("--tile 64")
+    assert (given.tile, given.overlap, given.whole) == (64, 0.2, True)
+    own, whole = passes("--tile 0")
+    assert whole is own and own.config.tiles.side == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("--overlap .3", "Expected --overlap with --tile"),
         ("--tiles_alone", "Expected --tiles_alone with --tile"),
+        ("--tile 0 --overlap .3", "Received: --tile 0"),
         ("--tile 8", "Received: tile=8"),
         ("--tile 64 --overlap 1", "Received: overlap=1"),
         ("--scales 9", "Received: 9"),

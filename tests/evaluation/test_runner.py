@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_retinanet.config import ModelConfig
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation import feeding
@@ -26,7 +27,7 @@ SCALE = 0.5
 class FakeModel:
     """Finds in each picture what its first pixel names: the boxes of that record, halved."""
 
-    preprocessing = None
+    preprocessing, config = None, ModelConfig()
 
     def __init__(self, records, class_names, order):
         self.records, self.class_names, self.order = records, class_names, order

@@ -1,22 +1,32 @@
 """Tiles cover the picture; what they find becomes one list without traces of the seams."""
 
 import contextlib
-import dataclasses
 
 import numpy as np
 import pytest
 from exporting_cases import blobs, small_model
 from PIL import Image
 
-from keras_retinanet.config.model import DetectionConfig
+from keras_retinanet.config import ModelConfig, TilesConfig, config_to_dict
+from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.data.images.rasters import open_raster
+from keras_retinanet.data.problems import Problems
+from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.inference.rasters import as_drawn, detect_each
-from keras_retinanet.inference.tiling import merge_tiles, tile_windows, with_tiles
-from keras_retinanet.modeling.detecting import ObjectDetector
+from keras_retinanet.inference.tta import with_test_time
+from keras_retinanet.modeling.detecting import ObjectDetector, detect_images
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.saving import load, save_model
+from keras_retinanet.modeling.tiling import (
+    merge_tiles,
+    tile_windows,
+    with_own_tiles,
+    with_tiles,
+)
 
 NAMES = ["square", "cut square"]
 
@@ -127,17 +137,23 @@ class Squares:
     """
 
     limit = 128
-    config = dataclasses.make_dataclass("Config", ["detections"])(DetectionConfig())
+    config = ModelConfig()
+    takes_batches = True
     preprocessing = None
     class_names, class_ids, metadata = NAMES, [1, 2], {}
 
     def __init__(self):
         self.calls = []
 
-    def detect(self, images, *, batch_size=8):
-        images = [images] if getattr(images, "ndim", 0) == 3 else images
-        self.calls.append(len(images))
-        return [self._find(image[..., 0]) for image in images]
+    def prepare(self, image):
+        return image, image.shape[:2]
+
+    def infer(self, inputs, sizes):
+        self.calls.append(len(inputs))
+        return [self._find(image[..., 0]) for image in inputs]
+
+    def finish(self, outputs, row, size, original_size):
+        return outputs[row]
 
     def _find(self, image):
         factor = max(1, -(-max(image.shape) // self.limit))
@@ -172,7 +188,7 @@ def squares_picture(rng, side, count, sizes, large=None):
 def test_tiles_find_every_object_once_and_whole_where_one_pass_finds_few(rng):
     image, boxes = squares_picture(rng, 1000, 300, (5, 24))
     detector = Squares()
-    assert len(detector.detect(image)[0]) < 30
+    assert len(detect_images(detector, image, batch_size=1)[0]) < 30
     detector.calls.clear()
     result = with_tiles(detector, tile=128, overlap=0.2, whole=False).detect(image, batch_size=8)
     np.testing.assert_array_equal(np.array(sorted(map(tuple, result[0].boxes))), boxes)
@@ -263,3 +279,77 @@ def test_a_damaged_raster_is_an_error_of_its_own(tmp_path, monkeypatch):
         images = [np.zeros((90, 90, 3), np.uint8), raster]
         found, error = detect_each(model, images, batch_size=4)
     assert len(found) == 0 and isinstance(error, PictureError)
+
+
+# ------------------------------------------------------------------------- tiles of the model's own
+
+
+@pytest.fixture(scope="module")
+def own():
+    return small_model(tiles={"side": 96, "overlap": 0.25, "whole": True})
+
+
+def exactly(found, expected):
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+
+
+def test_a_model_that_wants_tiles_detects_in_them_by_itself(model, own):
+    image = blobs(96, 160)
+    expected = with_tiles(model, tile=96, overlap=0.25).detect(image)[0]
+    (result,) = own.detect(image)
+    exactly(result, expected)
+    assert len(expected) != len(model.detect(image)[0])  # one pass gives something else
+    assert with_own_tiles(model) is model
+    exactly(with_tiles(own, tile=96, overlap=0.25).detect(image)[0], expected)  # no tiles in tiles
+
+
+def test_an_explicit_tile_wins_over_the_model_s_own(model, own):
+    image = blobs(150, 160)
+    (result,) = with_tiles(own, tile=128, whole=False).detect(image)
+    exactly(result, with_tiles(model, tile=128, whole=False).detect(image)[0])
+
+
+def test_the_tiles_are_in_the_model_file_and_missing_ones_are_none(own, tmp_path):
+    save_model(own, tmp_path / "a.keras")
+    assert load(tmp_path / "a.keras").config.tiles == TilesConfig(96, 0.25, True)
+    stored = config_to_dict(own.config)
+    del stored["tiles"]  # as in a file of an older version
+    assert model_config_from_dict(stored).tiles == TilesConfig(0, 0.2, False)
+
+
+@pytest.mark.parametrize("side", [1, 31, -64, 1 << 15])
+def test_a_side_without_room_for_an_object_is_refused(side):
+    with pytest.raises(UserError, match=f"tiles.side: expected .* Received: {side}"):
+        model_config_from_dict({"tiles": {"side": side}})
+
+
+def test_test_time_passes_run_in_the_model_s_tiles(model, own):
+    image = blobs(96, 160)
+    (result,) = with_test_time(own, scales=(1, 1.5)).detect(image)
+    inner = with_test_time(model, scales=(1, 1.5))
+    exactly(result, with_tiles(inner, tile=96, overlap=0.25).detect(image)[0])
+
+
+def test_evaluation_of_such_a_model_is_that_with_the_flag_of_today(model, own, tmp_path):
+    records = []
+    for number, size in enumerate([(96, 160), (60, 80)]):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(blobs(*size, number)).save(path)
+        records.append(
+            make_record(
+                number,
+                ImageRef(str(path)),
+                size,
+                file_name=path.name,
+                objects=[((4, 4, 40, 40), 0, False, None)],
+                problems=Problems(),
+            )
+        )
+    dataset = Dataset("set", "val", list(model.class_names), [1, 2, 3], records)
+    by_itself = run_detector(own, dataset, progress=False).found
+    by_flag = run_detector(with_tiles(model, tile=96, overlap=0.25), dataset, progress=False).found
+    assert len(by_flag.scores) > 20
+    for column in ("image", "classes", "scores", "xywh"):
+        np.testing.assert_array_equal(getattr(by_itself, column), getattr(by_flag, column))

@@ -15,6 +15,7 @@ from keras_retinanet.inference.tta import (
     at_scale,
     with_test_time,
 )
+from keras_retinanet.modeling.detecting import detect_images
 
 PICTURE = blobs(60, 90)
 
@@ -57,7 +58,8 @@ def test_a_scale_resizes_to_that_size_on_a_canvas_that_keeps_the_phase(model):
     # Of this picture the size is already that of the scale.
     inputs = model.preprocessing.pad(picture.astype("f4"), canvas)
     batch = model.detect_batch(inputs[None], np.array([(128, 192)], "i4"))
-    same(detector.detect(picture)[0], model.finish(batch, 0, (128, 192), (128, 192)))
+    (found,) = detect_images(detector, picture, batch_size=1)
+    same(found, model.finish(batch, 0, (128, 192), (128, 192)))
 
 
 def test_the_own_scale_is_the_model_itself(model):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet import cli
+from keras_retinanet.config import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.inference import videos
 from keras_retinanet.modeling.detections import Detections
@@ -17,6 +18,8 @@ NAMES = ["cat", "dog"]
 
 class Walker:
     """Finds the bright square that walks to the right, and remembers the batches it was given."""
+
+    config = ModelConfig()
 
     def __init__(self):
         self.class_ids, self.batches, self.metadata = [17, 18], [], {}

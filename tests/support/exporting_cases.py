@@ -14,6 +14,7 @@ from keras_retinanet.config.model import (
     HeadConfig,
     ModelConfig,
     PreprocessingConfig,
+    TilesConfig,
 )
 from keras_retinanet.modeling.retinanet import RetinaNet, retinanet
 
@@ -28,12 +29,13 @@ SMALL = ModelConfig(
 CLASS_IDS = [1, 7, 90]
 
 
-def small_model(*, preprocessing=None, detections=None) -> RetinaNet:
+def small_model(*, preprocessing=None, detections=None, tiles=None) -> RetinaNet:
     """A ResNet-18 whose random weights spread scores over .02 to .5."""
     config = dataclasses.replace(
         SMALL,
         preprocessing=dataclasses.replace(SMALL.preprocessing, **(preprocessing or {})),
         detections=dataclasses.replace(SMALL.detections, **(detections or {})),
+        tiles=TilesConfig(**(tiles or {})),
     )
     names = ["cat", "dög", "a tree"]
     keras.utils.set_random_seed(0)  # whatever test builds the model first

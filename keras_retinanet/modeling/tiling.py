@@ -6,20 +6,20 @@ Shape letters: T tiles, N detections.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_retinanet.data.images.rasters import Raster
+from keras_retinanet.config.tiles import MAX_OVERLAP, MIN_TILE
 from keras_retinanet.errors import UserError
-from keras_retinanet.inference.composed import ComposedDetector
-from keras_retinanet.inference.merging import overlaps
-from keras_retinanet.modeling.detecting import Images, image_arrays
+from keras_retinanet.modeling.composed import ComposedDetector
+from keras_retinanet.modeling.detecting import Images, detect_images, image_arrays
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.numpy_boxes import corner_overlaps
 
-# Smaller tiles hold no object; more overlap gives thousands of tiles.
-MIN_TILE = 32
-MAX_OVERLAP = 0.9
+if TYPE_CHECKING:
+    from keras_retinanet.data.images.rasters import Raster
+
 # A box that ends this close to a tile's edge, as a share of the tile, is taken to be cut by it.
 CUT_MARGIN = 0.01
 # What is cut is dropped if this share of it lies in a better box of its class.
@@ -100,7 +100,7 @@ def merge_tiles(
         while len(waiting):
             first, waiting = waiting[0], waiting[1:]
             chosen.append(first)
-            shared, covered = overlaps(boxes[first], boxes[waiting])
+            (shared,), (covered,) = corner_overlaps(boxes[first][None], boxes[waiting])
             part = is_cut[waiting] & (tiles[waiting] != tiles[first]) & (covered >= COVERED)
             waiting = waiting[~(part | (shared > iou))]
     rows = np.array(sorted(chosen), np.int64)
@@ -125,7 +125,10 @@ def cut_by_seams(boxes: np.ndarray, tiles: np.ndarray, size: tuple[int, int]) ->
 
 
 class Tiled(ComposedDetector):
-    """Passes over the tiles of an image, and over all of it at once; see `with_tiles`."""
+    """Passes over the tiles of an image, and over all of it at once; see `with_tiles`.
+
+    Each is one pass of `inner` by its three steps, whatever tiles `inner` itself is configured for.
+    """
 
     def __init__(self, inner: Any, *, tile: int, overlap: float, whole: bool):
         super().__init__(inner)
@@ -138,7 +141,7 @@ class Tiled(ComposedDetector):
         """
         return [self._detect(image, batch_size) for image in image_arrays(images)]
 
-    def detect_raster(self, raster: Raster, *, batch_size: int = 8) -> Detections:
+    def detect_raster(self, raster: "Raster", *, batch_size: int = 8) -> Detections:
         """Detect objects in an image that is too large to decode; as `detect` does in one.
 
         The pass over the whole image sees a reduced copy (`Raster.reduced`).
@@ -155,7 +158,10 @@ class Tiled(ComposedDetector):
             return image[top:bottom, left:right]
 
         return self._merged(
-            image.shape[:2], crop, lambda: self.inner.detect(image)[0], batch_size=batch_size
+            image.shape[:2],
+            crop,
+            lambda: detect_images(self.inner, image, batch_size=1)[0],
+            batch_size=batch_size,
         )
 
     def _merged(
@@ -173,7 +179,7 @@ class Tiled(ComposedDetector):
         # In shares, because a detector of several passes copies its images.
         for start in range(0, len(windows), batch_size):
             crops = [crop(*window) for window in windows[start : start + batch_size].tolist()]
-            found += self.inner.detect(crops, batch_size=batch_size)
+            found += detect_images(self.inner, crops, batch_size=batch_size)
         if len(windows) == 1:
             return found[0]
         if self.whole:
@@ -184,10 +190,10 @@ class Tiled(ComposedDetector):
         return merge_tiles(found, windows, size=(height, width), iou=iou)
 
 
-def _detect_reduced(model: Any, raster: Raster) -> Detections:
+def _detect_reduced(model: Any, raster: "Raster") -> Detections:
     """Return what `model` finds in the reduced copy of `raster`, in pixels of the raster."""
     image, factor = raster.reduced()
-    found = model.detect(image)[0]
+    (found,) = detect_images(model, image, batch_size=1)
     corners = np.tile(np.array([raster.width, raster.height], np.float32), 2)
     return dataclasses.replace(found, boxes=np.minimum(found.boxes * factor, corners))
 
@@ -212,3 +218,27 @@ def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = Tru
     """
     tile_windows(1, 1, tile=tile, overlap=overlap)  # raises now, not at the first image
     return Tiled(model, tile=tile, overlap=overlap, whole=whole)
+
+
+def with_own_tiles(model: Any) -> Any:
+    """Return `model`, or its passes over the tiles that it is configured for (`config.tiles`).
+
+    Args:
+        model: a RetinaNet, an exported file or a composed detector.
+    """
+    tiles = model.config.tiles
+    if not tiles.side or isinstance(model, Tiled):
+        return model
+    return with_tiles(model, tile=tiles.side, overlap=tiles.overlap, whole=tiles.whole)
+
+
+def detect(model: Any, images: Images, *, batch_size: int) -> list[Detections]:
+    """Return the detections of one image or of several, in tiles if `model` is configured for them.
+
+    Raises:
+        ValueError: as `image_arrays`.
+    """
+    detector = with_own_tiles(model)
+    if detector is model:
+        return detect_images(model, images, batch_size=batch_size)
+    return detector.detect(images, batch_size=batch_size)
