@@ -13,6 +13,7 @@ import argparse
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_retinanet.files import atomic_write
@@ -60,22 +61,24 @@ def folder_of(out: Path, row: str, seed: int) -> Path:
     return out / f"{name}-seed{seed}"
 
 
-def run(row: str, seed: int, *, data_dir: str, out: Path) -> None:
-    """Train one row with one seed, or what is left of it."""
-    folder = folder_of(out, row, seed)
+def train(folder: Path, words: list[str]) -> None:
+    """Train `words` into `folder`, or what is left of that run."""
     if (folder / "last.keras").exists():
         return
-    command = [sys.executable, "-m", "keras_retinanet", "train"]
     if (folder / CONFIG_FILE).exists():
-        command += ["--resume", str(folder)]
+        words = ["--resume", str(folder)]
     else:
-        command += ["voc", "--data_dir", data_dir, "--config", "bccd"]
-        command += ["--seed", str(seed), "--out", str(folder)]
-        for change in (*BASE, *ROWS[row]):
-            command += ["--set", change]
+        words = [*words, "--out", str(folder)]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".log"), "a") as log:
+    with open(folder.with_name(folder.name + ".log"), "a") as log:
+        command = [sys.executable, "-m", "keras_retinanet", "train", *words]
         subprocess.run(command, stdout=log, stderr=log, check=True)
+
+
+def recipe(data_dir: str, seed: int, changes: Sequence[str]) -> list[str]:
+    """Return the words that train `bccd` with some options changed."""
+    words = ["voc", "--data_dir", data_dir, "--config", "bccd", "--seed", str(seed)]
+    return words + [word for change in changes for word in ("--set", change)]
 
 
 def figures(folder: Path) -> dict[str, float] | None:
@@ -120,7 +123,8 @@ def main() -> None:
     args = parser.parse_args()
     for seed in args.seeds:
         for row in args.rows:
-            run(row, seed, data_dir=args.data_dir, out=args.out)
+            words = recipe(args.data_dir, seed, (*BASE, *ROWS[row]))
+            train(folder_of(args.out, row, seed), words)
             text = table(args.out, args.seeds)
             print(text, flush=True)
             with atomic_write(args.out / "table.md") as stream:

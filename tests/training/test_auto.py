@@ -200,3 +200,48 @@ def test_plans_do_not_depend_on_what_is_free_now():
     """Two machines of one class have one plan: memory counts in powers of two."""
     machine = facts.this_machine()
     assert machine.memory & (machine.memory - 1) == 0 and machine.cores >= 1
+
+
+def spread(images, *, size=(1500, 1500), sides=(18, 22), per_image=300) -> Dataset:
+    """Return images seen from above: square boxes of all places and sizes."""
+    random = np.random.default_rng(0)
+    records = []
+    for index in range(images):
+        corners = random.uniform(0, [size[1] - sides[1], size[0] - sides[1]], (per_image, 2))
+        lengths = random.uniform(*sides, (per_image, 1))
+        boxes = np.concatenate([corners, corners + lengths], axis=1)
+        records.append(record(index, size, boxes, [0] * per_image))
+    return Dataset("set", "train", ["crown"], [0], records)
+
+
+def test_large_images_with_small_objects_are_tiled(planned):
+    config, lines = planned(spread(20), spread(2))
+    assert config.model.tiles.side == 352  # 20 px become 24 in 416
+    assert config.model.preprocessing.short_side == config.model.preprocessing.long_side == 416 + 32
+    assert "tiles" in lines and "input" not in lines
+    # Fitted at the size at which the network sees the boxes: 23 to 28 px of the 448.
+    assert 16 < config.model.anchors.sizes[0] < 32
+    for data in (spread(20, sides=(90, 110), per_image=30), dataset(100, side=12)):
+        config, lines = planned(data, spread(2))
+        assert config.model.tiles.side == 0 and "tiles" not in lines
+
+
+def test_boxes_without_up_and_down_are_turned_too(planned):
+    config, lines = planned(spread(30, size=(480, 640), sides=(40, 90), per_image=10))
+    assert (config.data.augment.flip_vertical, config.data.augment.rotate90) == (0.5, 0.5)
+    # Standing objects; objects that are larger below, as near ones are; a few boxes.
+    standing = spread(30, size=(480, 640), sides=(40, 90), per_image=10)
+    standing = [replace(r, boxes=r.boxes * np.float32([1, 0.7, 1, 1])) for r in standing.records]
+    near = [replace(r, boxes=r.boxes.copy()) for r in spread(30, size=(480, 640)).records]
+    for row in near:
+        row.boxes[:, 2:] = row.boxes[:, :2] + 5 + row.boxes[:, 1:2] / 5
+    for records in (standing, near, spread(10, per_image=4).records):
+        config, _ = planned(Dataset("set", "train", ["crown"], [0], records))
+        assert config.data.augment.flip_vertical == config.data.augment.rotate90 == 0
+
+
+def test_rare_classes_are_drawn_more_often(planned):
+    rows = [record(n, (480, 640), [(9, 9, 99, 99)], [int(n < 3)]) for n in range(100)]
+    config, lines = planned(Dataset("set", "train", ["many", "few"], [0, 1], rows), dataset(10))
+    assert config.data.balance > 0
+    assert "few is in 3 images only, the most frequent class in 97" in lines["balance"]

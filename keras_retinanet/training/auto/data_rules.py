@@ -21,12 +21,16 @@ SMALL_SIDE = 24.0
 LONG_SIDES = (320, 416, 512, 640, 800, 1024, 1344)
 # A small input saves less time than it costs AP at high IoU.
 USUAL_SIDE = 416
-# Fewer images than these in all teach even a pretrained detector too little.
-WORTH_SEEING = 3_000
+# Tiles are for images in which half of the objects are smaller than this in the largest input that
+# the time allows, and which are this many inputs long.
+TINY_SIDE, TILED_FROM = 12.0, 1.5
+# Fewer passes, or images in all, teach even a pretrained detector too little; with these many
+# images it learns something from any data set.
+FEWEST_PASSES, WORTH_SEEING, ENOUGH = 12, 3_000, 8_000
 # Anchors are this many strides wide: the paper's 4 for its 800 pixels, less for smaller inputs.
 ANCHOR_STRIDES = 3
 # Share of the boxes that those should reach; else anchors are fitted.
-COVERED = 0.98
+COVERED = 0.95
 # From this factor between the images of the most frequent and of the rarest class on.
 RARE = 10.0
 # Classes in a smaller share of the images than this are repeated.
@@ -35,15 +39,35 @@ BALANCE = 0.03
 SIDED = re.compile(r"(^|[\W_])(left|right)([\W_]|$)|^[a-z0-9]$", re.IGNORECASE)
 
 
+def tiles(s: Situation) -> Decision | None:
+    """Decide for tiles where objects would vanish in the largest input that the time allows."""
+    if s.given & _sides(0, 1.0).keys():
+        return None
+    median = float(np.median(s.data.sides))
+    whole = max(_affordable(s), default=LONG_SIDES[0])
+    seen = median * min(1.0, whole / s.data.long_side)
+    if seen >= TINY_SIDE or s.data.long_side < TILED_FROM * USUAL_SIDE:
+        return None
+    # Objects of a few pixels are enlarged, at most twice: there is nothing more to see.
+    zoom = min(2.0, max(1.0, SMALL_SIDE / median))
+    side = math.ceil(max(USUAL_SIDE / zoom, 3 * np.percentile(s.data.sides, 95)) / 32) * 32
+    pixels = math.ceil(side * zoom / 32) * 32
+    return Decision(
+        {"model.tiles.side": side} | _sides(pixels, 1.0),
+        f"half of the objects would be below {seen:.0f} px in whole images of {whole}; training, "
+        "detection and evaluation see tiles",
+    )
+
+
 def input_size(s: Situation) -> Decision | None:
     """Decide the network's input: small objects should span cells, and time must suffice."""
-    if s.given & _sides(0, 1.0).keys():
+    if s.given & _sides(0, 1.0).keys() or s.config.model.tiles.side:
         return None
     relative = s.data.relative_sides
     small = float(np.percentile(relative, 10)) if len(relative) else 1.0
     wanted = next((side for side in LONG_SIDES if side * small >= SMALL_SIDE), LONG_SIDES[-1])
     stored = next((side for side in LONG_SIDES if side >= s.data.long_side), LONG_SIDES[-1])
-    affordable = [side for side in LONG_SIDES if _seen(s, side) >= WORTH_SEEING]
+    affordable = _affordable(s)
     limits = {
         f"so that nine objects in ten have {SMALL_SIDE:.0f} px": max(wanted, USUAL_SIDE),
         f"the images have {s.data.long_side}": stored,
@@ -51,6 +75,12 @@ def input_size(s: Situation) -> Decision | None:
     }
     reason, long = min(limits.items(), key=lambda item: item[1])
     return Decision(_sides(long, s.data.aspect), reason)
+
+
+def _affordable(s: Situation) -> list[int]:
+    """Return the long sides at which the run sees enough images."""
+    needed = min(max(FEWEST_PASSES * s.data.images, WORTH_SEEING), ENOUGH)
+    return [side for side in LONG_SIDES if _seen(s, side) >= needed]
 
 
 def _seen(s: Situation, long: int) -> float:
@@ -86,9 +116,7 @@ def anchors(s: Situation) -> Decision | None:
     if s.config.train.weights is not None:
         return None
     start = Anchors(sizes=tuple(ANCHOR_STRIDES * 2.0**level for level in LEVELS))
-    boxes, canvases = network_boxes(
-        s.data.dataset, Preprocessing(**vars(s.config.model.preprocessing))
-    )
+    boxes, canvases = _network_boxes(s)
     before = coverage(best_ious(boxes, canvases, start)).at_50
     if before >= COVERED:
         reason = f"3 strides: {before:.1%} of the boxes have an anchor with IoU .5"
@@ -101,6 +129,19 @@ def anchors(s: Situation) -> Decision | None:
     )
 
 
+def _network_boxes(s: Situation) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes as the network sees them, and the canvas of each."""
+    sizes, side = s.config.model.preprocessing, s.config.model.tiles.side
+    if not side:
+        return network_boxes(s.data.dataset, Preprocessing(**vars(sizes)))
+    boxes = s.data.pixel_boxes
+    # Where a tile begins is random: that of a grid is as good as any.
+    start = (boxes[:, :2] + boxes[:, 2:]) / 2 // side * side
+    scale = sizes.long_side / side
+    canvases = np.full((len(boxes), 2), sizes.long_side, np.int32)
+    return ((boxes - np.tile(start, 2)) * scale).astype(np.float32), canvases
+
+
 def augmentation(s: Situation) -> Decision:
     """Decide the random changes of training images."""
     values: dict[str, Any] = {"data.augment.scale": (0.7, 1.4), "data.augment.color": 0.2}
@@ -108,11 +149,10 @@ def augmentation(s: Situation) -> Decision:
     if sided:
         values["data.augment.flip"] = 0.0
         return Decision(values, f"without flips: a flipped {sided[0]} would be wrong")
-    return Decision(
-        values,
-        "besides flips. Where images have no up, as from the air or under a microscope, set "
-        "data.augment.flip_vertical=0.5 too",
-    )
+    if s.data.has_no_up:
+        values |= {"data.augment.flip_vertical": 0.5, "data.augment.rotate90": 0.5}
+        return Decision(values, "the boxes show no up and down, as from above")
+    return Decision(values, "besides flips to the other side")
 
 
 def room(s: Situation) -> Decision:

@@ -17,6 +17,11 @@ from keras_retinanet.errors import counted
 from keras_retinanet.evaluation.crowds import most_objects
 
 GIB = 2**30
+# Bounds within which boxes show no up and down: correlation of size and height in the image,
+# logarithm of width / height, distance of the boxes' middle from the image's; and what it takes to
+# be sure.
+NO_TREND, NO_STRETCH, NO_SHIFT = 0.1, 0.1, 0.04
+SURE_BOXES, SURE_PER_IMAGE = 200, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,7 @@ class DataFacts:
     Attributes:
         dataset: the images themselves.
         sizes: (M, 2) int (height, width) in pixels.
+        pixel_boxes, boxes: (N, 4) float xyxy in pixels, and divided by the sides of their images.
         sides: (N,) float, the square roots of the boxes' areas in pixels.
         relative_sides: (N,) float, those divided by the long sides of their images.
         class_images: (K,) int, the number of images with each class.
@@ -35,6 +41,8 @@ class DataFacts:
 
     dataset: Dataset
     sizes: np.ndarray
+    pixel_boxes: np.ndarray
+    boxes: np.ndarray
     sides: np.ndarray
     relative_sides: np.ndarray
     class_images: np.ndarray
@@ -59,6 +67,25 @@ class DataFacts:
         """The median of short / long side."""
         return float(np.median(self.sizes.min(axis=1) / self.sizes.max(axis=1)))
 
+    @cached_property
+    def has_no_up(self) -> bool:
+        """Whether the boxes look as from above: spread evenly, and as tall as wide everywhere.
+
+        In photographs of the world, what is lower in the image is nearer and larger, and most
+        objects stand or lie.
+        """
+        rows = self.boxes[:, 1::2].mean(axis=1)
+        if len(rows) < max(SURE_BOXES, SURE_PER_IMAGE * self.images):
+            return False
+        width, height = (self.pixel_boxes[:, 2:] - self.pixel_boxes[:, :2]).T
+        stretch = np.log(width / height).mean()
+        trend = np.corrcoef(rows, np.log(self.relative_sides))[0, 1] if np.ptp(self.sides) else 0.0
+        return bool(
+            abs(stretch) < NO_STRETCH
+            and abs(trend) < NO_TREND
+            and abs(rows.mean() - 0.5) < NO_SHIFT
+        )
+
     def __str__(self) -> str:
         size = f"{round(self.long_side * self.aspect)}x{self.long_side}"
         box = f" of about {np.median(self.sides):.0f} px" if len(self.sides) else ""
@@ -75,10 +102,13 @@ def look_at(train: Dataset, val: Dataset | None) -> DataFacts:
     kept = ~table.ignore
     # At the stored size: a box that its annotation lets stand out of the image counts whole.
     sides = box_sides(table.boxes)[kept]
+    boxes = (table.boxes / np.tile(table.sizes[:, ::-1], 2))[kept]
     pairs = np.unique(np.stack([table.pictures, table.classes], axis=1)[kept], axis=0)
     return DataFacts(
         dataset=train,
         sizes=table.picture_sizes,
+        pixel_boxes=table.boxes[kept],
+        boxes=boxes,
         sides=sides,
         relative_sides=sides / table.sizes[kept].max(axis=1),
         class_images=np.bincount(pairs[:, 1], minlength=len(train.class_names)),

@@ -22,6 +22,7 @@ RULES: dict[str, Rule] = {
     "length": run_rules.length,
     "learning": run_rules.learning,
     "start": run_rules.start,
+    "tiles": data_rules.tiles,
     "input": data_rules.input_size,
     "batch": run_rules.batch,
     "canvas": data_rules.canvas,

@@ -14,7 +14,7 @@ from keras_retinanet.training.schedules import PAPER_BATCH, total_steps
 CPU_MINUTES = 30.0
 # A run need not see each image more often, nor more images in all unless one pass has more; but a
 # few thousand, even if they are the same few.
-MOST_PASSES, FEWEST_PASSES, MOST_SEEN, FEWEST_SEEN = 150, 12, 200_000, 10_000
+MOST_PASSES, FEWEST_PASSES, MOST_SEEN, FEWEST_SEEN = 150, 12, 200_000, 6_000
 PRETRAINED_LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 # What learns from random weights in the shortest time.
 RANDOM = "resnet18"
@@ -35,9 +35,9 @@ def length(s: Situation) -> Decision:
     seen = max(FEWEST_SEEN, passes)
     values: dict[str, Any] = {"train.steps": math.ceil(seen / PAPER_BATCH)}
     reason = f"at most {seen / images:.0f} passes over {counted(images, 'image')}"
-    if not s.machine.gpus and "train.steps" not in s.given:
+    if not s.machine.gpus and not s.given & {"train.steps", "train.minutes"}:
         values["train.minutes"] = CPU_MINUTES
-        reason += ", and at most some minutes on a CPU (--minutes)"
+        reason += f", and at most {CPU_MINUTES:g} minutes without a GPU"
     return Decision(values, reason)
 
 
@@ -58,7 +58,7 @@ def learning(s: Situation) -> Decision:
             "train.optimizer.backbone_multiplier": 0.3,
             "train.optimizer.ema": 0.99,
         }
-    return Decision(values, "what learned most in a few thousand steps (docs/recipes.md)")
+    return Decision(values, "what learned most in a few thousand steps")
 
 
 def start(s: Situation) -> Decision:

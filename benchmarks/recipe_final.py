@@ -1,0 +1,77 @@
+"""Train the recipe `bccd` in full with several seeds, and read the test split once for each.
+
+    python benchmarks/recipe_final.py --data_dir bccd --out runs/final --seeds 0 1 2
+
+Bounded by steps: those of 30 minutes on two idle cores of the machine that docs/recipe_study.md
+names. Each row trains on `train` or on `train` and `val` together, and is evaluated with and
+without test-time augmentation. Runs are resumed and kept as in `recipe_study.py`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from recipe_study import FIGURES, folder_of, recipe, train
+
+from keras_retinanet.files import atomic_write
+
+STEPS = 1250
+LENGTH = ("train.minutes=0", f"train.steps={STEPS // 2}")
+ROWS = {
+    "train": (*LENGTH, "train.eval_every=125"),
+    "train + val": (*LENGTH, "data.split=trainval", "data.val_split=none"),
+}
+PASSES: dict[str, list[str]] = {"one pass": [], "test-time augmentation": ["--tta"]}
+
+
+def test_figures(folder: Path, name: str, data_dir: str) -> dict[str, float]:
+    """Return the metrics of a run on the test split, evaluated at most once."""
+    path = folder.with_name(f"{folder.name}-test-{name.replace(' ', '-')}.json")
+    if not path.exists():
+        # Without a validation split, the last weights are those of the whole schedule.
+        model = folder / ("best.keras" if "val" not in folder.name else "last.keras")
+        words = ["evaluate", "voc", "--data_dir", data_dir, "--split", "test"]
+        words += ["--model", str(model), "--json", str(path), *PASSES[name]]
+        subprocess.run([sys.executable, "-m", "keras_retinanet", *words], check=True)
+    return json.loads(path.read_text())["figures"]
+
+
+def table(out: Path, seeds: list[int], data_dir: str) -> str:
+    """Return mean and standard deviation over the seeds that are complete, in Markdown."""
+    lines = ["| trained on | test | seeds | AP | AP50 | AP75 |", "|---" * 6 + "|"]
+    for row in ROWS:
+        folders = [folder_of(out, row, seed) for seed in seeds]
+        folders = [folder for folder in folders if (folder / "last.keras").exists()]
+        for name in PASSES if folders else ():
+            found = [test_figures(folder, name, data_dir) for folder in folders]
+            cells = []
+            for figure in FIGURES:
+                values = [figures[figure] for figures in found]
+                spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.3f}{spread}")
+            lines.append(f"| {row} | {name} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Make the runs that are missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/final"))
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    args = parser.parse_args()
+    for seed in args.seeds:
+        for row in args.rows:
+            train(folder_of(args.out, row, seed), recipe(args.data_dir, seed, ROWS[row]))
+            text = table(args.out, args.seeds, args.data_dir)
+            print(text, flush=True)
+            with atomic_write(args.out / "table.md") as stream:
+                stream.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
