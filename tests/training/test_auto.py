@@ -227,7 +227,7 @@ def test_large_images_with_small_objects_are_tiled(planned):
 
 
 def test_boxes_without_up_and_down_are_turned_too(planned):
-    config, lines = planned(spread(30, size=(480, 640), sides=(40, 90), per_image=10))
+    config, _ = planned(spread(30, size=(480, 640), sides=(40, 90), per_image=10))
     assert (config.data.augment.flip_vertical, config.data.augment.rotate90) == (0.5, 0.5)
     # Standing objects; objects that are larger below, as near ones are; a few boxes.
     standing = spread(30, size=(480, 640), sides=(40, 90), per_image=10)
