@@ -36,7 +36,7 @@ def test_figures(folder: Path, name: str, data_dir: str) -> dict[str, float]:
         words = ["evaluate", "voc", "--data_dir", data_dir, "--split", "test"]
         words += ["--model", str(model), "--json", str(path), *PASSES[name]]
         subprocess.run([sys.executable, "-m", "keras_retinanet", *words], check=True)
-    return json.loads(path.read_text())["figures"]
+    return json.loads(path.read_text())["coco"]
 
 
 def table(out: Path, seeds: list[int], data_dir: str) -> str:

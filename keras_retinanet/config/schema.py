@@ -130,6 +130,12 @@ class TrainConfig:
     """Length, batches and evaluation of a training run."""
 
     batch_size: Count = option(16, "Number of images per step, over all devices.")
+    micro_batch: NaturalInt = option(
+        0,
+        "Number of images per device that are computed at once: the gradients of the pieces of a "
+        "step are summed, which gives the step of the whole batch in the memory of a piece; 0: "
+        "the whole batch.",
+    )
     steps: PositiveInt = option(
         90_000,
         "Number of steps of 16 images, scaled by 16 / batch_size: 90k is Detectron's 1x schedule.",

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError, listed
+from keras_retinanet.modeling.accumulation import check_pieces, sum_over_pieces
 from keras_retinanet.modeling.anchors import Anchors, level_cells, spatial_shape
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.fpn import UpsampleToMatch
@@ -30,6 +31,7 @@ class Objective:
     loss: RetinaNetLoss
     normalizer: keras.Variable  # moving average of the positives per global batch
     class_weights: keras.Variable  # (K,), all 1 without `class_weight`
+    micro_batch: int  # images computed at once; 0: the whole batch
 
 
 class TrainedModel(keras.Model):
@@ -49,6 +51,7 @@ class TrainedModel(keras.Model):
         *,
         labeler: Labeler | None = None,
         jit_compile: bool = False,
+        micro_batch: int = 0,
         **kwargs: Any,
     ) -> None:
         """Set up training.
@@ -59,7 +62,12 @@ class TrainedModel(keras.Model):
             labeler: an `AnchorLabeler`, by default the paper's, or an `AtssLabeler`.
             jit_compile: compile the steps with XLA; same values. Off, for it is several times
                 slower on a CPU. XLA does not check labels.
+            micro_batch: number of images whose gradients are computed at once, on each device.
+                The gradients of a batch are summed before the optimizer's one step, which is that
+                of the whole batch (batch norms that train see the statistics of a piece). Not
+                saved with the model. 0: the whole batch.
         """
+        check_pieces(micro_batch, jit_compile=jit_compile, **kwargs)
         loss = RetinaNetLoss() if loss is None else loss
         if not isinstance(loss, RetinaNetLoss):
             raise ValueError(
@@ -84,6 +92,7 @@ class TrainedModel(keras.Model):
             loss,
             keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
             keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
+            micro_batch,
         )
         for layer in self.fpn.layers:
             if isinstance(layer, UpsampleToMatch):
@@ -158,19 +167,71 @@ class TrainedModel(keras.Model):
 
         The shares of all replicas sum to the loss, as their gradients do: no replica factor.
         """
-        labeler, loss = self._objective.labeler, self._objective.loss
-        check_labels(y, spatial_shape(x), len(self.class_names))
-        anchors = self.anchors(*spatial_shape(x))
-        targets = labeler(anchors, y, level_cells=level_cells(*spatial_shape(x)))
-        weights = self._anchor_weights(targets, sample_weight)
-        class_sum, box_sum = loss.sums(anchors, targets, y_pred, weights)
+        anchors, targets, weights = self._targets(x, y, sample_weight)
         normalizer = self._normalizer(num_positives(targets), training)
-        class_loss, box_loss = class_sum / normalizer, box_sum / normalizer
+        losses = self._shares(anchors, targets, y_pred, weights, normalizer)
+        self._note_losses(*losses)
+        return losses[0] + losses[1]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Take one step of the optimizer; with `micro_batch` on gradients summed over pieces."""
+        if not self._objective.micro_batch:
+            return super().train_step(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        anchors, targets, weights = self._targets(images, labels, sample_weight)
+        # Of the whole batch on all devices, so that the shares of its pieces sum to its loss.
+        normalizer = self._normalizer(num_positives(targets), training=True)
+        variables = self.trainable_weights
+
+        def piece(images: tf.Tensor, targets: Targets, weights: tf.Tensor) -> Any:
+            with tf.GradientTape() as tape:
+                outputs = self(images, training=True)
+                losses = self._shares(anchors, targets, outputs, weights, normalizer)
+                scaled = self.optimizer.scale_loss(losses[0] + losses[1])
+            zero = tf.UnconnectedGradients.ZERO
+            return losses, tape.gradient(scaled, variables, unconnected_gradients=zero)
+
+        zeros = (tf.zeros(()), tf.zeros(())), [tf.zeros(v.shape, v.dtype) for v in variables]
+        size = self._objective.micro_batch
+        losses, gradients = sum_over_pieces(
+            piece, (images, targets, weights), size=size, zeros=zeros
+        )
+        self._note_losses(*losses)
+        # As Keras's own step does, whose metric this is.
+        self._loss_tracker.update_state(
+            (losses[0] + losses[1]) * tf.distribute.get_strategy().num_replicas_in_sync,
+            sample_weight=tf.shape(images)[0],
+        )
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self.get_metrics_result()
+
+    def _targets(
+        self, images: tf.Tensor, labels: Any, sample_weight: Any
+    ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
+        """Return the anchors (R, 4) of the images, their targets and weights."""
+        size = spatial_shape(images)
+        check_labels(labels, size, len(self.class_names))
+        anchors = self.anchors(*size)
+        targets = self._objective.labeler(anchors, labels, level_cells=level_cells(*size))
+        return anchors, targets, self._anchor_weights(targets, sample_weight)
+
+    def _shares(
+        self,
+        anchors: tf.Tensor,
+        targets: Targets,
+        outputs: Mapping[str, tf.Tensor],
+        weights: tf.Tensor,
+        normalizer: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the shares of class and box loss that these images have, two scalars."""
+        class_sum, box_sum = self._objective.loss.sums(anchors, targets, outputs, weights)
+        return class_sum / normalizer, box_sum / normalizer
+
+    def _note_losses(self, class_loss: tf.Tensor, box_loss: tf.Tensor) -> None:
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         # A mean over replicas of R times the share is the sum of the shares.
         self._class_loss.update_state(class_loss * replicas)
         self._box_loss.update_state(box_loss * replicas)
-        return class_loss + box_loss
 
     def _anchor_weights(self, targets: Targets, sample_weight: Any) -> tf.Tensor:
         """Return the factor of each anchor's loss, (B, R) or what broadcasts to it."""

@@ -100,6 +100,7 @@ def compile_model(model: RetinaNet, train: TrainConfig) -> None:
         optimizer=build_optimizer(model, train),
         loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
         labeler=build_labeler(train.matching),
+        micro_batch=train.micro_batch,
     )
 
 

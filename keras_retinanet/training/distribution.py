@@ -5,6 +5,7 @@ import os
 
 import tensorflow as tf
 
+from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
 
 # Set by cluster managers for TensorFlow: the machines, and which one this is.
@@ -37,6 +38,27 @@ def strategy() -> tf.distribute.Strategy:
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+def require_equal_parts(train: TrainConfig, replicas: int) -> None:
+    """Refuse a batch without equal parts for the devices, or without equal pieces on each.
+
+    Raises:
+        UserError: `train.batch_size` or `train.micro_batch` does not divide.
+    """
+    if train.batch_size % replicas:
+        raise UserError(
+            f"Expected train.batch_size to divide by the {replicas} devices. "
+            f"Received: {train.batch_size}."
+        )
+    own = train.batch_size // replicas
+    if train.micro_batch and own % train.micro_batch:
+        pieces = [str(size) for size in range(1, own + 1) if own % size == 0]
+        raise UserError(
+            f"Expected train.micro_batch to divide the {own} images of a step on each device. "
+            f"Received: {train.micro_batch}. Choose one of {', '.join(pieces)}, or 0 to compute "
+            "the batch at once."
+        )
 
 
 def require_one_machine() -> None:

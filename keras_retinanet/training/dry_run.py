@@ -37,9 +37,12 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
         print(f"data.balance: a pass over the data draws {counted(drawn, 'image')} on average")
     sides = config.data.augment.short_sides
     canvas = max(canvas_counts(data, model.preprocessing, sides), key=math.prod)
-    estimate = resources.estimate_step(model, train.batch_size // replicas, canvas)
+    pieces = {"micro_batch": train.micro_batch}
+    estimate = resources.estimate_step(model, train.batch_size // replicas, canvas, **pieces)
     seconds = estimate.seconds_per_step()
     length = f"{counted(steps, 'step')} of {counted(train.batch_size, 'image')}"
+    if train.micro_batch:
+        length += f", {train.micro_batch} at a time"
     likely = seconds * (steps - step)
     if train.minutes:
         length = f"{train.minutes:g} minutes or {length}, the shorter of the two"
@@ -51,7 +54,9 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
     )
     if likely > LONG:
         print("That is too long for this machine: use a GPU, or lower --image_size or --steps.")
-    resources.check_memory(estimate, train.batch_size, replicas=replicas, is_long=likely > LONG)
+    resources.check_memory(
+        estimate, train.batch_size, replicas=replicas, is_long=likely > LONG, **pieces
+    )
 
 
 def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, picture: Path) -> dict:

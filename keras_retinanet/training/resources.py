@@ -35,9 +35,16 @@ class Estimate:
         return self.flops / convolution_speed()
 
 
-def estimate_step(model: keras.Model, batch_size: int, canvas: tuple[int, int]) -> Estimate:
-    """Return the estimate for a step of `batch_size` inputs of `canvas` (h, w) pixels."""
-    spec = tf.TensorSpec((batch_size, *canvas, 3), tf.float32)
+def estimate_step(
+    model: keras.Model, batch_size: int, canvas: tuple[int, int], *, micro_batch: int = 0
+) -> Estimate:
+    """Return the estimate for a step of `batch_size` inputs of `canvas` (h, w) pixels.
+
+    Args:
+        micro_batch: number of inputs that are computed at once; 0: all.
+    """
+    at_once = micro_batch or batch_size
+    spec = tf.TensorSpec((at_once, *canvas, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(spec).graph
     activations, flops = 0, 0.0
     for operation in graph.get_operations():
@@ -46,7 +53,12 @@ def estimate_step(model: keras.Model, batch_size: int, canvas: tuple[int, int]) 
             activations += output.shape.num_elements() * output.dtype.size
         flops += _convolution_flops(operation)
     weights = sum(math.prod(weight.shape) * 4 for weight in model.weights)
-    return Estimate(activations + WEIGHT_COPIES * weights, TRAIN_TO_FORWARD * flops)
+    copies, waiting = WEIGHT_COPIES, 0
+    if micro_batch:
+        copies += 1  # the sum of the gradients
+        waiting = (batch_size - at_once) * math.prod(canvas) * 3 * 4
+    pieces = batch_size / at_once
+    return Estimate(activations + waiting + copies * weights, TRAIN_TO_FORWARD * flops * pieces)
 
 
 def _convolution_flops(operation: tf.Operation) -> float:
@@ -84,7 +96,12 @@ def available_memory() -> int:
 
 
 def check_memory(
-    estimate: Estimate, batch_size: int, *, replicas: int = 1, is_long: bool = False
+    estimate: Estimate,
+    batch_size: int,
+    *,
+    micro_batch: int = 0,
+    replicas: int = 1,
+    is_long: bool = False,
 ) -> None:
     """Raise a UserError with advice if a step of all replicas does not fit the memory of the CPU.
 
@@ -97,12 +114,15 @@ def check_memory(
     available, needed = available_memory(), estimate.bytes * replicas
     if needed <= available:
         return
-    fitting = batch_size * available // needed // replicas * replicas
-    advice = (
-        f"--batch_size {fitting}"
-        if fitting and not is_long
-        else "a smaller --image_size or backbone"
-    )
+    own = batch_size // replicas
+    fitting = (micro_batch or own) * available // needed  # images at once on each device
+    if fitting and not is_long:
+        piece = max(size for size in range(1, fitting + 1) if own % size == 0)
+        advice = f"--set train.micro_batch={piece}, which computes the same in smaller pieces"
+        if not micro_batch:
+            advice = f"--batch_size {fitting * replicas}, or {advice}"
+    else:
+        advice = "a smaller --image_size or backbone"
     raise UserError(
         f"A step of {batch_size} images needs about {needed / GIB:.1f} GiB and "
         f"{available / GIB:.1f} GiB is free. Use {advice}."

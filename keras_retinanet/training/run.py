@@ -27,7 +27,11 @@ from keras_retinanet.training.building import (
     follow_data,
     require_boxes,
 )
-from keras_retinanet.training.distribution import require_one_machine, strategy
+from keras_retinanet.training.distribution import (
+    require_equal_parts,
+    require_one_machine,
+    strategy,
+)
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.own_callbacks import OwnCallbacks
@@ -132,12 +136,7 @@ class Run:
             self.validation = None
         config = follow_data(config, [self.data, self.validation])
         self.strategy = strategy()
-        replicas = self.strategy.num_replicas_in_sync
-        if config.train.batch_size % replicas:
-            raise UserError(
-                f"Expected train.batch_size to divide by the {replicas} devices. "
-                f"Received: {config.train.batch_size}."
-            )
+        require_equal_parts(config.train, self.strategy.num_replicas_in_sync)
         with self.strategy.scope():
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)

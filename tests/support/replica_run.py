@@ -46,7 +46,7 @@ class Recorder(keras.callbacks.Callback):
             )
 
 
-def main(replicas: int, norm: str, clip: float, path: str) -> None:
+def main(replicas: int, norm: str, clip: float, path: str, micro_batch: int) -> None:
     device = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         device, [tf.config.LogicalDeviceConfiguration()] * replicas
@@ -65,7 +65,9 @@ def main(replicas: int, norm: str, clip: float, path: str) -> None:
     with scope.scope():
         model = RetinaNet(config, ["a", "b", "c"], load_weights=False)
         model.compile(
-            CoupledSGD(0.01, clip_norm=clip), RetinaNetLoss(normalizer_momentum=0.5 if clip else 0)
+            CoupledSGD(0.01, clip_norm=clip),
+            RetinaNetLoss(normalizer_momentum=0.5 if clip else 0),
+            micro_batch=micro_batch,
         )
     model.fit(batches(), epochs=1, callbacks=[recorder], verbose=0, shuffle=False)
     weights = np.concatenate([w.ravel() for w in model.get_weights()])
@@ -73,4 +75,4 @@ def main(replicas: int, norm: str, clip: float, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4])
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4], int(sys.argv[5]))

@@ -123,6 +123,12 @@ def test_what_the_user_set_stays_and_the_rest_follows_it(planned):
     assert config.train.eval_every == -(-4875 // 4 // 12)
 
 
+def test_a_section_of_the_user_stays_as_a_whole(planned):
+    config, lines = planned(dataset(200), dataset(40), data__augment={"flip": 0.25})
+    assert (config.data.augment.flip, config.data.augment.scale) == (0.25, (1.0, 1.0))
+    assert "augmentation" not in lines
+
+
 def test_steps_of_the_user_are_not_bounded_by_minutes(planned):
     config, _ = planned(dataset(200), dataset(40), train__steps=1000)
     assert (config.train.steps, config.train.minutes) == (1000, 0)

@@ -16,10 +16,11 @@ GRADIENT_ATOL = 1e-6
 WEIGHT_ATOL = 2e-6
 
 
-def run(replicas, norm, clip, path):
+def run(replicas, norm, clip, path, micro_batch=0):
     script = Path(__file__).parents[1] / "support" / "replica_run.py"
+    options = [str(replicas), norm, str(clip), str(path), str(micro_batch)]
     subprocess.run(
-        [sys.executable, str(script), str(replicas), norm, str(clip), str(path)],
+        [sys.executable, str(script), *options],
         check=True,
         capture_output=True,
         timeout=300,
@@ -36,7 +37,12 @@ def run(replicas, norm, clip, path):
 )
 def test_two_replicas_equal_one(tmp_path, norm, clip):
     one = run(1, norm, clip, tmp_path / "one.npz")
-    two = run(2, norm, clip, tmp_path / "two.npz")
+    assert_equal(one, run(2, norm, clip, tmp_path / "two.npz"))
+    if clip:  # in pieces of 2 of the 4 pictures of a replica
+        assert_equal(one, run(2, norm, clip, tmp_path / "pieces.npz", micro_batch=2))
+
+
+def assert_equal(one, two):
     assert one["losses"].shape == (3, 3)
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=LOSS_RTOL)
     assert np.abs(one["momentum"]).max() > 100 * GRADIENT_ATOL

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from keras_retinanet.config import Config
-from keras_retinanet.config.files import with_overrides
+from keras_retinanet.config.files import dotted_keys, with_overrides
 from keras_retinanet.data.loading import NO_SPLIT, load_train_val
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import counted
@@ -58,13 +58,16 @@ def plan(config: Config, given: Iterable[str] = (), *, machine: Machine | None =
 
     Args:
         config: with the place of the data.
-        given: dotted keys that the user set, such as "train.batch_size"; their values stay.
+        given: dotted keys or sections that the user set, such as "train.batch_size" or
+            "data.augment"; their values stay.
         machine: None: this one.
 
     Raises:
         UserError: the data cannot be read, or has no boxes to learn.
     """
-    given, machine = frozenset(given), machine or this_machine()
+    machine = machine or this_machine()
+    sections = tuple(f"{name}." for name in given)
+    given = frozenset(key for key in dotted_keys() if f"{key}.".startswith(sections))
     held_out, data = _load(config, given)
     require_boxes(data[0])
     facts = look_at(*data)
