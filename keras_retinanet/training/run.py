@@ -14,7 +14,7 @@ from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.errors import UserError, counted
+from keras_retinanet.errors import counted
 from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.files.owners import folder_lock
 from keras_retinanet.modeling.draw_threshold import store_threshold

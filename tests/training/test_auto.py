@@ -136,10 +136,11 @@ def test_steps_of_the_user_are_not_bounded_by_minutes(planned):
 
 def test_small_objects_get_a_larger_input_that_the_time_allows(planned):
     small = dataset(200, size=(960, 1280), side=30)
-    assert (
-        planned(small, dataset(20), train__minutes=240.0)[0].model.preprocessing.long_side
-        == 1024 + 320
-    )
+    config, lines = planned(small, dataset(20), train__minutes=240.0)
+    assert config.model.preprocessing.long_side == 1024
+    # 8 images of 768 x 1024 take more than half of 16 GiB.
+    assert (config.train.batch_size, config.train.micro_batch) == (8, 4)
+    assert "in parts" in lines["batch"]
     config, lines = planned(small, dataset(20), train__minutes=15.0)
     assert config.model.preprocessing.long_side == 640
     assert "too few steps" in lines["input"]
