@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from keras_retinanet.config import Config
-from keras_retinanet.config.files import with_overrides
+from keras_retinanet.config.files import load_config, with_overrides
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.training.auto import facts, planning, run_rules
 from keras_retinanet.training.auto.facts import Machine, look_at
+from tests.support.real_sets import BCCD
+from tests.support.tiny_command import TINY, run
 
 LAPTOP = Machine(cores=2, memory=16)
 GPU = Machine(cores=16, memory=64, gpus=1, bfloat16=True)
@@ -252,3 +254,19 @@ def test_rare_classes_are_drawn_more_often(planned):
     config, lines = planned(Dataset("set", "train", ["many", "few"], [0, 1], rows), dataset(10))
     assert config.data.balance > 0
     assert "few is in 3 images only, the most frequent class in 97" in lines["balance"]
+
+
+def test_a_folder_becomes_a_detector_without_a_recipe(tmp_path):
+    out = tmp_path / "run"
+    words = ["--backbone", TINY, "--image_size", "64,96", "--batch_size", 4, "--steps", 2]
+    code, printed = run("train", "--data_dir", BCCD, "--out", out, *words)
+    assert code == 0, printed
+    assert "\n  boxes:        data.max_boxes=auto" in printed
+    assert "batch:" not in printed and "input:" not in printed
+    for line in ("best at step ", "curves: ", "next:   keras_retinanet predict IMAGES --model "):
+        assert line in printed
+    config = load_config(out / "config.yaml")
+    assert config.train.loss.box == "giou" and config.data.augment.rotate90 == 0.5
+    # Resuming does not plan again.
+    code, printed = run("train", "--resume", out)
+    assert code == 0 and "plan for" not in printed, printed
