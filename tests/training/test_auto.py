@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from real_sets import BCCD
+from tiny_command import TINY, run
 
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import load_config, with_overrides
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.training.auto import facts, planning, run_rules
 from keras_retinanet.training.auto.facts import Machine, look_at
-from tests.support.real_sets import BCCD
-from tests.support.tiny_command import TINY, run
 
 LAPTOP = Machine(cores=2, memory=16)
 GPU = Machine(cores=16, memory=64, gpus=1, bfloat16=True)
