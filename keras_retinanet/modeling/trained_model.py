@@ -68,6 +68,21 @@ class TrainedModel(keras.Model):
                 saved with the model. 0: the whole batch.
         """
         check_pieces(micro_batch, jit_compile=jit_compile, **kwargs)
+        self._objective = Objective(
+            labeler or AnchorLabeler(),
+            self._own_loss(loss),
+            keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
+            keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
+            micro_batch,
+        )
+        for layer in self.fpn.layers:
+            if isinstance(layer, UpsampleToMatch):
+                layer.for_xla = jit_compile
+        super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
+    def _own_loss(self, loss: RetinaNetLoss | None) -> RetinaNetLoss:
+        """Return `loss`, by default the paper's, checked and with the box coder of this model."""
         loss = RetinaNetLoss() if loss is None else loss
         if not isinstance(loss, RetinaNetLoss):
             raise ValueError(
@@ -87,18 +102,7 @@ class TrainedModel(keras.Model):
                 f"Expected one alpha, or one for each of the {len(self.class_names)} classes. "
                 f"Received: {np.size(loss.alpha)}."
             )
-        self._objective = Objective(
-            labeler or AnchorLabeler(),
-            loss,
-            keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
-            keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
-            micro_batch,
-        )
-        for layer in self.fpn.layers:
-            if isinstance(layer, UpsampleToMatch):
-                layer.for_xla = jit_compile
-        super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
-        self.optimizer.build(self.trainable_variables)
+        return loss
 
     def fit(
         self, *args: Any, class_weight: Mapping[int, float] | None = None, **kwargs: Any
