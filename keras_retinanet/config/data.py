@@ -43,6 +43,12 @@ class AugmentConfig:
         "Probability of pasting boxes of another image; each of its boxes is pasted with "
         "probability 1/2.",
     )
+    close_mosaic: Fraction = option(
+        0.0,
+        "Fraction of the run, at its end, without `mosaic`, `copy_paste` and `mixup`, so that the "
+        "detector ends on images like those it will see; 0: mix to the end. YOLOX and Ultralytics "
+        "close the last 15 of 300 and 10 of 100 epochs.",
+    )
     min_visible: Fraction = option(
         0.1, "Minimum fraction of its area that a box keeps in a crop; otherwise it is dropped."
     )

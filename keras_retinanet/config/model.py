@@ -40,7 +40,8 @@ class BackboneConfig:
     weights: str | None = option(
         None,
         'Initial weights: none for random ones, "imagenet" for the public ImageNet weights of this '
-        "backbone, or the path of a file.",
+        'backbone, "imagenet_v2" for the newer ones of torchvision (ResNet, ResNeXt), or the path '
+        "of a file.",
     )
     stride_in_1x1: bool | None = option(
         None,

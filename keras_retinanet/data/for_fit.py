@@ -11,6 +11,7 @@ from keras_retinanet.config.model import PreprocessingConfig
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.sources.recognition import recognise
+from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 
@@ -40,6 +41,7 @@ def load(
         preprocessing: of the model, such as `model.preprocessing`; None: the paper's, as
             `retinanet` has it.
         augment: random changes; None: the paper's flip for the split "train", nothing for others.
+            `close_mosaic` must be 0: the length of a `fit` is not known here.
         batch_size: B, number of images per batch.
         seed: of the order, the augmentation and the parts of a set without splits.
         **options: other fields of `DataConfig`, such as `classes`.
@@ -55,6 +57,12 @@ def load(
     found, _ = recognise(place)
     if augment is None:
         augment = AugmentConfig() if split == "train" else AugmentConfig(flip=0.0)
+    if augment.close_mosaic:
+        raise UserError(
+            "Expected close_mosaic=0: only `fit` knows how long it trains. Received: "
+            f"close_mosaic={augment.close_mosaic:g}. Train with keras_retinanet.train, or call "
+            "`fit` a second time on batches without mosaic, mixup and copy_paste."
+        )
     config = dataclasses.replace(DataConfig(augment=augment), **{**found, **options})
     records = load_dataset(config, split, seed=seed)
     own = vars(preprocessing or PreprocessingConfig())

@@ -236,7 +236,7 @@ def retinanet(
         backbone: a name from `keras_retinanet.modeling.backbones.BACKBONES`.
         num_classes: K, background not counted (default 80, or the length of `class_names`).
         class_names: K names (default "class_0", ...).
-        weights: of the backbone: None for random, "imagenet", or a file.
+        weights: of the backbone: None for random, "imagenet", "imagenet_v2", or a file.
         config: every other choice; its backbone's name and weights are replaced by those above.
     """
     if class_names is None:

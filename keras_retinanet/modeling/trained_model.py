@@ -68,10 +68,9 @@ class TrainedModel(keras.Model):
                 saved with the model. 0: the whole batch.
         """
         check_pieces(micro_batch, jit_compile=jit_compile, **kwargs)
-        loss = self._own_loss(RetinaNetLoss() if loss is None else loss)
         self._objective = Objective(
             labeler or AnchorLabeler(),
-            loss,
+            self._own_loss(loss),
             keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
             keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
             micro_batch,
@@ -82,8 +81,9 @@ class TrainedModel(keras.Model):
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
 
-    def _own_loss(self, loss: RetinaNetLoss) -> RetinaNetLoss:
-        """Return `loss` for the boxes of this model; raise for one that does not fit it."""
+    def _own_loss(self, loss: RetinaNetLoss | None) -> RetinaNetLoss:
+        """Return `loss`, by default the paper's, checked and with the box coder of this model."""
+        loss = RetinaNetLoss() if loss is None else loss
         if not isinstance(loss, RetinaNetLoss):
             raise ValueError(
                 f"Expected loss to be a RetinaNetLoss or None. Received: loss={loss!r}. "

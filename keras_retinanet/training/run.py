@@ -170,6 +170,7 @@ class Run:
             batch_size=self.config.train.batch_size,
             seed=self.config.train.seed,
             start_step=self.clock.step,
+            progress=self.clock.progress_at,
         )
 
     def fit(self, *, dry_run: bool) -> dict:

@@ -62,7 +62,11 @@ class Clock:
     @property
     def progress(self) -> float:
         """Return the completed share of the run, 0..1: by steps or by time, the larger one."""
-        by_steps = self.step / total_steps(self.train)
+        return self.progress_at(self.step)
+
+    def progress_at(self, step: int) -> float:
+        """Return `progress` with `step` steps taken by now."""
+        by_steps = step / total_steps(self.train)
         limit = self.train.minutes * 60
         return min(1.0, max(by_steps, self.seconds / limit if limit else 0.0))
 

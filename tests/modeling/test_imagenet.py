@@ -1,5 +1,6 @@
 """ImageNet trunks: the transfer is exact, and what is missing or unfit is said in one line."""
 
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -13,7 +14,12 @@ from goldens.seeded_weights import seeded
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.modeling.backbones import backbone_preprocessing, build_backbone
+from keras_retinanet.modeling.backbones import (
+    backbone_preprocessing,
+    build_backbone,
+    imagenet,
+    weights_license,
+)
 from keras_retinanet.modeling.backbones.foreign_weights import (
     transfer_keras_applications,
     transfer_torch_resnet,
@@ -129,6 +135,9 @@ def test_offline_one_line_says_which_file_goes_where(monkeypatch, tmp_path):
     [
         ("resnet18", "imagenet", "resnet50, resnet101, resnet152.*resnet18"),
         ("resnext50_32x4d", "imagenet", "resnet50, resnet101, resnet152.*resnext50_32x4d"),
+        ("resnet18", "imagenet_v2", "imagenet_v2 of torchvision .resnet50,.*Received: resnet18"),
+        ("resnext101_64x4d", "imagenet_v2", "resnext101_32x8d.. Received: resnext101_64x4d"),
+        ("efficientnet_lite0", "imagenet_v2", "Received: efficientnet_lite0"),
         ("resnet50", "other.npz", "notop .h5 file.*weights=other.npz"),
         ("resnet34", "other.h5", "notop .h5 file.*weights=other.h5"),
         ("resnet50", "absent.h5", "absent.h5 .No such file"),
@@ -194,6 +203,49 @@ def test_torchvision_colours():
     ours = (pixel - demanded["mean"]) / demanded["std"]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
     assert (demanded["color_order"], demanded["stride_in_1x1"]) == ("rgb", False)
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """The folder of downloads, without a network."""
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("KERAS_RETINANET_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", offline)
+    return tmp_path
+
+
+def test_torchvisions_second_weights_by_name(golden, cache, monkeypatch):
+    name = "resnext50_32x4d"
+    path = cache / "weights"
+    write_safetensors(path, seeded_state_dict(golden, name))
+    digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    monkeypatch.setitem(imagenet.TORCHVISION_V2, name, digits)
+    path.rename(cache / f"{name}-{digits}.pth")
+    trunk = build_backbone(name, weights="imagenet_v2")
+    expected = golden[f"{name}.c5"]
+    found = trunk(golden["image"])["c5"][..., ::16]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert not trunk.get_layer("stage2_block3_conv3").trainable
+    assert weights_license(name, "imagenet_v2").startswith("BSD-3-Clause")
+    # Colors and graph are those of torchvision's files given by path.
+    for other in ("resnet50", name):
+        by_path = backbone_preprocessing(other, "weights.pth")
+        assert backbone_preprocessing(other, "imagenet_v2") == by_path
+
+
+def test_offline_one_line_says_where_torchvisions_file_goes(cache):
+    with pytest.raises(UserError) as caught:
+        build_backbone("resnet50", weights="imagenet_v2")
+    address = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
+    message = str(caught.value)
+    assert f"Expected to fetch {address}. Received: no network." in message
+    assert message.endswith(f"put it at {cache / 'resnet50-11ad3fa6.pth'}.") and "\n" not in message
+    (cache / "resnet50-11ad3fa6.pth").write_bytes(b"another file")
+    with pytest.raises(UserError, match="with sha256 11ad3fa6, as published"):
+        build_backbone("resnet50", weights="imagenet_v2")
 
 
 def test_another_torch_trunk_is_refused(golden, tmp_path):

@@ -135,17 +135,18 @@ def copy_paste(base, other, seed, min_visible):
     return image, _join([_mask(kept, keep), _mask(come, comes)])
 
 
-def draw_mix(row, config: AugmentConfig) -> Recipe:
+def draw_mix(row, config: AugmentConfig, *, may_mix: Any = True) -> Recipe:
     """Draw whether and how the example of one row of the plan is mixed with others.
 
     Args:
         row: {"index" () int32, "partners" (3,) int32, "seed" (2,) int32, "canvas" (2,) int32}.
+        may_mix: () bool; False mixes nothing, whatever the probabilities.
     """
     index, canvas, partners = row["index"], row["canvas"], row["partners"]
     seeds = tf.unstack(tf.random.split(tf.random.fold_in(row["seed"], MIX_STREAM), 6))
     draws = tf.unstack(tf.random.stateless_uniform([3], seeds[0]))
     is_joined, is_pasted, is_blended = (
-        draw < probability
+        (draw < probability) & may_mix
         for draw, probability in zip(
             draws, (config.mosaic, config.copy_paste, config.mixup), strict=True
         )

@@ -30,14 +30,21 @@ BLANK_MARGIN = 4096.0
 
 
 def training_plan(
-    dataset: Dataset, preprocessing: Preprocessing, *, data_config: DataConfig, **options: Any
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    *,
+    data_config: DataConfig,
+    progress: Callable[[int], float] = lambda step: 0.0,
+    **options: Any,
 ) -> Iterator[plan.Batch]:
-    """Return `plan.batches` with the images that `training_batches` renders."""
+    """Return the plan of `training_batches`, whose arguments these are."""
+    closed = data_config.augment.close_mosaic
     return plan.batches(
         dataset,
         preprocessing,
         short_sides=data_config.augment.short_sides,
         balance=data_config.balance,
+        may_mix=lambda step: not closed or progress(step) < 1 - closed,
         **options,
     )
 
@@ -52,6 +59,7 @@ def training_batches(
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     epochs: bool = False,
+    progress: Callable[[int], float] = lambda step: 0.0,
 ) -> tf.data.Dataset:
     """Yield training batches without end; the same for the same arguments.
 
@@ -66,13 +74,14 @@ def training_batches(
             worker's own equal part.
         epochs: end after as many batches as the images of a pass fill, at least one; each further
             iteration continues where the one before ended.
+        progress: share of the run that is done, 0..1, before the batch of a step; the last
+            `augment.close_mosaic` of the run mixes no images. It is asked when the batch is
+            planned, which is a few batches before it is trained on.
 
     Returns:
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
         the input, "classes": (B, G) int32 with -1 as padding, "ignore": (B, G) bool}).
     """
-    config = data_config.augment
-    max_boxes, regions = room_for_boxes(dataset, data_config)
     if start_step == 0:
         note_crowded(dataset, data_config)
     worker, workers = shard
@@ -80,20 +89,27 @@ def training_batches(
     per_pass = images_per_pass(dataset, data_config.balance)
     length = max(1, per_pass // batch_size) if epochs else None
     starts = itertools.count(start_step, length or 0)
-
-    planned = partial(
-        training_plan,
-        dataset,
-        preprocessing,
-        data_config=data_config,
-        batch_size=batch_size,
-        seed=seed,
-    )
+    planned = partial(training_plan, dataset, preprocessing, data_config=data_config, seed=seed)
 
     def batches():
-        found = planned(start_step=next(starts))
+        found = planned(batch_size=batch_size, start_step=next(starts), progress=progress)
         return (_part(batch, mine) for batch in itertools.islice(found, length))
 
+    example = _renderer(dataset, preprocessing, data_config)
+    loaded = _examples(batches).map(
+        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    # A plan's batch is whole and of one canvas, so batches are formed by counting.
+    batched = loaded.batch(mine.stop - mine.start, drop_remainder=True)
+    if length is not None:
+        batched = batched.apply(tf.data.experimental.assert_cardinality(length))
+    return _tuned(batched)
+
+
+def _renderer(dataset: Dataset, preprocessing: Preprocessing, data_config: DataConfig) -> Callable:
+    """Return the graph function from a row of the plan to its image and padded labels."""
+    config = data_config.augment
+    max_boxes, regions = room_for_boxes(dataset, data_config)
     fetch = fetcher(dataset, reduced=True)
     source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
 
@@ -109,19 +125,12 @@ def training_batches(
                 found, canvas=canvas, seed=seed, config=config, preprocessing=preprocessing
             )
 
-        recipe = draw_mix(row, config)
+        recipe = draw_mix(row, config, may_mix=row["may_mix"])
         image, labels = mix(recipe, render_wanted(recipe, render_example), config)
         canvas = tf.shape(image)[:2]
         return image, pad_labels(labels, canvas, max_boxes=max_boxes, regions=regions)
 
-    loaded = _examples(batches).map(
-        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    # A plan's batch is whole and of one canvas, so batches are formed by counting.
-    batched = loaded.batch(mine.stop - mine.start, drop_remainder=True)
-    if length is not None:
-        batched = batched.apply(tf.data.experimental.assert_cardinality(length))
-    return _tuned(batched)
+    return example
 
 
 def render_wanted(recipe: Recipe, render: Callable) -> list:
@@ -219,6 +228,7 @@ def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Datas
                 "partners": batch.partners,
                 "canvas": np.tile(np.array(batch.canvas, np.int32), (count, 1)),
                 "size": batch.sizes,
+                "may_mix": np.full(count, batch.may_mix),
             }
 
     signature = {
@@ -228,6 +238,7 @@ def _examples(make_batches: Callable[[], Iterator[plan.Batch]]) -> tf.data.Datas
         "partners": tf.TensorSpec([None, plan.PARTNERS], tf.int32),
         "canvas": tf.TensorSpec([None, 2], tf.int32),
         "size": tf.TensorSpec([None, 2], tf.int32),
+        "may_mix": tf.TensorSpec([None], tf.bool),
     }
     return tf.data.Dataset.from_generator(rows, output_signature=signature).unbatch()
 

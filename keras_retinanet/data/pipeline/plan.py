@@ -1,12 +1,13 @@
 """Which images make up which batch: integers alone, no image is read.
 
 The plan is a pure function of the sizes, the seed and the position, so a training that resumes at
-step s sees what it would have seen. The images of a batch share one canvas; B is their number.
+step s sees what it would have seen; but `may_mix` is answered by the clock in a run limited in
+minutes. The images of a batch share one canvas; B is their number.
 """
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
         partners: (B, PARTNERS) int32, other records to mix each image with; zeros in evaluation.
         canvas: (height, width) in pixels of the network's input.
         sizes: (B, 2) int32 (height, width) after the resize, before the padding.
+        may_mix: whether the images may be mixed with others.
     """
 
     indices: np.ndarray
@@ -38,6 +40,7 @@ class Batch(NamedTuple):
     partners: np.ndarray
     canvas: Canvas
     sizes: np.ndarray
+    may_mix: bool = True
 
 
 class Shapes:
@@ -65,6 +68,7 @@ def batches(
     seed: int,
     short_sides: Sequence[int] = (),
     balance: float = 0.0,
+    may_mix: Callable[[int], bool] = lambda step: True,
     start_step: int = 0,
 ) -> Iterator[Batch]:
     """Return training batches without end, from batch number `start_step` on.
@@ -76,6 +80,7 @@ def batches(
     Args:
         short_sides: multi-scale: the short side is drawn from these for each image and epoch.
         balance: threshold of `repeat_factors`; their rounding lets the length of an epoch vary.
+        may_mix: asked once for each batch, by its number, whether its images may be mixed.
 
     Raises:
         ValueError: the dataset has no records.
@@ -86,11 +91,10 @@ def batches(
             f"split={dataset.split}. Look at what was skipped while loading."
         )
     factors = repeat_factors(dataset, balance)
-    return itertools.islice(
-        _all_batches(Shapes(dataset, preprocessing), factors, batch_size, seed, short_sides),
-        start_step,
-        None,
-    )
+    shapes = Shapes(dataset, preprocessing)
+    found = _all_batches(shapes, factors, batch_size, seed, short_sides)
+    remaining = enumerate(itertools.islice(found, start_step, None), start=start_step)
+    return (batch._replace(may_mix=may_mix(step)) for step, batch in remaining)
 
 
 def _all_batches(shapes, factors, batch_size, seed, short_sides) -> Iterator[Batch]:

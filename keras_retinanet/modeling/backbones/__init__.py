@@ -71,7 +71,8 @@ def build_backbone(
 
     Args:
         name: key of `BACKBONES`.
-        weights: None (random), "imagenet", or the path of a file that `imagenet.py` lists.
+        weights: None (random), "imagenet" or "imagenet_v2", or the path of a file; `imagenet.py`
+            lists which.
         stride_in_1x1, stem_padding, pool_padding: of ResNets, as described in `BackboneConfig`.
         padding, bn_epsilon, freeze_bn, frozen_stages: the same. Frozen random statistics would be
             noise: the last two are ignored unless `weights` is given.

