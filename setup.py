@@ -49,7 +49,10 @@ setup(
     ],
     package_dir={"keras_retinanet": "keras_retinanet", "keras_retinanet.configs": "configs"},
     package_data={
-        "keras_retinanet": ["py.typed", "drawing/templates/*", "checkpoints/*.yaml"],
+        "keras_retinanet": [
+            "py.typed",
+            *("drawing/templates/*", "checkpoints/*.yaml", "checkpoints/models/*.keras"),
+        ],
         "keras_retinanet.configs": ["*.yaml"],
     },
     include_package_data=False,

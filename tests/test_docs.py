@@ -1,5 +1,6 @@
 """The documentation: nothing is left out of it. That it builds without a warning, CI shows."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import keras_retinanet
+from keras_retinanet.checkpoints.built_in import built_in
+from keras_retinanet.checkpoints.catalogue_file import catalogue
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_names, dotted_keys
+from keras_retinanet.config.reference import recipe_facts
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -71,6 +75,21 @@ def test_page_of_recipes_and_options_is_current(generate):
     assert text == generate.lists()
     assert "| `train.batch_size` | `16` | Number of images per step" in text
     assert all(line.count(" | ") == 2 for line in text.splitlines() if line.startswith("| `train."))
+
+
+def test_the_model_zoo_is_current_and_has_every_model(generate):
+    text = generate.ZOO.read_text(encoding="utf-8")
+    assert text == generate.zoo()
+    for model in built_in().values():
+        digest = hashlib.sha256(model.path.read_bytes()).hexdigest()
+        assert f"| SHA-256 | `{digest}` |" in text
+        assert f"| test | AP {model.metadata['AP_test']}, " in text
+    for entry in catalogue().values():
+        assert f"| [{entry.name}]({entry.address}) | {entry.family} |" in text
+        assert f"| {entry.figure} | {entry.license} |" in text
+    ran = [name for name, facts in recipe_facts().items() if facts["duration"] != "not run"]
+    assert "bccd" in ran and "shapes" in ran
+    assert all(f"| `{name}` | `keras_retinanet train " in text for name in ran)
 
 
 def test_links_out_of_docs_lead_to_the_pages_that_show_those_files(generate):

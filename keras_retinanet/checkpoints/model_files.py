@@ -1,7 +1,7 @@
 """What `--model` and `--weights` name -> a `.keras` file of this package.
 
-A catalogue name is fetched; a foreign checkpoint is imported once, into the cache, under the hash
-of its bytes.
+A built-in model is there already; a catalogue name is fetched; a foreign checkpoint is imported
+once, into the cache, under the hash of its bytes.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from keras_retinanet.checkpoints import catalogue_file
+from keras_retinanet.checkpoints.built_in import built_in
 from keras_retinanet.checkpoints.catalogue_file import Entry, catalogue
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import sha256_of
@@ -30,7 +31,7 @@ def model_file(word: str | Path) -> Path:
 
     Args:
         word: a `.keras` file of this package, which is returned as it is; a checkpoint of a known
-            family, which may be a folder or a prefix; or a name of the catalogue.
+            family, which may be a folder or a prefix; or a name of `weights list`.
 
     Raises:
         UserError: nothing there, or nothing that can be fetched or imported.
@@ -38,6 +39,8 @@ def model_file(word: str | Path) -> Path:
     path, name = Path(word), str(word)
     if path.is_file() or Path(f"{path}.index").is_file() or _holds_checkpoint(path):
         return path if _is_own(path) else _imported(path, catalogue_file.entry_for(path))
+    if name in built_in():
+        return built_in()[name].path
     if name in catalogue():
         entry = catalogue()[name]
         return _imported(unpacked(catalogue_file.fetch(entry)), entry)

@@ -82,13 +82,13 @@ def add_recipe_arguments(parser: ArgumentParser) -> None:
     add("--image_size", type=image_size, metavar="SHORT[,LONG]", help="network input in pixels")
 
 
-def add_model_argument(parser: ArgumentParser) -> None:
-    """Add --model."""
+def add_model_argument(parser: ArgumentParser, *, otherwise: str = "") -> None:
+    """Add --model; `otherwise` says what is taken where there is no run."""
     parser.add_argument(
         "--model",
         metavar="FILE",
         help=".keras file, run folder, exported file, another system's checkpoint, or a name of "
-        "`weights list` (default: the newest run)",
+        f"`weights list` (default: the newest run{otherwise})",
     )
 
 
@@ -251,9 +251,19 @@ def find_model(path: str | Path | None = None) -> Path:
     return model_file(path)
 
 
+def has_model() -> bool:
+    """Return whether a run below `runs/` holds a model."""
+    return bool(_files_of_runs(*MODEL_FILES))
+
+
+def _files_of_runs(*names: str) -> dict[Path, Path]:
+    """Return file -> run, of the files of these names in the runs below `runs/`."""
+    return {file: run for run in RUNS.glob("*/") for name in names for file in run.glob(name)}
+
+
 def _newest(*names: str) -> Path:
     """Return the run below `runs/` that holds the newest file of one of these names."""
-    files = {file: run for run in RUNS.glob("*/") for name in names for file in run.glob(name)}
+    files = _files_of_runs(*names)
     if not files:
         raise UserError(
             f"Expected a run below {RUNS}/ with {' or '.join(names)}; there is none. "

@@ -9,7 +9,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import add_model_argument, find_model, import_tensorflow
+from keras_retinanet.commands.common import add_model_argument, import_tensorflow
+from keras_retinanet.commands.default_model import OTHERWISE, find_any_model
 from keras_retinanet.config import DetectionConfig, TilesConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
@@ -27,14 +28,14 @@ FITTED = {"top_left": "padded at the bottom and right", "stretch": "stretched"}
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `info` to its parser."""
     parser.add_argument("file", nargs="?", metavar="FILE", help="the same as --model FILE")
-    add_model_argument(parser)
+    add_model_argument(parser, otherwise=OTHERWISE)
 
 
 def run(args: Namespace) -> int:
     """Print one fact per line."""
     if args.file and args.model:
         raise UserError(f"Expected one model. Received: {args.file} and --model {args.model}.")
-    path = find_model(args.file or args.model)
+    path = find_any_model(args.file or args.model)
 
     import_tensorflow()
     from keras_retinanet.exporting.exported import describe_exported

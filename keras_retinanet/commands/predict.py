@@ -23,9 +23,14 @@ from tqdm import tqdm
 from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
-    find_model,
     import_tensorflow,
     run_config,
+)
+from keras_retinanet.commands.default_model import (
+    OTHERWISE,
+    find_any_model,
+    introduce,
+    shown_name,
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
 from keras_retinanet.config import Config
@@ -61,7 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
     add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="images and videos")
-    add_model_argument(parser)
+    add_model_argument(parser, otherwise=OTHERWISE)
     add_trust_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
     add(
@@ -87,7 +92,9 @@ def run(args: Namespace) -> int:
         for name, kind in ROWS.items():
             check_target(out / name, kind, flag="--out")
     check_passes(args)
-    model_path = find_model(args.model)
+    model_path = find_any_model(args.model)
+    if args.model is None:
+        introduce(model_path)
     config = run_config(model_path) or Config()
     if args.threshold is not None:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
@@ -108,7 +115,7 @@ def run(args: Namespace) -> int:
         raise UserError(f"None of {len(paths)} {_kinds(pictures, videos)} could be read.")
     print(
         f"{counted(rows, 'detection')} in {count} of {len(paths)} {_kinds(pictures, videos)} by "
-        f"{model_path}"
+        f"{shown_name(model_path)}"
     )
     print(f"{counted(drawn, 'box')} of score {threshold:.3f} or more drawn, all in JSON and CSV")
     names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]

@@ -18,6 +18,7 @@ from keras_retinanet.commands.common import (
     import_tensorflow,
     run_config,
 )
+from keras_retinanet.commands.default_model import OTHERWISE, find_any_model, introduce
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.processes.signals import Terminated
@@ -29,7 +30,7 @@ DEFAULT_UPLOAD_MB = 20
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `ui` to its parser."""
     add = parser.add_argument
-    add_model_argument(parser)
+    add_model_argument(parser, otherwise=OTHERWISE)
     add_trust_argument(parser)
     add("--compare", metavar="FILE", help="second model, shown beside the first")
     add(
@@ -65,7 +66,9 @@ def run(args: Namespace) -> int:
     from keras_retinanet.ui.server import bound_socket, require_gradio, serve
     from keras_retinanet.ui.uploads import upload_folder
 
-    paths = [find_model(args.model)]
+    paths = [find_any_model(args.model)]
+    if args.model is None:
+        introduce(paths[0])
     if args.compare is not None:
         paths.append(find_model(args.compare))
     config = run_config(paths[0]) or Config()

@@ -17,8 +17,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Download the file and print where it is; return the exit code."""
+    from keras_retinanet.checkpoints.built_in import built_in
     from keras_retinanet.checkpoints.catalogue_file import fetch, find_entry
 
+    if args.name in built_in():
+        model = built_in()[args.name]
+        print(f"{model.path}: part of the package\nlicense: {model.metadata['license']}")
+        return 0
     entry = find_entry(args.name)
     path = fetch(entry)
     checked = f"{entry.hash.replace(':', ' ')} verified" if entry.hash else "no hash is published"
