@@ -22,6 +22,7 @@ def load(
     augment: AugmentConfig | None = None,
     batch_size: int = 8,
     seed: int = 0,
+    tile: int = 0,
     **options: Any,
 ) -> tf.data.Dataset:
     """Read a data set, whatever its format, as batches that `RetinaNet.fit` takes.
@@ -42,6 +43,7 @@ def load(
         augment: random changes; None: the paper's flip for the split "train", nothing for others.
         batch_size: B, number of images per batch.
         seed: of the order, the augmentation and the parts of a set without splits.
+        tile: show random windows of this side instead of whole images (`model.config.tiles.side`).
         **options: other fields of `DataConfig`, such as `classes`.
 
     Returns:
@@ -65,6 +67,7 @@ def load(
         batch_size=batch_size,
         seed=seed,
         epochs=True,
+        tile=tile,
     )
     batches.class_names, batches.records = records.class_names, records
     return batches

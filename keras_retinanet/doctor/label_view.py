@@ -67,7 +67,11 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
     preprocessing = Preprocessing(**vars(config.model.preprocessing))
     anchors = Anchors(**vars(config.model.anchors))
     labeler = build_labeler(config.train.matching)
-    order: dict[str, Any] = {"batch_size": config.train.batch_size, "seed": config.train.seed}
+    order: dict[str, Any] = {
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+        "tile": config.model.tiles.side,
+    }
     planned = plan.batches(
         dataset, preprocessing, short_sides=config.data.augment.short_sides, **order
     )

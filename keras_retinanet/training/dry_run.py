@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_retinanet.config import Config
 from keras_retinanet.data.pipeline.plan import canvas_counts
+from keras_retinanet.data.pipeline.random_windows import windows_per_epoch
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pictures import batch_picture, save_picture
 from keras_retinanet.errors import counted
@@ -32,7 +33,11 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
         hint = " (--set model.backbone.weights=imagenet for pretrained ones)"
         print(f"the backbone {name} starts from random weights" + hint * has_public_weights(name))
     sides = config.data.augment.short_sides
-    canvas = max(canvas_counts(data, model.preprocessing, sides), key=math.prod)
+    tile = model.config.tiles.side
+    canvas = max(canvas_counts(data, model.preprocessing, sides, tile), key=math.prod)
+    if tile:
+        drawn = int(windows_per_epoch(data, tile).sum())
+        print(f"each image in windows of {tile} px, {counted(drawn, 'window')} an epoch")
     estimate = resources.estimate_step(model, train.batch_size // replicas, canvas)
     seconds = estimate.seconds_per_step()
     length = f"{counted(steps, 'step')} of {counted(train.batch_size, 'image')}"

@@ -12,6 +12,7 @@ from keras_retinanet.data.loading import load_train_val
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
+from keras_retinanet.data.pipeline.plan import steps_per_epoch
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.files.owners import folder_lock
@@ -113,7 +114,8 @@ class Run:
     ):
         self.out, self.own_callbacks, self.resumes = out, callbacks, resume
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
-        self.data, self.validation = load_train_val(config.data, config.train.seed)
+        self.tile = config.model.tiles.side
+        self.data, self.validation = load_train_val(config.data, config.train.seed, tile=self.tile)
         if not most_objects(self.data):
             raise UserError(
                 f"Expected images with boxes to train on. Received: {self.data.name}, "
@@ -136,10 +138,9 @@ class Run:
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
         self.config = dataclasses.replace(config, model=self.model.config)
-        every = max(1, len(self.data.records) // config.train.batch_size)
+        every = steps_per_epoch(self.data, config.train.batch_size, self.tile)
         self.evaluate_every = config.train.eval_every or every
-        self.clock = Clock(config.train)
-        self.interruption = Interruption()
+        self.clock, self.interruption = Clock(config.train), Interruption()
         self.state = RunState(self.model, out)
         if resume:
             self._resume()
@@ -164,6 +165,7 @@ class Run:
             batch_size=self.config.train.batch_size,
             seed=self.config.train.seed,
             start_step=self.clock.step,
+            tile=self.tile,
         )
 
     def fit(self, *, dry_run: bool) -> dict:
@@ -176,9 +178,9 @@ class Run:
                 step=self.clock.step,
                 picture=self.out / DRY_RUN_FILE,
             )
-        if self.config.data.cache:
-            augment = self.config.data.augment
-            self.data = cached(self.data, self.model.preprocessing, augment, self.config.data.cache)
+        if cache := self.config.data.cache:
+            augment, resize = self.config.data.augment, self.model.preprocessing
+            self.data = cached(self.data, resize, augment, cache, tile=self.tile)
         if not self.resumes:
             begin_run(self.config, self.out)
         write_data_report(self.data, self.validation, self.out)

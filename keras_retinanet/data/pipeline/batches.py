@@ -19,6 +19,7 @@ from keras_retinanet.data.augmentation.transforms import View, choose_view, rend
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.crowding import note_crowded, pad_labels, room_for_boxes
 from keras_retinanet.data.pipeline.fetching import fetcher
+from keras_retinanet.data.pipeline.random_windows import windows
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -37,6 +38,7 @@ def training_batches(
     start_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     epochs: bool = False,
+    tile: int = 0,
 ) -> tf.data.Dataset:
     """Yield training batches without end; the same for the same arguments.
 
@@ -51,37 +53,40 @@ def training_batches(
             worker's own equal part.
         epochs: end after as many batches as the images fill, at least one; each further iteration
             continues where the one before ended.
+        tile: show random windows of this side, in pixels of the image, instead of whole images.
 
     Returns:
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
         the input, "classes": (B, G) int32 with -1 as padding, "ignore": (B, G) bool}).
     """
     config = data_config.augment
-    max_boxes, regions = room_for_boxes(dataset, data_config)
+    max_boxes, regions = room_for_boxes(dataset, data_config, tile)
     if start_step == 0:
-        note_crowded(dataset, data_config)
+        note_crowded(dataset, data_config, tile)
     worker, workers = shard
     mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
-    length = max(1, len(dataset.records) // batch_size) if epochs else None
+    length = plan.steps_per_epoch(dataset, batch_size, tile) if epochs else None
     starts = itertools.count(start_step, length or 0)
 
-    planned = partial(plan.batches, dataset, preprocessing, batch_size=batch_size, seed=seed)
+    planned = partial(
+        plan.batches, dataset, preprocessing, batch_size=batch_size, seed=seed, tile=tile
+    )
 
     def batches():
         found = planned(short_sides=config.short_sides, start_step=next(starts))
         return (_part(batch, mine) for batch in itertools.islice(found, length))
 
     fetch = fetcher(dataset, reduced=True)
-    source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
+    window = windows(dataset, tile)
 
     def example(row):
         def render_example(source):
             index, canvas, seed = source.index, source.canvas, source.seed
             is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
-            source_size = source_sizes[index]
-            resized_size = tf.where(is_planned, row["size"], fit_within(source_size, canvas))
-            view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
-            found = fetch(index, view, canvas)
+            start, size = window(index, seed)
+            resized_size = tf.where(is_planned, row["size"], fit_within(size, canvas))
+            view = choose_view(size, resized_size, canvas, seed=seed, config=config)
+            found = fetch(index, view._replace(start=start + view.start), canvas)
             return _rendered(
                 found, canvas=canvas, seed=seed, config=config, preprocessing=preprocessing
             )

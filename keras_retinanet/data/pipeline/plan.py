@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_retinanet.data.pipeline.random_windows import window_size, windows_per_epoch
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -40,10 +41,10 @@ class Batch(NamedTuple):
 
 
 class Shapes:
-    """Resized size and canvas of a record, worked out once for each size of image."""
+    """Resized size and canvas of a record, or of its windows, worked out once for each size."""
 
-    def __init__(self, dataset: Dataset, preprocessing: Preprocessing):
-        self._sizes = [(record.height, record.width) for record in dataset.records]
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, tile: int = 0):
+        self._sizes = [window_size(r.height, r.width, tile) for r in dataset.records]
         self._preprocessing = preprocessing
         self._known: dict[tuple, tuple[Canvas, tuple[int, int]]] = {}
 
@@ -64,14 +65,17 @@ def batches(
     seed: int,
     short_sides: Sequence[int] = (),
     start_step: int = 0,
+    tile: int = 0,
 ) -> Iterator[Batch]:
     """Return training batches without end, from batch number `start_step` on.
 
-    Each epoch draws all records once in a new order. A record waits until `batch_size` of its
-    canvas have come: one that is left over goes into a batch of a later epoch, never lost.
+    Each epoch draws all records in a new order: once, or as often as `windows_per_epoch` says. A
+    record waits until `batch_size` of its canvas have come: one that is left over goes into a
+    batch of a later epoch, never lost.
 
     Args:
         short_sides: multi-scale: the short side is drawn from these for each image and epoch.
+        tile: side of the windows that are shown of the images; 0: whole images.
 
     Raises:
         ValueError: the dataset has no records.
@@ -81,22 +85,23 @@ def batches(
             f"Expected images to train on. Received: none in {dataset.name}, "
             f"split={dataset.split}. Look at what was skipped while loading."
         )
+    shapes = Shapes(dataset, preprocessing, tile)
+    draws = np.repeat(np.arange(len(dataset.records)), windows_per_epoch(dataset, tile))
     return itertools.islice(
-        _all_batches(Shapes(dataset, preprocessing), dataset, batch_size, seed, short_sides),
-        start_step,
-        None,
+        _all_batches(shapes, draws, batch_size, seed, short_sides), start_step, None
     )
 
 
-def _all_batches(shapes, dataset, batch_size, seed, short_sides) -> Iterator[Batch]:
-    count = len(dataset.records)
+def _all_batches(shapes, draws, batch_size, seed, short_sides) -> Iterator[Batch]:
+    """Yield batches; `draws` are the indices of the records of an epoch."""
+    count = len(draws)
     waiting: dict[Canvas, list[tuple]] = defaultdict(list)
     for epoch in itertools.count():
         random = np.random.default_rng([seed, epoch])
-        order = random.permutation(count).tolist()
+        order = draws[random.permutation(count)].tolist()
         seeds = random.integers(MAX_SEED, size=(count, 2), dtype=np.int32)
         sides = random.choice(short_sides, count).tolist() if len(short_sides) else [None] * count
-        partners = random.integers(count, size=(count, PARTNERS), dtype=np.int32)
+        partners = draws[random.integers(count, size=(count, PARTNERS), dtype=np.int32)]
         for index, side, *drawn in zip(order, sides, seeds, partners, strict=True):
             canvas, resized = shapes(index, side)
             queue = waiting[canvas]
@@ -121,15 +126,25 @@ def evaluation_batches(
         yield _batch(canvas, queue)
 
 
+def steps_per_epoch(dataset: Dataset, batch_size: int, tile: int = 0) -> int:
+    """Return how many batches an epoch fills, at least one."""
+    return max(1, int(windows_per_epoch(dataset, tile).sum()) // batch_size)
+
+
 def canvas_counts(
-    dataset: Dataset, preprocessing: Preprocessing, short_sides: Sequence[int] = ()
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    short_sides: Sequence[int] = (),
+    tile: int = 0,
 ) -> Counter[Canvas]:
     """Return how often each canvas comes in one epoch, every short side counted once."""
-    shapes = Shapes(dataset, preprocessing)
+    shapes = Shapes(dataset, preprocessing, tile)
     sides: Sequence[int | None] = short_sides or (None,)
-    return Counter(
-        shapes(index, side)[0] for index in range(len(dataset.records)) for side in sides
-    )
+    counts: Counter[Canvas] = Counter()
+    for index, draws in enumerate(windows_per_epoch(dataset, tile).tolist()):
+        for side in sides:
+            counts[shapes(index, side)[0]] += draws
+    return counts
 
 
 def _batch(canvas: Canvas, queue: list[tuple]) -> Batch:
