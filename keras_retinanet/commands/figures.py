@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "DetectorRun") -> None:
     """Write the requested files, then print the metrics."""
+    from keras_retinanet.evaluation.crowds import counted_detections
     from keras_retinanet.evaluation.errors.costs import format_errors
     from keras_retinanet.evaluation.report.gallery import dataset_pictures
     from keras_retinanet.evaluation.report.report_page import analyse, write_report
     from keras_retinanet.evaluation.summary import format_summary, summarise
+    from keras_retinanet.exporting.exported import stored_config
 
+    tile = stored_config(task.model).tiles.side if args.tile is None else args.tile
     options: dict[str, Any] = {
         "engine": args.engine,
+        "limit": counted_detections(run.pictures, in_tiles=bool(tile)),
         "open_images": task.config.data.source == "openimages",
     }
     facts = {

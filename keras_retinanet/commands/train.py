@@ -179,7 +179,7 @@ def _no_epochs(epochs: float, config: Config) -> UserError:
 
     try:
         data, _ = load_train_val(config.data, config.train.seed)
-        count = images_per_pass(data, config.data.balance)
+        count = images_per_pass(data, config.data.balance, config.model.tiles.side)
     except UserError:  # the option is the first mistake
         said = f"Steps are epochs * images / {PAPER_BATCH}"
     else:

@@ -23,6 +23,7 @@ def load(
     augment: AugmentConfig | None = None,
     batch_size: int = 8,
     seed: int = 0,
+    tile: int = 0,
     **options: Any,
 ) -> tf.data.Dataset:
     """Read a data set, whatever its format, as batches that `RetinaNet.fit` takes.
@@ -44,6 +45,7 @@ def load(
             `close_mosaic` must be 0: the length of a `fit` is not known here.
         batch_size: B, number of images per batch.
         seed: of the order, the augmentation and the parts of a set without splits.
+        tile: show random windows of this side instead of whole images (`model.config.tiles.side`).
         **options: other fields of `DataConfig`, such as `classes`.
 
     Returns:
@@ -73,6 +75,7 @@ def load(
         batch_size=batch_size,
         seed=seed,
         epochs=True,
+        tile=tile,
     )
     batches.class_names, batches.records = records.class_names, records
     return batches

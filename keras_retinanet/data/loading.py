@@ -46,12 +46,17 @@ def load_dataset(
     return dataset if name == "all" else random_split(dataset, seed)[parts.index(name)]
 
 
-def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset | None]:
+def load_train_val(
+    config: DataConfig, seed: int = 0, *, tile: int = 0
+) -> tuple[Dataset, Dataset | None]:
     """Read the split to train on and the one to select on, with the same classes.
 
     Which they are: `splits.training_splits`. Where no split is left to validate on, a tenth of the
     training images, drawn by `seed`, is held out; this is printed. None with
     `config.val_split` "none".
+
+    Args:
+        tile: side of the windows that training shows, for the count of crowded images.
 
     Raises:
         UserError: as `load_dataset`; also if the training split has no annotations.
@@ -72,7 +77,7 @@ def load_train_val(config: DataConfig, seed: int = 0) -> tuple[Dataset, Dataset 
         val = align_classes(_checked(source.load(config, val_name), config), train)
     elif config.val_split != NO_SPLIT:
         train, val = _held_out(train, seed)
-    note_crowded(train, config)
+    note_crowded(train, config, tile)
     return train, val
 
 

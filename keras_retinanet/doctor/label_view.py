@@ -70,6 +70,7 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
         "data_config": config.data,
         "batch_size": config.train.batch_size,
         "seed": config.train.seed,
+        "tile": config.model.tiles.side,
     }
     planned = training_plan(dataset, preprocessing, **order)
     batches = training_batches(dataset, preprocessing, **order)

@@ -7,9 +7,11 @@ import keras
 
 from keras_retinanet.config.data import DataConfig
 from keras_retinanet.data import Dataset, load_dataset, recognise
+from keras_retinanet.evaluation.crowds import counted_detections
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures
 from keras_retinanet.evaluation.runner import detections_for
 from keras_retinanet.evaluation.tables import evaluation_set, found_from_results
+from keras_retinanet.modeling.tiling import is_tiled
 
 
 class CocoMetrics(keras.callbacks.Callback):
@@ -44,5 +46,7 @@ class CocoMetrics(keras.callbacks.Callback):
         if (epoch + 1) % self.every or logs is None:
             return
         rows = detections_for(self.model, self.data, batch_size=self.batch_size, progress=False)
-        values = figures(coco_evaluation(self.pictures, found_from_results(rows, self.pictures)))
+        limit = counted_detections(self.pictures, in_tiles=is_tiled(self.model))
+        found = found_from_results(rows, self.pictures)
+        values = figures(coco_evaluation(self.pictures, found, limit=limit))
         logs.update({f"val_{name}": value for name, value in values.items() if value >= 0})

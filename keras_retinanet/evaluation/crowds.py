@@ -8,6 +8,7 @@ import numpy as np
 from keras_retinanet.config.post_processing import MOST_DETECTIONS, USUAL_DETECTIONS
 from keras_retinanet.config.tiles import TilesConfig
 from keras_retinanet.data.records import Dataset, Record
+from keras_retinanet.evaluation.tables import EvaluationSet
 from keras_retinanet.modeling.tiling import tile_windows
 
 
@@ -34,6 +35,22 @@ def count_inside(boxes: np.ndarray, window: Sequence[float]) -> int:
     left, top, right, bottom = window
     x1, y1, x2, y2 = boxes.T
     return int(((x1 < right) & (x2 > left) & (y1 < bottom) & (y2 > top)).sum())
+
+
+def most_of_a_class(pictures: EvaluationSet) -> int:
+    """Return how many boxes to find of one class the image with the most has."""
+    wanted = pictures.truths.select(~pictures.truths.ignore)
+    pairs = np.stack([wanted.image, wanted.classes], axis=1)
+    return int(np.unique(pairs, axis=0, return_counts=True)[1].max(initial=0))
+
+
+def counted_detections(pictures: EvaluationSet, *, in_tiles: bool) -> int:
+    """Return how many detections of an image and class COCO's metrics should count.
+
+    100, as everywhere; more where a detector in tiles, whose limit is one of each tile, is scored
+    on images that have more objects. AP would be of the best 100 of them, else.
+    """
+    return max_detections_for(most_of_a_class(pictures)) if in_tiles else USUAL_DETECTIONS
 
 
 def max_detections_for(most: int) -> int:

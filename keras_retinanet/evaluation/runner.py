@@ -14,6 +14,7 @@ from keras_retinanet.data.pipeline.vanished import require_readable
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.class_map import map_classes
+from keras_retinanet.evaluation.crowds import counted_detections
 from keras_retinanet.evaluation.feeding import prepared_canvases, prepared_images
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
 from keras_retinanet.evaluation.replicas import FullBatches
@@ -26,7 +27,7 @@ from keras_retinanet.evaluation.tables import (
 )
 from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.modeling.tiling import with_own_tiles
+from keras_retinanet.modeling.tiling import is_tiled, with_own_tiles
 from keras_retinanet.terminal import progress as progress_bar
 
 
@@ -207,7 +208,8 @@ def evaluate(
         could not be decoded; they count as images without detections).
     """
     run = run_detector(model, dataset, batch_size=batch_size, progress=progress)
-    evaluation = coco_evaluation(run.pictures, run.found)
+    limit = counted_detections(run.pictures, in_tiles=is_tiled(model))
+    evaluation = coco_evaluation(run.pictures, run.found, limit=limit)
     return {
         **figures(evaluation),
         "per_class": per_class(evaluation),

@@ -11,9 +11,8 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_retinanet.errors import counted
+from keras_retinanet.evaluation.crowds import most_of_a_class
 from keras_retinanet.evaluation.metrics.best_thresholds import best_thresholds
 from keras_retinanet.evaluation.metrics.calibration import calibration
 from keras_retinanet.evaluation.metrics.coco_figures import (
@@ -46,13 +45,14 @@ def summarise(
     *,
     engine: Engine = "auto",
     open_images: bool = False,
+    limit: int = LIMITS[-1],
     coco: CocoFigures | None = None,
     matches: Matches | None = None,
 ) -> dict[str, Any]:
     """Compute every metric.
 
     Args:
-        engine: as `coco_evaluation`.
+        engine, limit: as `coco_evaluation`.
         open_images: compute the Open Images Challenge's AP too; boxes to ignore are its groups.
         coco, matches: Results of `coco_evaluation` and `match_detections`, if known already.
 
@@ -60,7 +60,7 @@ def summarise(
         What JSON can hold:
 
         - `pictures`, `boxes` (to find), `ignored`, `detections`, `most_boxes` (of a class in an
-          image): counts; `engine`.
+          image): counts; `limit`: detections of an image and class that count; `engine`.
         - `coco`: the twelve metrics. `voc`: `VOC07_AP`, `VOC_AP`. `open_images`: with that option.
         - `ious`: AP and AR at each of COCO's IoUs.
         - `classes`: of each class its name, counts (`boxes`, `pictures`, `detections`), COCO's
@@ -72,7 +72,7 @@ def summarise(
     Raises:
         UserError: the engine is unknown or not installed, or a score is not within 0..1.
     """
-    coco = coco or coco_evaluation(pictures, found, engine=engine)
+    coco = coco or coco_evaluation(pictures, found, engine=engine, limit=limit)
     voc = voc_evaluation(pictures, found)
     matches = matches or match_detections(pictures, found)
     *thresholds, overall = best_thresholds(pictures, found, matches)
@@ -82,7 +82,8 @@ def summarise(
         "boxes": int(coco.boxes.sum()),
         "ignored": int(pictures.truths.ignore.sum()),
         "detections": len(found.scores),
-        "most_boxes": _most_of_a_class(pictures),
+        "most_boxes": most_of_a_class(pictures),
+        "limit": coco.limit,
         "engine": coco.engine,
         "coco": figures(coco),
         "voc": voc.means,
@@ -92,24 +93,13 @@ def summarise(
         summary["open_images"] = {"OpenImages_AP": groups.mean}
         # First, so that `boxes` and `detections` stay as everywhere else.
         parts.insert(0, groups.rows())
-    reliability = calibration(found, matches)
+    scores = calibration(found, matches)
     return summary | {
         "ious": iou_table(coco),
         "classes": [reduce(or_, rows) for rows in zip(*parts, strict=True)],
         "best_threshold": overall,
-        "calibration": {
-            "error": reliability.error,
-            "worst": reliability.worst,
-            "bins": reliability.rows(),
-        },
+        "calibration": {"error": scores.error, "worst": scores.worst, "bins": scores.rows()},
     }
-
-
-def _most_of_a_class(pictures: EvaluationSet) -> int:
-    """Return how many boxes to find of one class the image with the most has."""
-    wanted = pictures.truths.select(~pictures.truths.ignore)
-    pairs = np.stack([wanted.image, wanted.classes], axis=1)
-    return int(np.unique(pairs, axis=0, return_counts=True)[1].max(initial=0))
 
 
 def format_summary(summary: dict[str, Any]) -> str:
@@ -118,7 +108,7 @@ def format_summary(summary: dict[str, Any]) -> str:
     lines = [
         f"{counted(summary['pictures'], 'image')}, {counted(summary['boxes'], 'box')} to find"
         f" (and {summary['ignored']:,} to ignore), {counted(summary['detections'], 'detection')}",
-        format_metrics(summary["coco"]),
+        format_metrics(summary["coco"], summary["limit"]),
         *_beyond_coco(summary),
         f"Pascal VOC at IoU {MATCH_IOU:.2f}: AP {_cell(summary['voc']['VOC_AP'])} by area, "
         f"{_cell(summary['voc']['VOC07_AP'])} by the 11 points of 2007",
@@ -139,11 +129,12 @@ def format_summary(summary: dict[str, Any]) -> str:
 
 
 def _beyond_coco(summary: dict[str, Any]) -> list[str]:
-    most, limit = summary["most_boxes"], LIMITS[-1]
-    if most <= limit:
+    most, limit = summary["most_boxes"], summary["limit"]
+    if most <= LIMITS[-1]:
         return []
+    rule = "as COCO does" if limit == LIMITS[-1] else f"not {LIMITS[-1]} as COCO does"
     return [
-        f"These twelve count {limit} detections per image and class, as COCO does; an image has "
+        f"These twelve count {limit} detections per image and class, {rule}; an image has "
         f"{most:,} boxes of a class. Precision, recall, F1 and errors count every detection."
     ]
 

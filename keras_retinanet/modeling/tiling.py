@@ -220,6 +220,11 @@ def with_tiles(model: Any, *, tile: int, overlap: float = 0.2, whole: bool = Tru
     return Tiled(model, tile=tile, overlap=overlap, whole=whole)
 
 
+def is_tiled(model: Any) -> bool:
+    """Return whether `model` detects in tiles: by `with_tiles`, or by its own configuration."""
+    return isinstance(model, Tiled) or bool(model.config.tiles.side)
+
+
 def with_own_tiles(model: Any) -> Any:
     """Return `model`, or its passes over the tiles that it is configured for (`config.tiles`).
 

@@ -129,7 +129,10 @@ class Run:
     ):
         self.out, self.own_callbacks, self.resumes = out, callbacks, resume
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
-        self.data, self.validation = data or load_train_val(config.data, config.train.seed)
+        self.tile = config.model.tiles.side
+        if data is None:
+            data = load_train_val(config.data, config.train.seed, tile=self.tile)
+        self.data, self.validation = data
         require_boxes(self.data)
         if self.validation is not None and not most_objects(self.validation):
             print("The validation part has no boxes to score: the lowest loss is best.")
@@ -141,11 +144,10 @@ class Run:
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
         self.config = dataclasses.replace(config, model=self.model.config)
-        per_pass = images_per_pass(self.data, config.data.balance)
+        per_pass = images_per_pass(self.data, config.data.balance, self.tile)
         every = max(1, per_pass // config.train.batch_size)
         self.evaluate_every = config.train.eval_every or every
-        self.clock = Clock(config.train)
-        self.interruption = Interruption()
+        self.clock, self.interruption = Clock(config.train), Interruption()
         self.state = RunState(self.model, out)
         if resume:
             self._resume()
@@ -171,6 +173,7 @@ class Run:
             seed=self.config.train.seed,
             start_step=self.clock.step,
             progress=self.clock.progress_at,
+            tile=self.tile,
         )
 
     def fit(self, *, dry_run: bool) -> dict:
@@ -183,9 +186,9 @@ class Run:
                 step=self.clock.step,
                 picture=self.out / DRY_RUN_FILE,
             )
-        if self.config.data.cache:
-            augment = self.config.data.augment
-            self.data = cached(self.data, self.model.preprocessing, augment, self.config.data.cache)
+        if cache := self.config.data.cache:
+            augment, resize = self.config.data.augment, self.model.preprocessing
+            self.data = cached(self.data, resize, augment, cache, tile=self.tile)
         if not self.resumes:
             begin_run(self.config, self.out)
         write_data_report(self.data, self.validation, self.out)

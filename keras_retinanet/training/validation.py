@@ -11,12 +11,14 @@ from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Mark, class_color, draw_marks
 from keras_retinanet.drawing.pictures import picture_grid
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.crowds import counted_detections
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
 from keras_retinanet.evaluation.metrics.curves import OperatingPoints, operating_points
 from keras_retinanet.evaluation.metrics.matching import match_detections
 from keras_retinanet.evaluation.report.gallery import dataset_pictures
 from keras_retinanet.evaluation.runner import detections_for
 from keras_retinanet.evaluation.tables import Found, evaluation_set, found_from_results
+from keras_retinanet.modeling.tiling import is_tiled
 
 # Number of images shown, the same in every evaluation, and their long side in pixels.
 EXAMPLES = 4
@@ -61,7 +63,8 @@ class Validation:
         """Detect in every image and return the metrics."""
         rows = detections_for(model, self.dataset, batch_size=self.batch_size, progress=False)
         found = found_from_results(rows, self.pictures)
-        coco = coco_evaluation(self.pictures, found)
+        limit = counted_detections(self.pictures, in_tiles=is_tiled(model))
+        coco = coco_evaluation(self.pictures, found, limit=limit)
         points = operating_points(found, match_detections(self.pictures, found))
         class_ap = {name: values["AP"] for name, values in per_class(coco).items()}
         return Score(figures(coco), class_ap, points, found)

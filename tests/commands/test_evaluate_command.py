@@ -264,7 +264,9 @@ def test_a_results_file_is_scored_by_the_engine_that_is_named(
     tables, used = coco_figures.reference_tables, []
     for name, function in (("hotcoco", "fast_tables"), ("pycocotools", "reference_tables")):
         monkeypatch.setattr(
-            coco_figures, function, lambda *sets, name=name: used.append(name) or tables(*sets)
+            coco_figures,
+            function,
+            lambda *sets, name=name, **more: used.append(name) or tables(*sets, **more),
         )
     monkeypatch.setattr(coco_figures, "is_installed", lambda: True)
     truth, found = coco_files

@@ -8,6 +8,7 @@ import pytest
 from error_cases import as_tables, made_case
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.evaluation.crowds import counted_detections, most_of_a_class
 from keras_retinanet.evaluation.metrics import coco_figures, fast_coco
 from keras_retinanet.evaluation.metrics.coco_figures import (
     FIGURES,
@@ -20,6 +21,7 @@ from keras_retinanet.evaluation.metrics.coco_figures import (
     per_class,
 )
 from keras_retinanet.evaluation.metrics.matching import match_detections
+from keras_retinanet.evaluation.summary import format_summary, summarise
 from keras_retinanet.evaluation.tables import (
     EvaluationSet,
     Found,
@@ -200,6 +202,43 @@ def test_matches_are_those_behind_ap50():
                 for point in np.linspace(0, 1, 101)
             ]
             assert evaluation.figure("AP50", index) == pytest.approx(np.mean(best), abs=1e-12)
+
+
+def crowd_of_150():
+    """150 true boxes of one image, each found exactly."""
+    x, y = np.meshgrid(np.arange(15) * 20.0, np.arange(10) * 20.0)
+    boxes = np.stack([x.ravel(), y.ravel(), x.ravel() + 9, y.ravel() + 9], axis=1)
+    zeros = np.zeros(150, np.int32)
+    truths = Truths(zeros, zeros, boxes, np.full(150, 81.0), zeros.astype(bool))
+    sizes = np.array([[300, 300]], np.int32)
+    pictures = EvaluationSet(["a"], ["a.jpg"], sizes, ["tree"], [1], truths)
+    return pictures, Found(zeros, zeros, boxes, np.linspace(1, 0.5, 150))
+
+
+@pytest.mark.parametrize("engine", ["pycocotools", "hotcoco"])
+def test_a_higher_limit_counts_the_rest_of_a_crowd(engine):
+    if engine == "hotcoco":
+        pytest.importorskip("hotcoco", reason="needs the extra `fast`")
+    case = crowd_of_150()
+    by_coco = coco_evaluation(*case, engine=engine)
+    # Recall ends at two thirds: 67 of 101 points.
+    assert by_coco.figure("AP50") == pytest.approx(67 / 101)
+    whole = coco_evaluation(*case, engine=engine, limit=300)
+    assert (whole.figure("AP50"), whole.figure("AR100")) == (1, 1)
+    assert whole.figure("AR1") == by_coco.figure("AR1") == pytest.approx(1 / 150)
+
+
+def test_the_limit_follows_the_crowd_where_tiles_give_more():
+    pictures, found = crowd_of_150()
+    assert most_of_a_class(pictures) == 150
+    assert counted_detections(pictures, in_tiles=False) == 100
+    assert counted_detections(pictures, in_tiles=True) == 300
+    summary = summarise(pictures, found, engine="pycocotools", limit=300)
+    text = format_summary(summary)
+    assert summary["coco"]["AP"] == 1 and text.count("maxDets=300") == 10
+    assert (
+        "count 300 detections per image and class, not 100 as COCO does; an image has 150" in text
+    )
 
 
 def test_tables_by_class_and_iou():

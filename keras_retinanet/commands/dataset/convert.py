@@ -11,12 +11,15 @@ be new or empty. Prints what was repaired, skipped, or does not fit the new form
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.config import DataConfig
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.terminal import progress
+
+if TYPE_CHECKING:
+    from keras_retinanet.data.records import Dataset
 
 # Those of `data.writers.WRITERS`, which only a handler may import.
 FORMS = ("coco", "voc", "csv", "yolo", "tfrecord")
@@ -58,11 +61,9 @@ def run(args: Namespace) -> int:
     import_tensorflow()
 
     from keras_retinanet.data.loading import load_dataset
-    from keras_retinanet.data.writers import write_dataset
-    from keras_retinanet.data.writers.shared import WriteOptions
 
     config = source_config(args)
-    splits = {name: load_dataset(config, name) for name in _split_names(config, args.split)}
+    splits = {name: load_dataset(config, name) for name in split_names(config, args.split)}
     for name, dataset in splits.items():
         boxes = sum(len(record.boxes) for record in dataset.records)
         ignored = sum(int(record.ignore.sum()) for record in dataset.records)
@@ -70,17 +71,28 @@ def run(args: Namespace) -> int:
             f"{name}: {counted(len(dataset.records), 'image')}, {counted(boxes, 'box')} "
             f"({ignored} to ignore), {counted(len(dataset.class_names), 'class')}"
         )
+    write_splits(splits, args.dst, args.to, shards=args.shards, workers=args.workers)
+    return 0
+
+
+def write_splits(splits: "dict[str, Dataset]", folder: str, form: str, **options: Any) -> None:
+    """Write splits; print their problems and what the form cannot hold.
+
+    Args:
+        options: of `WriteOptions`.
+    """
+    from keras_retinanet.data.writers import write_dataset
+    from keras_retinanet.data.writers.shared import WriteOptions
+
     total = sum(len(dataset.records) for dataset in splits.values())
     with progress(total=total, unit="image", desc="write") as bar:
-        options = WriteOptions(shards=args.shards, workers=args.workers, tick=bar.update)
-        lost = write_dataset(splits, args.dst, args.to, options)
+        lost = write_dataset(splits, folder, form, WriteOptions(tick=bar.update, **options))
     for name, dataset in splits.items():
         for line in dataset.problems.lines():
             print(f"  {name}: {line}")
     for sentence in lost:
-        print(f"  {args.to}: {sentence}")
-    print(f"Wrote {args.dst} as {args.to}.")
-    return 0
+        print(f"  {form}: {sentence}")
+    print(f"Wrote {folder} as {form}.")
 
 
 def source_config(args: Namespace) -> DataConfig:
@@ -112,7 +124,7 @@ def source_config(args: Namespace) -> DataConfig:
     return DataConfig(**keys, classes=_words(args.classes))
 
 
-def _split_names(config: DataConfig, wanted: str | None) -> list[str]:
+def split_names(config: DataConfig, wanted: str | None) -> list[str]:
     """Return the names of the splits to convert; "all" for a data set without splits."""
     from keras_retinanet.data.loading import SOURCES
     from keras_retinanet.data.splits import match_split

@@ -67,7 +67,8 @@ def run(args: Namespace) -> int:
     )
     from keras_retinanet.drawing.pictures import save_picture
 
-    dataset, _ = load_train_val(config.data, config.train.seed)
+    tile = config.model.tiles.side
+    dataset, _ = load_train_val(config.data, config.train.seed, tile=tile)
     pictures = training_pictures(dataset, config, args.count)
     out, width = Path(args.out), len(str(len(pictures)))
     paths = [out / f"{number:0{width}d}.png" for number in range(1, len(pictures) + 1)]

@@ -5,6 +5,7 @@ Repeat factors of Gupta et al. 2019, "LVIS", section "Repeat factor sampling". N
 
 import numpy as np
 
+from keras_retinanet.data.pipeline.random_windows import windows_per_epoch
 from keras_retinanet.data.records import Dataset
 
 # Told apart from the stream that shuffles the same epoch.
@@ -29,9 +30,14 @@ def repeat_factors(dataset: Dataset, threshold: float) -> np.ndarray:
     return np.array([by_class[present].max(initial=1.0) for present in classes])
 
 
-def images_per_pass(dataset: Dataset, threshold: float) -> int:
-    """Return how many images a pass over the data draws on average."""
-    return round(repeat_factors(dataset, threshold).sum())
+def draws_per_pass(dataset: Dataset, threshold: float, tile: int) -> np.ndarray:
+    """Return (N,) float64: how often a pass draws each image, or windows of it with a `tile`."""
+    return repeat_factors(dataset, threshold) * windows_per_epoch(dataset, tile)
+
+
+def images_per_pass(dataset: Dataset, threshold: float, tile: int = 0) -> int:
+    """Return how many images, or windows of them, a pass over the data draws on average."""
+    return round(draws_per_pass(dataset, threshold, tile).sum())
 
 
 def draw_epoch(factors: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.balance import images_per_pass
 from keras_retinanet.data.pipeline.crowding import note_crowded, pad_labels, room_for_boxes
 from keras_retinanet.data.pipeline.fetching import fetcher
+from keras_retinanet.data.pipeline.random_windows import windows
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -60,6 +61,7 @@ def training_batches(
     shard: tuple[int, int] = (0, 1),
     epochs: bool = False,
     progress: Callable[[int], float] = lambda step: 0.0,
+    tile: int = 0,
 ) -> tf.data.Dataset:
     """Yield training batches without end; the same for the same arguments.
 
@@ -77,25 +79,28 @@ def training_batches(
         progress: share of the run that is done, 0..1, before the batch of a step; the last
             `augment.close_mosaic` of the run mixes no images. It is asked when the batch is
             planned, which is a few batches before it is trained on.
+        tile: show random windows of this side, in pixels of the image, instead of whole images.
 
     Returns:
         Of (images (B, ch, cw, 3) float32 RGB 0..255, {"boxes": (B, G, 4) float32 xyxy pixels of
         the input, "classes": (B, G) int32 with -1 as padding, "ignore": (B, G) bool}).
     """
     if start_step == 0:
-        note_crowded(dataset, data_config)
+        note_crowded(dataset, data_config, tile)
     worker, workers = shard
     mine = slice(worker * batch_size // workers, (worker + 1) * batch_size // workers)
-    per_pass = images_per_pass(dataset, data_config.balance)
+    per_pass = images_per_pass(dataset, data_config.balance, tile)
     length = max(1, per_pass // batch_size) if epochs else None
     starts = itertools.count(start_step, length or 0)
-    planned = partial(training_plan, dataset, preprocessing, data_config=data_config, seed=seed)
+    planned = partial(
+        training_plan, dataset, preprocessing, data_config=data_config, seed=seed, tile=tile
+    )
 
     def batches():
         found = planned(batch_size=batch_size, start_step=next(starts), progress=progress)
         return (_part(batch, mine) for batch in itertools.islice(found, length))
 
-    example = _renderer(dataset, preprocessing, data_config)
+    example = _renderer(dataset, preprocessing, data_config, tile)
     loaded = _examples(batches).map(
         example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
@@ -106,21 +111,23 @@ def training_batches(
     return _tuned(batched)
 
 
-def _renderer(dataset: Dataset, preprocessing: Preprocessing, data_config: DataConfig) -> Callable:
+def _renderer(
+    dataset: Dataset, preprocessing: Preprocessing, data_config: DataConfig, tile: int
+) -> Callable:
     """Return the graph function from a row of the plan to its image and padded labels."""
     config = data_config.augment
-    max_boxes, regions = room_for_boxes(dataset, data_config)
+    max_boxes, regions = room_for_boxes(dataset, data_config, tile)
     fetch = fetcher(dataset, reduced=True)
-    source_sizes = tf.constant([(r.height, r.width) for r in dataset.records], tf.int32)
+    window = windows(dataset, tile)
 
     def example(row):
         def render_example(source):
             index, canvas, seed = source.index, source.canvas, source.seed
             is_planned = (index == row["index"]) & tf.reduce_all(canvas == row["canvas"])
-            source_size = source_sizes[index]
-            resized_size = tf.where(is_planned, row["size"], fit_within(source_size, canvas))
-            view = choose_view(source_size, resized_size, canvas, seed=seed, config=config)
-            found = fetch(index, view, canvas)
+            start, size = window(index, seed)
+            resized_size = tf.where(is_planned, row["size"], fit_within(size, canvas))
+            view = choose_view(size, resized_size, canvas, seed=seed, config=config)
+            found = fetch(index, view._replace(start=start + view.start), canvas)
             return _rendered(
                 found, canvas=canvas, seed=seed, config=config, preprocessing=preprocessing
             )

@@ -47,7 +47,12 @@ class _Reader:
 
 
 def cached(
-    dataset: Dataset, preprocessing: Preprocessing, augment: AugmentConfig, where: str
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    augment: AugmentConfig,
+    where: str,
+    *,
+    tile: int = 0,
 ) -> Dataset:
     """Return `dataset` with its images and boxes as small as training with `augment` needs.
 
@@ -57,11 +62,15 @@ def cached(
 
     Args:
         where: "memory", or a folder for a TFRecord file.
+        tile: side of the windows that training shows, for which images keep their size.
 
     Raises:
         UserError: no image can be read (see `require_readable`).
     """
-    sizes = [_needed_size(record, preprocessing, augment) for record in dataset.records]
+    sizes = [
+        (record.height, record.width) if tile else _needed_size(record, preprocessing, augment)
+        for record in dataset.records
+    ]
     if where == MEMORY:
         pictures = list(_copies(dataset, sizes))
         places = [ImageRef(MEMORY, index, len(copy)) for index, copy in enumerate(pictures)]

@@ -6,6 +6,7 @@ Shape letters: G ground truths of an image, M the room for them, N the boxes bey
 import tensorflow as tf
 
 from keras_retinanet.config.data import DataConfig
+from keras_retinanet.data.pipeline.random_windows import most_in_a_window
 from keras_retinanet.data.records import Dataset
 
 NO_CLASS = -1
@@ -17,14 +18,15 @@ CROWDED = "more boxes than max_boxes"
 MOST_BOXES = 1 << 16
 
 
-def room_for_boxes(dataset: Dataset, config: DataConfig) -> tuple[int, int]:
+def room_for_boxes(dataset: Dataset, config: DataConfig, tile: int = 0) -> tuple[int, int]:
     """Return (maximum number of boxes of an image, maximum number of ignored regions beyond).
 
     Args:
         config: its `max_boxes` and `augment` are used; "auto" has room for the fullest image, as
             often as `augment` may join images.
+        tile: side of the windows that are shown; 0: whole images.
     """
-    fullest = max((len(record.boxes) for record in dataset.records), default=1)
+    fullest = max((most_in_a_window(record, tile) for record in dataset.records), default=1)
     joined = 4 if config.augment.mosaic > 0 else 1
     joined += (config.augment.mixup > 0) + (config.augment.copy_paste > 0)
     needed = min(max(fullest * joined, 1), MOST_BOXES)
@@ -32,13 +34,15 @@ def room_for_boxes(dataset: Dataset, config: DataConfig) -> tuple[int, int]:
     return most, REGIONS if needed > most else 0
 
 
-def note_crowded(dataset: Dataset, config: DataConfig) -> None:
-    """Count, once, the images with more boxes than `config.max_boxes`."""
+def note_crowded(dataset: Dataset, config: DataConfig, tile: int = 0) -> None:
+    """Count, once, the images with more boxes, in a window, than `config.max_boxes`."""
     if config.max_boxes == "auto" or CROWDED in dataset.problems:
         return
     for record in dataset.records:
-        if len(record.boxes) > config.max_boxes:
-            dataset.problems.note(CROWDED, f"{record.file_name} ({len(record.boxes)} boxes)")
+        most = most_in_a_window(record, tile)
+        if most > config.max_boxes:
+            where = f"up to {most} boxes in a window" if tile else f"{most} boxes"
+            dataset.problems.note(CROWDED, f"{record.file_name} ({where})")
 
 
 def pad_labels(labels, canvas, *, max_boxes: int, regions: int):

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_retinanet.data.pipeline.balance import draw_epoch, repeat_factors
+from keras_retinanet.data.pipeline.balance import draw_epoch, draws_per_pass
+from keras_retinanet.data.pipeline.random_windows import window_size, windows_per_epoch
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
@@ -44,10 +45,10 @@ class Batch(NamedTuple):
 
 
 class Shapes:
-    """Resized size and canvas of a record, worked out once for each size of image."""
+    """Resized size and canvas of a record, or of its windows, worked out once for each size."""
 
-    def __init__(self, dataset: Dataset, preprocessing: Preprocessing):
-        self._sizes = [(record.height, record.width) for record in dataset.records]
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, tile: int = 0):
+        self._sizes = [window_size(r.height, r.width, tile) for r in dataset.records]
         self._preprocessing = preprocessing
         self._known: dict[tuple, tuple[Canvas, tuple[int, int]]] = {}
 
@@ -70,10 +71,11 @@ def batches(
     balance: float = 0.0,
     may_mix: Callable[[int], bool] = lambda step: True,
     start_step: int = 0,
+    tile: int = 0,
 ) -> Iterator[Batch]:
     """Return training batches without end, from batch number `start_step` on.
 
-    Each epoch draws all records in a new order: once, or by `balance` some of them more often. A
+    Each epoch draws all records in a new order, as often as `draws_per_pass` says. A
     record waits until `batch_size` of its canvas have come: one that is left over goes into a
     batch of a later epoch, never lost.
 
@@ -81,6 +83,7 @@ def batches(
         short_sides: multi-scale: the short side is drawn from these for each image and epoch.
         balance: threshold of `repeat_factors`; their rounding lets the length of an epoch vary.
         may_mix: asked once for each batch, by its number, whether its images may be mixed.
+        tile: side of the windows that are shown of the images; 0: whole images.
 
     Raises:
         ValueError: the dataset has no records.
@@ -90,8 +93,8 @@ def batches(
             f"Expected images to train on. Received: none in {dataset.name}, "
             f"split={dataset.split}. Look at what was skipped while loading."
         )
-    factors = repeat_factors(dataset, balance)
-    shapes = Shapes(dataset, preprocessing)
+    factors = draws_per_pass(dataset, balance, tile)
+    shapes = Shapes(dataset, preprocessing, tile)
     found = _all_batches(shapes, factors, batch_size, seed, short_sides)
     remaining = enumerate(itertools.islice(found, start_step, None), start=start_step)
     return (batch._replace(may_mix=may_mix(step)) for step, batch in remaining)
@@ -132,14 +135,19 @@ def evaluation_batches(
 
 
 def canvas_counts(
-    dataset: Dataset, preprocessing: Preprocessing, short_sides: Sequence[int] = ()
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    short_sides: Sequence[int] = (),
+    tile: int = 0,
 ) -> Counter[Canvas]:
     """Return how often each canvas comes in one epoch, every short side counted once."""
-    shapes = Shapes(dataset, preprocessing)
+    shapes = Shapes(dataset, preprocessing, tile)
     sides: Sequence[int | None] = short_sides or (None,)
-    return Counter(
-        shapes(index, side)[0] for index in range(len(dataset.records)) for side in sides
-    )
+    counts: Counter[Canvas] = Counter()
+    for index, draws in enumerate(windows_per_epoch(dataset, tile).tolist()):
+        for side in sides:
+            counts[shapes(index, side)[0]] += draws
+    return counts
 
 
 def _batch(canvas: Canvas, queue: list[tuple]) -> Batch:

@@ -55,6 +55,7 @@ class CocoFigures:
     pictures: np.ndarray  # (K,) int64, images that have such a box
     detections: np.ndarray  # (K,) int64
     engine: str  # "hotcoco" or "pycocotools"
+    limit: int = LIMITS[-1]  # detections of an image and class that count
 
     def figure(self, name: str, index: int | None = None) -> float:
         """Read one of the twelve, 0..1; -1 where there is nothing to find.
@@ -71,7 +72,11 @@ class CocoFigures:
 
 
 def coco_evaluation(
-    pictures: EvaluationSet, found: Found, *, engine: Engine = "auto"
+    pictures: EvaluationSet,
+    found: Found,
+    *,
+    engine: Engine = "auto",
+    limit: int = LIMITS[-1],
 ) -> CocoFigures:
     """Run COCO's matching at all its IoUs, areas and limits, silently.
 
@@ -80,12 +85,14 @@ def coco_evaluation(
             detections and count neither way.
         found: the detections, of the same images and classes.
         engine: "auto": hotcoco where it is installed, else pycocotools. Both give the same.
+        limit: how many detections of an image and class count, instead of COCO's 100.
 
     Raises:
         UserError: the engine is unknown or not installed.
     """
     chosen = _chosen_engine(engine)
-    tables = (fast_tables if chosen == "hotcoco" else reference_tables)(pictures, found)
+    tables_by = fast_tables if chosen == "hotcoco" else reference_tables
+    tables = tables_by(pictures, found, limits=(*LIMITS[:-1], limit))
     wanted, count = pictures.truths.select(~pictures.truths.ignore), len(pictures.class_names)
     having = np.unique(np.stack([wanted.classes, wanted.image], axis=1), axis=0)
     return CocoFigures(
@@ -95,6 +102,7 @@ def coco_evaluation(
         pictures=np.bincount(having[:, 0], minlength=count),
         detections=np.bincount(found.classes, minlength=count),
         engine=chosen,
+        limit=limit,
     )
 
 

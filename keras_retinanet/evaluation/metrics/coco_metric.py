@@ -9,6 +9,7 @@ from typing import Any
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.evaluation.metrics.coco_figures import (
     FIGURES,
+    LIMITS,
     CocoFigures,
     Engine,
     coco_evaluation,
@@ -84,12 +85,20 @@ def coco_metrics(
     return figures(match(annotation_file, detections, engine=engine))
 
 
-def format_metrics(metrics: dict[str, Any]) -> str:
-    """Write the twelve metrics in pycocotools' wording, scale 0..1, one a line."""
-    return "\n".join(
-        f" {title} @[ IoU={iou:<9} | area={area:>6s} | maxDets={limit:>3d} ] = {metrics[name]:0.3f}"
-        for name, (title, iou, area, limit) in FIGURES.items()
-    )
+def format_metrics(metrics: dict[str, Any], limit: int = LIMITS[-1]) -> str:
+    """Write the twelve metrics in pycocotools' wording, scale 0..1, one a line.
+
+    Args:
+        limit: how many detections counted, instead of COCO's 100.
+    """
+    lines = []
+    for name, (title, iou, area, most) in FIGURES.items():
+        most = limit if most == LIMITS[-1] else most
+        lines.append(
+            f" {title} @[ IoU={iou:<9} | area={area:>6s} | maxDets={most:>3d} ] = "
+            f"{metrics[name]:0.3f}"
+        )
+    return "\n".join(lines)
 
 
 def score_files(

@@ -5,6 +5,7 @@ is bit-equal to pycocotools, and it needs NumPy alone.
 """
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("hotcoco") is not None
 
 
-def fast_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
+def fast_tables(pictures: EvaluationSet, found: Found, *, limits: Sequence[int]) -> CocoTables:
     """Match detections with ground truths by hotcoco; classes in the order of `class_names`."""
     from hotcoco import COCO, COCOeval
 
@@ -38,6 +39,7 @@ def fast_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
     # Columns: image, x, y, width, height, score, class. Integers are exact in float64.
     rows = np.column_stack([ranks[found.image], found.xywh, found.scores, found.classes])
     evaluation = COCOeval(annotations, annotations.load_res(rows), "bbox")
+    evaluation.params.max_dets = list(limits)
     evaluation.evaluate()
     evaluation.accumulate()
     tables: Any = evaluation.eval

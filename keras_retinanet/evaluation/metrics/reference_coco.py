@@ -56,7 +56,7 @@ def annotation_rows(
     ]
 
 
-def reference_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
+def reference_tables(pictures: EvaluationSet, found: Found, *, limits: Sequence[int]) -> CocoTables:
     """Match detections with ground truths by pycocotools; classes in the order of `class_names`."""
     ranks = picture_ranks(pictures).tolist()
     images = [{"id": rank} for rank in ranks]
@@ -77,6 +77,7 @@ def reference_tables(pictures: EvaluationSet, found: Found) -> CocoTables:
         evaluation = COCOeval(
             *(_index(images, categories, rows) for rows in (annotations, results)), "bbox"
         )
+        evaluation.params.maxDets = list(limits)
         evaluation.evaluate()
         evaluation.accumulate()
     return CocoTables(*(evaluation.eval[name] for name in CocoTables._fields))

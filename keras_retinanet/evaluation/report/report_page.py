@@ -13,7 +13,12 @@ from keras_retinanet.evaluation.errors.confusion import ConfusionMatrix, confusi
 from keras_retinanet.evaluation.errors.costs import ErrorAnalysis, analyse_errors
 from keras_retinanet.evaluation.errors.kinds import DETECTION_KINDS, ERROR_KINDS
 from keras_retinanet.evaluation.errors.worst import error_costs
-from keras_retinanet.evaluation.metrics.coco_figures import CocoFigures, Engine, coco_evaluation
+from keras_retinanet.evaluation.metrics.coco_figures import (
+    LIMITS,
+    CocoFigures,
+    Engine,
+    coco_evaluation,
+)
 from keras_retinanet.evaluation.metrics.curves import (
     OperatingPoints,
     curve_numbers,
@@ -73,13 +78,18 @@ class Analysis:
 
 
 def analyse(
-    pictures: EvaluationSet, found: Found, *, engine: Engine = "auto", open_images: bool = False
+    pictures: EvaluationSet,
+    found: Found,
+    *,
+    engine: Engine = "auto",
+    open_images: bool = False,
+    limit: int = LIMITS[-1],
 ) -> Analysis:
     """Compute every metric and the error analysis.
 
     Args and Raises: as `summarise`.
     """
-    coco = coco_evaluation(pictures, found, engine=engine)
+    coco = coco_evaluation(pictures, found, engine=engine, limit=limit)
     matches = match_detections(pictures, found)
     summary = summarise(pictures, found, open_images=open_images, coco=coco, matches=matches)
     errors = analyse_errors(pictures, found)
