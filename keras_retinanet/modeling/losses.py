@@ -101,6 +101,8 @@ DECODED = {
     "diou": box_ops.distance_iou,
     "ciou": box_ops.complete_iou,
 }
+CLASS_LOSSES = ("focal", "quality_focal", "varifocal", "ohem")
+BOX_LOSSES = ("smooth_l1", "l1", *DECODED)
 
 
 class _Positives(NamedTuple):
@@ -110,6 +112,14 @@ class _Positives(NamedTuple):
     anchors: tf.Tensor  # (P, 4)
     boxes: tf.Tensor  # (P, 4): the ground truth of each
     deltas: tf.Tensor  # (P, 4): predicted
+
+
+def _require_one_of(name: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        *most, last = valid
+        raise ValueError(
+            f"Expected {name} to be {', '.join(most)} or {last}. Received: {name}={value!r}."
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -145,15 +155,8 @@ class RetinaNetLoss(keras.losses.Loss):
         ohem_negatives: float = LossConfig.ohem_negatives,
         name: str = "retinanet_loss",
     ):
-        if box not in ("smooth_l1", "l1", *DECODED):
-            raise ValueError(
-                f"Expected box to be smooth_l1, l1, giou, diou or ciou. Received: box={box!r}."
-            )
-        if classes not in ("focal", "quality_focal", "varifocal", "ohem"):
-            raise ValueError(
-                "Expected classes to be focal, quality_focal, varifocal or ohem. Received: "
-                f"classes={classes!r}."
-            )
+        _require_one_of("box", box, BOX_LOSSES)
+        _require_one_of("classes", classes, CLASS_LOSSES)
         # Sums here; Keras must not average what is already a scalar.
         super().__init__(name=name, reduction=None, dtype="float32")
         self.alpha = alpha
