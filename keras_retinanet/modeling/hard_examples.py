@@ -35,9 +35,10 @@ def hard_examples(
 
     def choose(image: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         losses, positive, ignored = image  # (R,)
-        # A ratio may ask for anchors far down in the order.
-        length = tf.shape(losses)[0] if negatives else tf.minimum(batch, tf.shape(losses)[0])
-        order = _by_loss(tf.where(ignored, -1.0, losses), anchors, length, nms_iou=nms_iou)
+        losses = tf.where(ignored, -1.0, losses)
+        length = _enough(losses, positive, negatives=negatives) if negatives else batch
+        length = tf.minimum(length, tf.shape(losses)[0])
+        order = _by_loss(losses, anchors, length, nms_iou=nms_iou)
         if negatives:
             order = _with_ratio(order, tf.gather(positive, order), batch, negatives=negatives)
         # Each anchor is in the order at most once.
@@ -45,6 +46,15 @@ def hard_examples(
 
     images = tuple(tf.stop_gradient(part) for part in (losses, positive, ignored))
     return tf.map_fn(choose, images, fn_output_signature=tf.bool)
+
+
+def _enough(losses: tf.Tensor, positive: tf.Tensor, *, negatives: float) -> tf.Tensor:
+    """Return how many anchors in falling order hold all positive and enough negative ones."""
+    # Suppression takes time for each anchor that it keeps, and the easy ones are many.
+    positives = tf.reduce_sum(tf.cast(positive, tf.float32))
+    lowest = tf.reduce_min(tf.where(positive, losses, losses.dtype.max))
+    down_to_lowest = tf.reduce_sum(tf.cast(losses >= lowest, tf.int32))
+    return tf.maximum(down_to_lowest, tf.cast(tf.math.ceil(positives * (1 + negatives)), tf.int32))
 
 
 def _by_loss(
