@@ -137,4 +137,9 @@ class DataConfig:
         60, "shapes: number of scenes to validate on, and again to test on."
     )
     shapes_size: Side = option(256, "shapes: side of a scene in pixels.")
+    shapes_clutter: bool = option(
+        False,
+        "shapes: draw harder scenes: one to three small objects among dozens of distractors, many "
+        "of which are parts of shapes, and one class that is rare.",
+    )
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -26,11 +26,11 @@ from keras_retinanet.config.options import (
 class LossConfig:
     """Focal loss plus box loss, summed and divided by the positives of the global batch."""
 
-    classes: Literal["focal", "quality_focal", "varifocal"] = option(
+    classes: Literal["focal", "quality_focal", "varifocal", "ohem"] = option(
         "focal",
         'Class loss: "focal", the paper\'s; or "quality_focal" (Li et al. 2020) or "varifocal" '
         "(Zhang et al. 2021), which teach as score the IoU of the decoded box with its ground "
-        "truth.",
+        'truth; or "ohem", the cross-entropy of the anchors where it is highest (section 5.1).',
     )
     alpha: Fraction | tuple[Fraction, ...] = option(
         0.25,
@@ -43,6 +43,17 @@ class LossConfig:
         "paper on quality focal loss calls it beta.",
     )
     varifocal_alpha: NaturalFloat = option(0.75, '"varifocal": weight of the background.')
+    ohem_batch: PositiveInt = option(128, '"ohem": maximum number of anchors per image.')
+    ohem_nms_iou: Fraction = option(
+        0.7,
+        '"ohem": of two anchors with a higher IoU only the one with the higher loss is taken; 1: '
+        "both. Shrivastava et al. (2016) use 0.7.",
+    )
+    ohem_negatives: NaturalFloat = option(
+        0.0,
+        '"ohem": number of negative anchors for each positive one (SSD: 3); 0: take anchors by '
+        "their loss alone.",
+    )
     box: Literal["smooth_l1", "l1", "giou", "diou", "ciou"] = option(
         "smooth_l1",
         'Box loss: "smooth_l1" or "l1" on the deltas; or "giou", "diou" or "ciou" on the decoded '

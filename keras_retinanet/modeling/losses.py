@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_retinanet.config import LossConfig
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.hard_examples import hard_examples
 from keras_retinanet.modeling.labeling import IGNORED, Targets
 
 
@@ -100,6 +101,8 @@ DECODED = {
     "diou": box_ops.distance_iou,
     "ciou": box_ops.complete_iou,
 }
+CLASS_LOSSES = ("focal", "quality_focal", "varifocal", "ohem")
+BOX_LOSSES = ("smooth_l1", "l1", *DECODED)
 
 
 class _Positives(NamedTuple):
@@ -109,6 +112,14 @@ class _Positives(NamedTuple):
     anchors: tf.Tensor  # (P, 4)
     boxes: tf.Tensor  # (P, 4): the ground truth of each
     deltas: tf.Tensor  # (P, 4): predicted
+
+
+def _require_one_of(name: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        *most, last = valid
+        raise ValueError(
+            f"Expected {name} to be {', '.join(most)} or {last}. Received: {name}={value!r}."
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -121,8 +132,9 @@ class RetinaNetLoss(keras.losses.Loss):
     or score; here all positives weigh the same.
 
     Args:
-        alpha, gamma, box, beta, box_weight, normalizer_momentum, classes, varifocal_alpha: as
-            described in `LossConfig`. The model keeps the moving average of positives.
+        alpha, gamma, box, beta, box_weight, normalizer_momentum, classes, varifocal_alpha,
+            ohem_batch, ohem_nms_iou, ohem_negatives: as described in `LossConfig`. The model keeps
+            the moving average of positives.
         box_coder: the encoding of boxes, a `BoxCoder` or its fields; None: the model's.
     """
 
@@ -138,17 +150,13 @@ class RetinaNetLoss(keras.losses.Loss):
         normalizer_momentum: float = LossConfig.normalizer_momentum,
         classes: str = LossConfig.classes,
         varifocal_alpha: float = LossConfig.varifocal_alpha,
+        ohem_batch: int = LossConfig.ohem_batch,
+        ohem_nms_iou: float = LossConfig.ohem_nms_iou,
+        ohem_negatives: float = LossConfig.ohem_negatives,
         name: str = "retinanet_loss",
     ):
-        if box not in ("smooth_l1", "l1", *DECODED):
-            raise ValueError(
-                f"Expected box to be smooth_l1, l1, giou, diou or ciou. Received: box={box!r}."
-            )
-        if classes not in ("focal", "quality_focal", "varifocal"):
-            raise ValueError(
-                "Expected classes to be focal, quality_focal or varifocal. Received: "
-                f"classes={classes!r}."
-            )
+        _require_one_of("box", box, BOX_LOSSES)
+        _require_one_of("classes", classes, CLASS_LOSSES)
         # Sums here; Keras must not average what is already a scalar.
         super().__init__(name=name, reduction=None, dtype="float32")
         self.alpha = alpha
@@ -162,6 +170,9 @@ class RetinaNetLoss(keras.losses.Loss):
         self.normalizer_momentum = normalizer_momentum
         self.classes = classes
         self.varifocal_alpha = varifocal_alpha
+        self.ohem_batch = ohem_batch
+        self.ohem_nms_iou = ohem_nms_iou
+        self.ohem_negatives = ohem_negatives
 
     def call(self, targets: Mapping[str, Any], outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return the scalar loss of one batch on one device, divided by its own positives.
@@ -193,8 +204,11 @@ class RetinaNetLoss(keras.losses.Loss):
         if weights is None:
             weights = tf.ones_like(targets.classes, tf.float32)
         positives = self._positives(anchors, targets, deltas)
-        quality = None if self.classes == "focal" else self._quality(positives, targets)
-        class_sum = self._class_sum(targets, logits, weights, quality=quality)
+        if self.classes == "ohem":
+            class_sum = self._ohem_sum(anchors, targets, logits, weights)
+        else:
+            quality = None if self.classes == "focal" else self._quality(positives, targets)
+            class_sum = self._class_sum(targets, logits, weights, quality=quality)
         return class_sum, self._box_sum(positives, weights)
 
     def _positives(self, anchors: tf.Tensor, targets: Targets, deltas: tf.Tensor) -> _Positives:
@@ -233,6 +247,24 @@ class RetinaNetLoss(keras.losses.Loss):
             loss = varifocal_loss(scores * quality[..., None], logits, **options)
         loss = tf.reduce_sum(loss, axis=-1)
         return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss * weights))
+
+    def _ohem_sum(
+        self, anchors: tf.Tensor, targets: Targets, logits: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the cross-entropy of the hard anchors; the box loss keeps all positive ones."""
+        one_hot = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
+        loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=one_hot, logits=logits)
+        loss = tf.reduce_sum(loss, axis=-1)  # (B, R)
+        hard = hard_examples(
+            loss,
+            anchors,
+            positive=targets.classes >= 0,
+            ignored=targets.classes == IGNORED,
+            batch=self.ohem_batch,
+            nms_iou=self.ohem_nms_iou,
+            negatives=self.ohem_negatives,
+        )
+        return tf.reduce_sum(tf.where(hard, loss * weights, 0.0))
 
     def _box_sum(self, positives: _Positives, weights: tf.Tensor) -> tf.Tensor:
         positive, anchors, boxes, deltas = positives

@@ -8,6 +8,7 @@ import pytest
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.loading import load_dataset
+from keras_retinanet.data.sources.shape_masks import part_mask
 from keras_retinanet.data.sources.shapes import (
     CLASS_NAMES,
     DISTRACTOR,
@@ -78,6 +79,65 @@ def test_pictures_are_a_function_of_split_index_and_side(train, val):
     pictures = {hashlib.sha1(draw(s, i, 128).tobytes()).digest() for s in streams for i in range(5)}
     assert len(pictures) == 15
     assert draw("train", 0, 320).shape == (320, 320, 3)
+
+
+def test_scenes_without_clutter_are_those_of_version_0_1():
+    """Recipes, notebooks and figures in the documentation are of these very scenes."""
+    laid_out = [
+        (layer.class_index, layer.x, layer.y, *layer.mask.shape)
+        for split in ("train", "val", "test")
+        for index in range(8)
+        for side in (96, SIDE)
+        for layer in lay_out(split, index, side)[0]
+    ]
+    assert len(laid_out) == 376
+    assert hashlib.sha256(repr(laid_out).encode()).hexdigest()[:16] == "2283954f36e0d64f"
+    # The pixels, as far as all versions of Pillow draw them alike.
+    means = [draw("val", index, SIDE).mean() for index in range(4)]
+    np.testing.assert_allclose(means, [125.351, 128.552, 126.691, 118.768], atol=0.05)
+
+
+# -------------------------------------------------------------------------------- cluttered scenes
+
+CLUTTERED = DataConfig(source="shapes", shapes_train=200, shapes_size=160, shapes_clutter=True)
+
+
+def test_cluttered_scenes_hold_one_to_three_small_objects_of_unequal_classes():
+    records = load_dataset(CLUTTERED, "train").records
+    counts = [len(record.boxes) for record in records]
+    assert min(counts) == 1 and max(counts) == 3
+    boxes = np.concatenate([record.boxes for record in records])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert sides.min() >= 12 and sides.max() <= 34
+    classes = np.bincount(np.concatenate([record.classes for record in records]), minlength=4)
+    assert 0 < classes[CLASS_NAMES.index("star")] < 0.1 * classes.sum()
+    assert np.delete(classes, CLASS_NAMES.index("star")).min() > 0.2 * classes.sum()
+
+
+def test_in_cluttered_scenes_most_shapes_are_distractors():
+    for index in range(20):
+        classes = [layer.class_index for layer in lay_out("train", index, 160, cluttered=True)[0]]
+        assert classes.count(DISTRACTOR) >= 24 and len(classes) - classes.count(DISTRACTOR) <= 3
+
+
+def test_the_image_of_a_cluttered_scene_is_that_of_its_boxes():
+    data = load_dataset(CLUTTERED, "train")
+    image = decode_image(data.read_bytes(3))
+    np.testing.assert_array_equal(image, draw("train", 3, 160, cluttered=True))
+    assert not np.array_equal(image, draw("train", 3, 160))
+    layers, _ = lay_out("train", 3, 160, cluttered=True)
+    shown = zip(layers, visible_masks(layers, 160), strict=True)
+    (first, *_) = [mask for layer, mask in shown if layer.class_index != DISTRACTOR]
+    x1, y1, x2, y2 = data.records[3].boxes[0].astype(int)
+    assert first[y1:y2, x1:x2].sum() == first.sum()
+
+
+def test_a_part_is_less_than_its_shape(rng):
+    for _ in range(200):
+        part = part_mask(rng, 24)
+        assert part.any(axis=0).all() and part.any(axis=1).all()  # no empty border
+        # A whole circle fills more, and so does a square of 24 px that stands on its corner.
+        assert 0 < (part >= 128).sum() < 0.62 * 24 * 24
 
 
 def test_hue_tells_the_class_of_a_shape_but_not_what_is_one():

@@ -215,5 +215,5 @@ def test_config_round_trip():
 
 
 def test_an_unknown_class_loss_is_refused():
-    with pytest.raises(ValueError, match="focal, quality_focal or varifocal"):
+    with pytest.raises(ValueError, match="focal, quality_focal, varifocal or ohem"):
         RetinaNetLoss(classes="softmax")

@@ -2,7 +2,9 @@
 
 Each class keeps to a part of the hues, as real objects often do, but color alone finds nothing:
 distractors of no class have any hue, and the background is textured. Shapes hide each other by up
-to 40%, so that a scene must be seen, not thresholded.
+to 40%, so that a scene must be seen, not thresholded. Cluttered scenes hold less of what counts and
+more of what does not: one to three small shapes, stars rarely, among dozens of distractors, many of
+which are parts of shapes.
 """
 
 import colorsys
@@ -11,14 +13,15 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.data.sources.shape_masks import CORNERS, distractor_mask, part_mask, shape_mask
 from keras_retinanet.data.splits import match_split
 
-CLASS_NAMES = ["circle", "square", "triangle", "star"]
+CLASS_NAMES = list(CORNERS)
 # One stream of scenes per split: no scene of one can come in another.
 STREAMS = {"train": 0, "val": 1, "test": 2}
 SEED = 20170807  # The day the paper appeared; any number would do.
@@ -33,18 +36,16 @@ MIN_CONTRAST = 80.0
 # A class keeps to this share of the hue circle around its own hue.
 HUE_RANGE = 0.18
 NOISE = 4.0
-# Masks are drawn this many times larger and averaged down: smooth edges.
-OVERSAMPLING = 4
 PLACING_ATTEMPTS = 30
-LETTERS = "AEFHKLMNRTWXYZ"
 CACHED_SCENES = 1024
+CLUTTERED = ":cluttered"
 DISTRACTOR = -1
-# fmt: off
-CROSS = [
-    (1, 4), (1, 1), (4, 1), (4, -1), (1, -1), (1, -4),
-    (-1, -4), (-1, -1), (-4, -1), (-4, 1), (-1, 1), (-1, 4),
-]
-# fmt: on
+# Cluttered scenes. A star is one object of twenty.
+CLUTTERED_CLASSES = (0.4, 0.3, 0.25, 0.05)
+CLUTTERED_OBJECTS = 3
+CLUTTERED_DISTRACTORS = (24, 40)
+CLUTTERED_SIDES = (14, 32)
+CLUTTERED_PARTS = 0.5  # share of the distractors
 
 
 class Layer(NamedTuple):
@@ -71,7 +72,8 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     """Lay out the scenes of one split; each is drawn when its image is read.
 
     Args:
-        config: `shapes_train`, `shapes_val` (also the number of test scenes) and `shapes_size`.
+        config: `shapes_train`, `shapes_val` (also the number of test scenes), `shapes_size` and
+            `shapes_clutter`.
         split: "train", "val" or "test" (None: "train").
 
     Returns:
@@ -82,17 +84,17 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     """
     split = match_split(split or "train", list(STREAMS), "shapes")
     count = config.shapes_train if split == "train" else config.shapes_val
-    side = config.shapes_size
+    side, cluttered = config.shapes_size, config.shapes_clutter
     records = []
     for index in range(count):
-        layers, _ = lay_out(split, index, side)
+        layers, _ = lay_out(split, index, side, cluttered=cluttered)
         visible = visible_masks(layers, side)
         objects = [
             (_bounds(mask), layer.class_index, False, float(mask.sum()))
             for layer, mask in zip(layers, visible, strict=True)
             if layer.class_index != DISTRACTOR
         ]
-        name = f"shapes:{split}:{index}:{side}"
+        name = f"shapes:{split}:{index}:{side}{CLUTTERED if cluttered else ''}"
         image, size = ImageRef(name), (side, side)
         records.append(
             make_record(index, image, size, file_name=name, objects=objects, problems=Problems())
@@ -102,40 +104,47 @@ def load(config: DataConfig, split: str | None) -> Dataset:
 
 
 def read_scene(image: ImageRef) -> bytes:
-    """Return the BMP file of the scene that `image` names: "shapes:<split>:<index>:<side>"."""
-    _, split, index, side = image.path.split(":")
-    return _encoded(split, int(index), int(side))
+    """Return the BMP file of the scene that `image` names: "shapes:<split>:<index>:<side>".
+
+    The name of a cluttered scene ends in ":cluttered".
+    """
+    _, split, index, side = image.path.removesuffix(CLUTTERED).split(":")
+    return _encoded(split, int(index), int(side), image.path.endswith(CLUTTERED))
 
 
 @functools.lru_cache(maxsize=CACHED_SCENES)
-def _encoded(split: str, index: int, side: int) -> bytes:
+def _encoded(split: str, index: int, side: int, cluttered: bool) -> bytes:
     stream = io.BytesIO()
     # Noise hardly compresses: PNG would save little and take half as long as drawing does.
-    Image.fromarray(draw(split, index, side)).save(stream, "BMP")
+    Image.fromarray(draw(split, index, side, cluttered=cluttered)).save(stream, "BMP")
     return stream.getvalue()
 
 
-def lay_out(split: str, index: int, side: int) -> tuple[list[Layer], np.random.Generator]:
+def lay_out(
+    split: str, index: int, side: int, *, cluttered: bool = False
+) -> tuple[list[Layer], np.random.Generator]:
     """Return the layers of a scene, back to front, and the random state to color it with."""
     random = np.random.default_rng([SEED, STREAMS[split], index])
-    shapes = [int(i) for i in random.integers(len(CLASS_NAMES), size=_object_count(random, side))]
-    order = shapes + [DISTRACTOR] * int(random.integers(2, 6))
+    order = _classes(random, side, cluttered)
     layers: list[Layer] = []
+    # Of the shapes alone: distractors may be hidden.
     visible: list[np.ndarray] = []
     areas: list[int] = []
     for class_index in (order[i] for i in random.permutation(len(order))):
         # A crowded scene may have no place left for a shape; the first always has one.
         for _ in range(PLACING_ATTEMPTS):
-            layer = _random_layer(random, class_index, side)
+            layer = _random_layer(random, class_index, side, cluttered=cluttered)
             covered = _on_scene(layer, side)
             if class_index != DISTRACTOR and min(_extent(covered)) < MIN_SIDE:
                 continue
             left = [mask & ~covered for mask in visible]
             least = MIN_VISIBLE if random.random() < MUCH_HIDING else USUAL_VISIBLE
-            hidden = zip(layers, visible, left, areas, strict=True)
+            hidden = zip(visible, left, areas, strict=True)
             if all(_still_seen(*row, least=least) for row in hidden):
-                layers, visible = [*layers, layer], [*left, covered]
-                areas.append(int(covered.sum()))
+                layers, visible = [*layers, layer], left
+                if class_index != DISTRACTOR:
+                    visible.append(covered)
+                    areas.append(int(covered.sum()))
                 break
     return layers, random
 
@@ -151,9 +160,9 @@ def visible_masks(layers: list[Layer], side: int) -> list[np.ndarray]:
     return masks[::-1]
 
 
-def draw(split: str, index: int, side: int) -> np.ndarray:
+def draw(split: str, index: int, side: int, *, cluttered: bool = False) -> np.ndarray:
     """Return the image of a scene: (side, side, 3) uint8 RGB."""
-    layers, random = lay_out(split, index, side)
+    layers, random = lay_out(split, index, side, cluttered=cluttered)
     scene = _texture(random, side, spread=random.uniform(20, 40), cells=(3, 12, 40))
     scene += random.uniform(70, 185, 3).astype(np.float32)
     for layer in layers:
@@ -167,76 +176,42 @@ def draw(split: str, index: int, side: int) -> np.ndarray:
     return np.clip(np.round(scene), 0, 255).astype(np.uint8)
 
 
+def _classes(random: np.random.Generator, side: int, cluttered: bool) -> list[int]:
+    """Return the class of each layer to place, the distractors last."""
+    if cluttered:
+        count = int(random.integers(1, CLUTTERED_OBJECTS + 1))
+        shapes = random.choice(len(CLASS_NAMES), count, p=CLUTTERED_CLASSES)
+        distractors = random.integers(*CLUTTERED_DISTRACTORS)
+    else:
+        shapes = random.integers(len(CLASS_NAMES), size=_object_count(random, side))
+        distractors = random.integers(2, 6)
+    return shapes.tolist() + [DISTRACTOR] * int(distractors)
+
+
 def _object_count(random: np.random.Generator, side: int) -> int:
     # A small scene cannot hold twelve shapes of a usual size.
     most = min(MAX_OBJECTS, max(MIN_OBJECTS, side // 21))
     return int(random.integers(MIN_OBJECTS, most + 1, 2).min())  # sparse scenes are more common
 
 
-def _random_layer(random: np.random.Generator, class_index: int, side: int) -> Layer:
-    # Log-uniform, mostly 36..100 px in a scene of 256; the small and the large ones are rarer.
-    low, high = (MIN_SIDE, MAX_SIDE) if random.random() < 0.08 else (36, 100)
-    length = round(np.exp(random.uniform(np.log(low), np.log(min(high, 0.62 * side)))))
-    if class_index == DISTRACTOR:
-        mask = _distractor_mask(random, length)
+def _random_layer(
+    random: np.random.Generator, class_index: int, side: int, *, cluttered: bool
+) -> Layer:
+    if cluttered:
+        low, high = CLUTTERED_SIDES
     else:
-        mask = _shape_mask(random, class_index, length)
+        # Mostly 36..100 px in a scene of 256; the small and the large ones are rarer.
+        low, high = (MIN_SIDE, MAX_SIDE) if random.random() < 0.08 else (36, 100)
+    length = round(np.exp(random.uniform(np.log(low), np.log(min(high, 0.62 * side)))))
+    if class_index != DISTRACTOR:
+        mask = shape_mask(random, CLASS_NAMES[class_index], length)
+    elif cluttered and random.random() < CLUTTERED_PARTS:
+        mask = part_mask(random, length)
+    else:
+        mask = distractor_mask(random, length)
     height, width = mask.shape
     x, y = (int(random.integers(0, max(1, side - extent + 1))) for extent in (width, height))
     return Layer(class_index, mask[:side, :side], x, y)
-
-
-def _shape_mask(random: np.random.Generator, class_index: int, length: int) -> np.ndarray:
-    """Return a shape of any rotation whose longer side is `length` pixels."""
-    corners = {"circle": 40, "square": 4, "triangle": 3, "star": 10}[CLASS_NAMES[class_index]]
-    angles = 2 * np.pi * (np.arange(corners) / corners + random.random())
-    radii = np.ones(corners)
-    if CLASS_NAMES[class_index] == "star":
-        radii[1::2] = 0.45
-    points = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
-    return _polygon_mask(points * [1.0, random.uniform(0.85, 1.0)], length)
-
-
-def _distractor_mask(random: np.random.Generator, length: int) -> np.ndarray:
-    """Return a line, a ragged blob, a cross or a letter."""
-    kind = random.integers(4)
-    turn = random.uniform(0, 2 * np.pi)
-    if kind == 0:
-        points = np.array([[-1, -0.05], [1, -0.05], [1, 0.05], [-1, 0.05]])
-    elif kind == 1:
-        angles = np.sort(random.uniform(0, 2 * np.pi, 14))
-        radii = random.uniform(0.3, 1, 14)
-        points = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
-    elif kind == 2:
-        points = np.array(CROSS)
-    else:
-        return _letter_mask(LETTERS[random.integers(len(LETTERS))], min(length, 60))
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return _polygon_mask(points @ rotation, length)
-
-
-def _polygon_mask(points: np.ndarray, length: int) -> np.ndarray:
-    """Return the mask of `points` (P, 2) xy, scaled so that the longer side is `length` pixels."""
-    points = points - points.min(axis=0)
-    points = points * (length / points.max())
-    width, height = (max(1, int(np.ceil(extent))) for extent in points.max(axis=0))
-    canvas = Image.new("L", (width * OVERSAMPLING, height * OVERSAMPLING))
-    ImageDraw.Draw(canvas).polygon([tuple(p) for p in (points * OVERSAMPLING).tolist()], fill=255)
-    return np.asarray(canvas.reduce(OVERSAMPLING))
-
-
-def _letter_mask(letter: str, length: int) -> np.ndarray:
-    # Pillow's built-in bitmap letters: the same on every platform, unlike its scalable font.
-    small = Image.new("L", (8, 11))
-    ImageDraw.Draw(small).text((1, 0), letter, fill=255, font=_bitmap_font())
-    small = small.crop(small.getbbox())
-    width = max(1, round(length * small.width / small.height))
-    return np.asarray(small.resize((width, length), Image.Resampling.NEAREST))
-
-
-@functools.cache
-def _bitmap_font():
-    return ImageFont.load_default_imagefont()
 
 
 def _texture(random: np.random.Generator, side: int, *, spread: float, cells: tuple) -> np.ndarray:
@@ -272,11 +247,9 @@ def _on_scene(layer: Layer, side: int) -> np.ndarray:
     return covered
 
 
-def _still_seen(
-    layer: Layer, before: np.ndarray, after: np.ndarray, area: int, *, least: float
-) -> bool:
-    """Return whether a layer of `area` pixels, if hidden further, shows `least` of them."""
-    if layer.class_index == DISTRACTOR or after.sum() == before.sum():
+def _still_seen(before: np.ndarray, after: np.ndarray, area: int, *, least: float) -> bool:
+    """Return whether a shape of `area` pixels, if hidden further, shows `least` of them."""
+    if after.sum() == before.sum():
         return True
     return after.sum() >= least * area and min(_extent(after)) >= MIN_SIDE
 
