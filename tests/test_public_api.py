@@ -102,7 +102,7 @@ ROOMS = {
         with_detections
     """,
     "training": """
-        Score Validation build_model build_optimizer compile_model rate_factor
+        Plan Score Validation build_model build_optimizer compile_model plan rate_factor
         scaled_learning_rate strategy total_steps train
     """,
     "inference": """
