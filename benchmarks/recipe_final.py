@@ -20,8 +20,15 @@ from keras_retinanet.files import atomic_write
 
 STEPS = 1250
 LENGTH = ("train.minutes=0", f"train.steps={STEPS // 2}")
+EVERY = "train.eval_every=125"
 ROWS = {
-    "train": (*LENGTH, "train.eval_every=125"),
+    "train": (*LENGTH, EVERY),
+    "train, turned": (
+        *LENGTH,
+        EVERY,
+        "data.augment.flip_vertical=0.5",
+        "data.augment.rotate90=0.5",
+    ),
     "train + val": (*LENGTH, "data.split=trainval", "data.val_split=none"),
 }
 PASSES: dict[str, list[str]] = {"one pass": [], "test-time augmentation": ["--tta"]}
