@@ -76,7 +76,7 @@ def test_predict_without_a_model_finds_the_cells_of_an_image(bccd, empty_folder,
     assert (
         f"using the built-in {built.name}, which detects {', '.join(built.class_names)}" in said[0]
     )
-    assert "trained on BCCD (MIT and Apache-2.0)" in said[0]
+    assert "trained on BCCD, license MIT and Apache-2.0." in said[0]
     assert said[1].endswith("keras_retinanet train --data_dir FOLDER")
     assert said[2].endswith(f"in 1 of 1 images by {built.name}")
     assert (empty_folder / f"predictions/{name}.jpg").stat().st_size > 10_000
