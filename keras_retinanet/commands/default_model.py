@@ -39,7 +39,7 @@ def introduce(path: Path) -> None:
 
 def shown_name(path: Path) -> str:
     """Return a model's path, or the name of a built-in one."""
-    from keras_retinanet.checkpoints.built_in import built_in
+    from keras_retinanet.checkpoints.built_in import built_in_models
 
-    names = {model.path: model.name for model in built_in().values()}
+    names = {model.path: model.name for model in built_in_models().values()}
     return names.get(path, str(path))
