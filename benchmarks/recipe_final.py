@@ -21,6 +21,7 @@ from keras_retinanet.files import atomic_write
 STEPS = 1250
 LENGTH = ("train.minutes=0", f"train.steps={STEPS // 2}")
 EVERY = "train.eval_every=125"
+TURNS = ("data.augment.flip_vertical=0.5", "data.augment.rotate90=0.5")
 ROWS = {
     "train": (*LENGTH, EVERY),
     "train, turned": (

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.checkpoints.built_in import built_in
+from keras_retinanet.checkpoints.built_in import built_in_models
 from keras_retinanet.checkpoints.catalogue_file import catalogue
 from keras_retinanet.config import Config
 from keras_retinanet.config.reference import as_yaml, option_rows, recipe_facts
@@ -214,7 +214,7 @@ def _built_in() -> str:
         "the file itself, after its kernels were rounded to make it small "
         "(`benchmarks/built_in_model.py`); AP is COCO's, on the images that are named.\n"
     ]
-    for model in built_in().values():
+    for model in built_in_models().values():
         facts = model.metadata
         rows = {
             "detects": f"{', '.join(model.class_names)}, in images of {facts['subject']}",

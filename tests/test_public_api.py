@@ -79,8 +79,8 @@ ROOMS = {
     """,
     "drawing": """Mark draw_boxes draw_detections draw_marks picture_grid save_picture""",
     "checkpoints": """
-        BuiltIn Entry FAMILIES built_in catalogue export_torchvision fetch find_entry
-        import_checkpoint import_model model_file recognise
+        BuiltIn Entry FAMILIES built_in_models catalogue export_torchvision fetch
+        find_entry import_checkpoint import_model model_file recognise
     """,
     "doctor": """
         Diagnosis Finding LabeledPicture best_ious contact_sheet coverage diagnose draw_labels fit

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
-    from keras_retinanet.checkpoints.built_in import BuiltIn, built_in
+    from keras_retinanet.checkpoints.built_in import BuiltIn, built_in_models
     from keras_retinanet.checkpoints.catalogue_file import Entry, catalogue, fetch, find_entry
     from keras_retinanet.checkpoints.families.torchvision_export import export_torchvision
     from keras_retinanet.checkpoints.importing import FAMILIES, import_checkpoint, recognise
@@ -16,7 +16,7 @@ __all__ = [
     "FAMILIES",
     "BuiltIn",
     "Entry",
-    "built_in",
+    "built_in_models",
     "catalogue",
     "export_torchvision",
     "fetch",
@@ -30,7 +30,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "built_in": "BuiltIn built_in",
+        "built_in": "BuiltIn built_in_models",
         "catalogue_file": "Entry catalogue fetch find_entry",
         "families.torchvision_export": "export_torchvision",
         "importing": "FAMILIES import_checkpoint recognise",

@@ -51,7 +51,7 @@ class BuiltIn:
 
 
 @functools.cache
-def built_in() -> dict[str, BuiltIn]:
+def built_in_models() -> dict[str, BuiltIn]:
     """Return name -> model; the first is the one to use where none is named."""
     folder = Path(str(resources.files(__package__) / FOLDER))
     return {path.stem: _described(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
@@ -59,7 +59,7 @@ def built_in() -> dict[str, BuiltIn]:
 
 def default_model() -> BuiltIn:
     """Return the model to use where the user has none."""
-    return next(iter(built_in().values()))
+    return next(iter(built_in_models().values()))
 
 
 def _described(path: Path) -> BuiltIn:

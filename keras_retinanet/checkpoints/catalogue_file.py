@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from keras_retinanet.checkpoints.built_in import built_in
+from keras_retinanet.checkpoints.built_in import built_in_models
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import downloads
 from keras_retinanet.files.text_files import parse_yaml
@@ -72,7 +72,7 @@ def find_entry(name: str) -> Entry:
 
 def near_names(name: str) -> list[str]:
     """Return names of `weights list` that `name` may stand for, the nearest first."""
-    lower, names = name.lower(), [*built_in(), *catalogue()]
+    lower, names = name.lower(), [*built_in_models(), *catalogue()]
     near = difflib.get_close_matches(lower, names, n=NEAR_NAMES, cutoff=0.5)
     return near or [known for known in names if lower and lower in known][:NEAR_NAMES]
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from keras_retinanet.checkpoints import catalogue_file
-from keras_retinanet.checkpoints.built_in import built_in
+from keras_retinanet.checkpoints.built_in import built_in_models
 from keras_retinanet.checkpoints.catalogue_file import Entry, catalogue
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import sha256_of
@@ -39,8 +39,8 @@ def model_file(word: str | Path) -> Path:
     path, name = Path(word), str(word)
     if path.is_file() or Path(f"{path}.index").is_file() or _holds_checkpoint(path):
         return path if _is_own(path) else _imported(path, catalogue_file.entry_for(path))
-    if name in built_in():
-        return built_in()[name].path
+    if name in built_in_models():
+        return built_in_models()[name].path
     if name in catalogue():
         entry = catalogue()[name]
         return _imported(unpacked(catalogue_file.fetch(entry)), entry)

@@ -30,8 +30,8 @@ def introduce(path: Path) -> None:
     license = facts["license"].partition(" (")[0]
     print(
         f"There is no model below {RUNS}/: using the built-in {model.name}, which detects "
-        f"{listed(model.class_names)} in images of {facts['subject']}, trained on {facts['data']} "
-        f"({license}).\n"
+        f"{listed(model.class_names)} in images of {facts['subject']}, trained on {facts['data']}, "
+        f"license {license}.\n"
         "For your own objects, train a model on your images: "
         "keras_retinanet train --data_dir FOLDER"
     )
@@ -39,7 +39,7 @@ def introduce(path: Path) -> None:
 
 def shown_name(path: Path) -> str:
     """Return a model's path, or the name of a built-in one."""
-    from keras_retinanet.checkpoints.built_in import built_in
+    from keras_retinanet.checkpoints.built_in import built_in_models
 
-    names = {model.path: model.name for model in built_in().values()}
+    names = {model.path: model.name for model in built_in_models().values()}
     return names.get(path, str(path))

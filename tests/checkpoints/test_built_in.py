@@ -12,7 +12,7 @@ from in_process import command
 from setuptools import Distribution
 from setuptools.command.build_py import build_py
 
-from keras_retinanet.checkpoints.built_in import MAX_BYTES, built_in, default_model
+from keras_retinanet.checkpoints.built_in import MAX_BYTES, built_in_models, default_model
 from keras_retinanet.checkpoints.catalogue_file import catalogue, near_names
 from keras_retinanet.checkpoints.model_files import model_file
 from keras_retinanet.commands.weights import list as weights_list
@@ -27,8 +27,8 @@ images_train images_val images_test""".split()
 
 
 def test_each_is_small_and_says_what_it_is():
-    assert built_in() and not built_in().keys() & catalogue().keys()
-    for model in built_in().values():
+    assert built_in_models() and not built_in_models().keys() & catalogue().keys()
+    for model in built_in_models().values():
         assert model.path.stat().st_size <= MAX_BYTES == 6_000_000
         assert all(model.metadata[fact] for fact in FACTS)
         loaded = load(model.path)
@@ -51,7 +51,7 @@ def test_the_wheel_has_them():
             for _, folder, _, names in build.data_files
             for name in names
         }
-    assert {model.path.resolve() for model in built_in().values()} <= shipped
+    assert {model.path.resolve() for model in built_in_models().values()} <= shipped
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_predict_without_a_model_finds_the_cells_of_an_image(bccd, empty_folder,
     assert (
         f"using the built-in {built.name}, which detects {', '.join(built.class_names)}" in said[0]
     )
-    assert "trained on BCCD (MIT and Apache-2.0)" in said[0]
+    assert "trained on BCCD, license MIT and Apache-2.0." in said[0]
     assert said[1].endswith("keras_retinanet train --data_dir FOLDER")
     assert said[2].endswith(f"in 1 of 1 images by {built.name}")
     assert (empty_folder / f"predictions/{name}.jpg").stat().st_size > 10_000
@@ -112,7 +112,7 @@ def test_commands_that_need_a_model_of_ones_own_say_so(empty_folder, bccd, capsy
 
 
 def test_its_name_stands_for_its_file_and_is_offered():
-    for name, model in built_in().items():
+    for name, model in built_in_models().items():
         assert model_file(name) == model.path
         assert near_names(f"{name}s")[0] == name
         with pytest.raises(UserError, match=rf"Received: {name}s, not there\. Near: {name}"):
@@ -134,6 +134,6 @@ def test_the_lists_show_it_with_an_ap_that_is_none_of_coco(capsys):
         None,
         f"sha256:{model.sha256}",
     )
-    assert len(others) == len(catalogue()) + len(built_in()) - 1
+    assert len(others) == len(catalogue()) + len(built_in_models()) - 1
     assert command("weights", "get", model.name) == 0
     assert capsys.readouterr().out.startswith(f"{model.path}: part of the package")

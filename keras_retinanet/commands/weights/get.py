@@ -17,11 +17,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Download the file and print where it is; return the exit code."""
-    from keras_retinanet.checkpoints.built_in import built_in
+    from keras_retinanet.checkpoints.built_in import built_in_models
     from keras_retinanet.checkpoints.catalogue_file import fetch, find_entry
 
-    if args.name in built_in():
-        model = built_in()[args.name]
+    if args.name in built_in_models():
+        model = built_in_models()[args.name]
         print(f"{model.path}: part of the package\nlicense: {model.metadata['license']}")
         return 0
     entry = find_entry(args.name)

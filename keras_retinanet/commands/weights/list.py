@@ -31,10 +31,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the table; return the exit code."""
-    from keras_retinanet.checkpoints.built_in import FAMILY, built_in
+    from keras_retinanet.checkpoints.built_in import FAMILY, built_in_models
     from keras_retinanet.checkpoints.catalogue_file import catalogue
 
-    own = [*built_in().values()] if FAMILY.startswith(args.family or "") else []
+    own = [*built_in_models().values()] if FAMILY.startswith(args.family or "") else []
     public = [e for e in catalogue().values() if e.family.startswith(args.family or "")]
     if not own and not public:
         families = dict.fromkeys([FAMILY, *(entry.family for entry in catalogue().values())])
