@@ -116,12 +116,12 @@ GROUPS = {
         FOCAL._replace(label="3 scales, 3 ratios", paper=0.340),
         Row("4 scales, 3 ratios", "anchors4x3", anchors(4, 3), 0.338),
     ],
-    "scale": [  # the paper's are 400 to 800 px
-        Row("96 px", "side96", side(96), 0.305),
-        Row("128 px", "side128", side(128), 0.325),
-        FOCAL._replace(label="160 px", paper=0.343),
-        Row("192 px", "side192", side(192), 0.351),
-        Row("224 px", "side224", side(224), 0.357),
+    "scale": [  # a fifth of the paper's 400 to 800 px
+        Row("80 px", "side80", side(80), 0.305),
+        Row("100 px", "side100", side(100), 0.325),
+        Row("120 px", "side120", side(120), 0.343),
+        Row("140 px", "side140", side(140), 0.351),
+        FOCAL._replace(label="160 px", paper=0.357),
     ],
 }
 CAPTIONS = {
