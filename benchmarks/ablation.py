@@ -194,14 +194,8 @@ def table(out: Path, group: str, seeds: list[int]) -> str:
 
 def write(out: Path, docs: Path | None, seeds: list[int]) -> None:
     """Write the tables, and AP over gamma as far as it is known."""
-    text = "\n".join(table(out, group, seeds) for group in GROUPS)
-    print(text, flush=True)
     page, images = (docs / "ablation.md", docs / "images") if docs else (out / "table.md", out)
-    if docs:
-        before, rest = page.read_text(encoding="utf-8").split(START)
-        text = f"{before}{START}\n\n{text}\n{END}{rest.split(END)[1]}"
-    with atomic_write(page) as stream:
-        stream.write(text)
+    text = "\n".join(table(out, group, seeds) for group in GROUPS)
     points = {
         row.label.split(",")[0].removeprefix("gamma "): (
             [values.get("AP", 0.0) for values in results(out, row, seeds) if values is not None],
@@ -211,6 +205,13 @@ def write(out: Path, docs: Path | None, seeds: list[int]) -> None:
     }
     if all(ours for ours, _ in points.values()):
         plot_gammas(points, images / "ablation_gamma.png")
+        text += f"\n![AP over gamma]({'images/' if docs else ''}ablation_gamma.png)\n"
+    print(text, flush=True)
+    if docs:
+        before, rest = page.read_text(encoding="utf-8").split(START)
+        text = f"{before}{START}\n\n{text}\n{END}{rest.split(END)[1]}"
+    with atomic_write(page) as stream:
+        stream.write(text)
 
 
 def main(words: list[str] | None = None) -> None:
