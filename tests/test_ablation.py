@@ -101,6 +101,7 @@ def test_ap_over_gamma_is_drawn_once_all_of_it_is_known(ablation, tmp_path, caps
     assert (tmp_path / "table.md").exists() and not picture.exists()
     complete(tmp_path, last.run, ap=0.2)
     ablation.write(tmp_path, None, [0])
+    assert "(ablation_gamma.png)" in (tmp_path / "table.md").read_text()
     with Image.open(picture) as image:
         assert image.size == (700, 360)
     assert picture.stat().st_size < 100_000
