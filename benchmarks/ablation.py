@@ -25,9 +25,10 @@ from keras_retinanet.files import atomic_write
 BASE = Path(__file__).resolve().parents[1] / "configs" / "ablation" / "base.yaml"
 DIVERGED = "Expected a finite loss"  # what the command says of it
 START, END = "<!-- ablation tables -->", "<!-- end of the ablation tables -->"
+# A tenth of the paper's rate: at the whole of it, a short run diverged with the prior too.
 SGD = (
     "train.optimizer.name=sgd",
-    "train.optimizer.learning_rate=0.01",
+    "train.optimizer.learning_rate=0.001",
     "train.optimizer.weight_decay=1e-4",
     "train.optimizer.backbone_multiplier=1",
 )
@@ -77,8 +78,8 @@ GROUPS = {
     "prior": [
         Row("pi .5", "ce-no-prior", (*focal(0, 0.5), NO_PRIOR)),
         CROSS_ENTROPY._replace(label="pi .01"),
-        Row("pi .5, the paper's SGD", "sgd-ce-no-prior", (*focal(0, 0.5), NO_PRIOR, *SGD)),
-        Row("pi .01, the paper's SGD", "sgd-ce", (*focal(0, 0.5), *SGD)),
+        Row("pi .5, SGD", "sgd-ce-no-prior", (*focal(0, 0.5), NO_PRIOR, *SGD)),
+        Row("pi .01, SGD", "sgd-ce", (*focal(0, 0.5), *SGD)),
     ],
     "alpha": [
         Row("alpha .1", "ce-alpha10", focal(0, 0.1), 0.0),
