@@ -143,7 +143,9 @@ def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> in
     model = with_detections(load(path), **{name: given.get(name) for name in THRESHOLDS})
     scored = scored_split(args, config, trained, model)
     if config is not None and args.precision == "int8":
-        options["calibration"] = calibration_pictures(config, args.calibration_pictures)
+        options["calibration"] = calibration_pictures(
+            config, args.calibration_pictures, tile=model.config.tiles.side
+        )
     pictures = check_pictures(args.picture, config, scored)
     say = _clock()
     try:

@@ -60,12 +60,15 @@ def scored_split(
     return dataset
 
 
-def calibration_pictures(config: Config, count: int | None) -> Iterable["np.ndarray"]:
+def calibration_pictures(
+    config: Config, count: int | None, *, tile: int = 0
+) -> Iterable["np.ndarray"]:
+    """Return images of the training split, or windows of them where the model takes tiles."""
     from keras_retinanet.data.loading import load_train_val
     from keras_retinanet.exporting.sample import Sample
 
     train, _ = load_train_val(config.data, config.train.seed)
-    return Sample(train, count or CALIBRATION_PICTURES)
+    return Sample(train, count or CALIBRATION_PICTURES, tile)
 
 
 def check_pictures(

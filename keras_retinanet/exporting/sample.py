@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.data.images.exif import turn_image
+from keras_retinanet.data.pipeline.random_windows import draw_window
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import PictureError
@@ -15,17 +16,28 @@ from keras_retinanet.files.images.headers import PictureError
 class Sample:
     """`count` images of `dataset`, evenly spread over it and decoded again in each pass.
 
+    With `tile` each is a window of that side, the same in each pass: of such a model's images
+    the network never sees a whole one.
+
     Iterating gives uint8 RGB (H, W, 3); images that cannot be read are skipped.
     """
 
     dataset: Dataset
     count: int
+    tile: int = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         total = len(self.dataset.records)
-        for index in np.linspace(0, total - 1, min(self.count, total)).astype(int).tolist():
+        count = self.count if self.tile else min(self.count, total)
+        for place, index in enumerate(np.linspace(0, total - 1, count).astype(int).tolist()):
+            record = self.dataset.records[index]
             try:
                 image = decode_image(self.dataset.read_bytes(index))
             except (PictureError, OSError):
                 continue
-            yield turn_image(image, self.dataset.records[index].orientation)
+            image = turn_image(image, record.orientation)
+            if self.tile and image.shape[:2] == (record.height, record.width):
+                seed = np.array([place, index], np.int32)
+                (top, left), (height, width) = draw_window(record, self.tile, seed)
+                image = image[top : top + height, left : left + width]
+            yield image

@@ -11,7 +11,9 @@ from in_process import command
 from PIL import Image
 
 from keras_retinanet.commands.common import find_model, run_config
+from keras_retinanet.commands.info import tiles_text
 from keras_retinanet.commands.predict import drawing_paths, find_pictures
+from keras_retinanet.config import TilesConfig
 from keras_retinanet.config.files import load_config, save_config
 
 
@@ -100,6 +102,9 @@ def test_info_says_what_the_file_holds(model_file, capsys):
     assert facts["backbone"] == "resnet18"
     assert "short side 160 px" in facts["input"]
     assert facts["thresholds"] == "score 0.05, NMS IoU 0.5, 1000 per level, 5 per image"
+    assert "tiles" not in facts
+    assert tiles_text(TilesConfig(512)) == "512 px of the image, overlap 0.2"
+    assert tiles_text(TilesConfig(512, 0.3, True)).endswith("overlap 0.3, and the whole image")
     assert facts["license"] == "Apache-2.0"
     assert int(facts["parameters"].replace(",", "")) > 11_000_000
 

@@ -21,6 +21,7 @@ from keras_retinanet.data.pipeline.random_windows import (
 )
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.exporting.sample import Sample
 from keras_retinanet.modeling.preprocessing import Preprocessing
 
 SIDE = 64
@@ -235,3 +236,15 @@ def test_scale_jitter_stays_within_the_window():
     for images, _ in taken(data, 8, config=AugmentConfig(flip=0.0, scale=(2.0, 2.0))):
         rows = images[0, :, 0, 0]
         assert np.ptp(rows) == pytest.approx(SIDE / 2, abs=1.5)
+
+
+def test_a_sample_to_calibrate_on_is_of_windows_too():
+    data, pixels = painted("PNG")
+    first, again = (list(Sample(data, 3, SIDE)) for _ in range(2))
+    assert len(first) == 3 and not np.array_equal(first[0], first[1])
+    for number, (image, other) in enumerate(zip(first, again, strict=True)):
+        (top, left), _ = draw_window(data.records[0], SIDE, np.array([number, 0], np.int32))
+        np.testing.assert_array_equal(image, pixels[top : top + SIDE, left : left + SIDE])
+        np.testing.assert_array_equal(image, other)
+    (whole,) = Sample(data, 3)
+    np.testing.assert_array_equal(whole, pixels)

@@ -14,6 +14,8 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.runner import run_detector
+from keras_retinanet.exporting.detectors import CanvasInput
+from keras_retinanet.exporting.facts import facts_json, model_facts, read_facts
 from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.inference.rasters import as_drawn, detect_each
@@ -317,6 +319,17 @@ def test_the_tiles_are_in_the_model_file_and_missing_ones_are_none(own, tmp_path
     stored = config_to_dict(own.config)
     del stored["tiles"]  # as in a file of an older version
     assert model_config_from_dict(stored).tiles == TilesConfig(0, 0.2, False)
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "tflite", "onnx"])
+def test_the_tiles_are_among_the_facts_of_exported_files(own, kind):
+    """The facts are one text, whatever file has them; the file's detector then tiles by itself."""
+    facts = model_facts(own, kind=kind, outputs={}, form="raw", dtype="float32")
+    read = read_facts(facts_json(facts), "a file")
+    file = CanvasInput("model", read, lambda inputs: [], takes_batches=True)
+    assert file.config.tiles == TilesConfig(96, 0.25, True)
+    tiled = with_own_tiles(file)
+    assert (tiled.tile, tiled.overlap, tiled.whole, tiled.inner) == (96, 0.25, True, file)
 
 
 @pytest.mark.parametrize("side", [1, 31, -64, 1 << 15])

@@ -1,17 +1,20 @@
 """The validation part: its figures, and the pictures that are drawn of it."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.config import ModelConfig, TilesConfig
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.drawing.marks import IGNORED_COLOR, class_color
 from keras_retinanet.drawing.pictures import GRID_GAP
 from keras_retinanet.training import validation
 from keras_retinanet.training.validation import EXAMPLE_SIDE, EXAMPLES, Validation
 
+MODEL = SimpleNamespace(config=ModelConfig())
 SIZE = (60, 80)
 COUNT = 9
 
@@ -41,7 +44,7 @@ def score(dataset, monkeypatch):
     """Of a detector that finds every cat, and half a dog in each picture, and no other."""
 
     def detections_for(model, pictures, *, batch_size, progress):
-        assert (model, pictures, batch_size, progress) == ("model", dataset, 2, False)
+        assert (model, pictures, batch_size, progress) == (MODEL, dataset, 2, False)
         cat, dog = [10, 10, 20, 20], [40, 20, 30, 15]
         rows = [(number, name, box, value) for number in range(1, COUNT)
                 for name, box, value in ((3, cat, 0.9), (7, dog, 0.4))]  # fmt: skip
@@ -49,7 +52,27 @@ def score(dataset, monkeypatch):
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     monkeypatch.setattr(validation, "detections_for", detections_for)
-    return Validation(dataset, batch_size=2)("model")
+    return Validation(dataset, batch_size=2)(MODEL)
+
+
+@pytest.mark.parametrize(("side", "ap50"), [(0, 67 / 101), (64, 1)])
+def test_a_detector_in_tiles_is_scored_by_all_it_finds(side, ap50, tmp_path, monkeypatch):
+    """Of 150 cats in an image COCO counts 100 detections."""
+    x, y = np.meshgrid(np.arange(15) * 5.0, np.arange(10) * 6.0)
+    boxes = np.stack([x.ravel(), y.ravel(), x.ravel() + 4, y.ravel() + 4], 1).astype(np.float32)
+    zeros = np.zeros(150, np.int32)
+    crowd = Record(
+        0, ImageRef(""), *SIZE, boxes, zeros, zeros.astype(bool), boxes[:, 0] * 0 + 16, "a"
+    )
+    dataset = Dataset("set", "val", ["cat"], [3], [crowd])
+    rows = [
+        {"image_id": 0, "category_id": 3, "bbox": [*map(float, box[:2]), 4.0, 4.0], "score": 0.9}
+        for box in boxes
+    ]
+    monkeypatch.setattr(validation, "detections_for", lambda *_, **__: rows)
+    model = SimpleNamespace(config=ModelConfig(tiles=TilesConfig(side)))
+    score = Validation(dataset, batch_size=2)(model)
+    assert score.figures["AP50"] == pytest.approx(ap50)
 
 
 def test_figures(score):
