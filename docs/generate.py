@@ -249,7 +249,7 @@ def _trained() -> str:
 def _public() -> str:
     text = (
         "AP in percent as published, on COCO val2017 unless another set is named; -: none was. "
-        "License as the publisher's repository states it. See [](checkpoints.md) for what is kept "
+        "License as the publisher's repository states it. See [checkpoints](checkpoints.md) for what is kept "
         "of each."
     )
     rows = ["| name | family | backbone | AP | license | source |", "|---|---|---|---|---|---|"]
