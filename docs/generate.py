@@ -7,6 +7,7 @@ twice.
 import dataclasses
 import functools
 import inspect
+import itertools
 import os
 import re
 import types
@@ -247,16 +248,23 @@ def _trained() -> str:
 
 
 def _public() -> str:
-    text = (
+    """Return a table for each publisher and license, which would fill long columns."""
+    parts = [
         "AP in percent as published, on COCO val2017 unless another set is named; -: none was. "
-        "License as the publisher's repository states it. See [checkpoints](checkpoints.md) for what is kept "
-        "of each."
-    )
-    rows = ["| name | family | backbone | AP | license | source |", "|---|---|---|---|---|---|"]
-    for entry in catalogue().values():
-        cells = [f"[{entry.name}]({entry.address})", entry.family, entry.backbone, entry.figure]
-        rows.append(f"| {' | '.join([*cells, entry.license, entry.source])} |")
-    return "\n".join([text, "", *rows]) + "\n"
+        "License as the publisher's repository states it. See [checkpoints](checkpoints.md) for "
+        "what is kept of each.\n"
+    ]
+    groups = itertools.groupby(catalogue().values(), lambda entry: (entry.source, entry.license))
+    for (source, license), entries in groups:
+        address, _, file = source.partition(" ")
+        rows = ["| name | family | backbone | AP |", "|---|---|---|---|"]
+        for entry in entries:
+            cells = [f"[{entry.name}]({entry.address})", entry.family, entry.backbone, entry.figure]
+            rows.append(f"| {' | '.join(cells)} |")
+        repository = address.removeprefix("https://github.com/")
+        parts.append(f"[{repository}]({address}), {file}. License: {license}.\n")
+        parts.append("\n".join([*rows, ""]))
+    return "\n".join(parts)
 
 
 # --------------------------------------------------------------------------- files outside of docs/

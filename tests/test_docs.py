@@ -86,7 +86,8 @@ def test_the_model_zoo_is_current_and_has_every_model(generate):
         assert f"| test | AP {model.metadata['AP_test']}, " in text
     for entry in catalogue().values():
         assert f"| [{entry.name}]({entry.address}) | {entry.family} |" in text
-        assert f"| {entry.figure} | {entry.license} |" in text
+        assert f"| {entry.backbone} | {entry.figure} |" in text
+        assert f"License: {entry.license}." in text
     ran = [name for name, facts in recipe_facts().items() if facts["AP"][:7] != "not run"]
     assert "bccd" in ran and "shapes" in ran
     assert all(f"| `{name}` | `keras_retinanet train" in text for name in ran)
