@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_retinanet.config.model import LEVELS
 from keras_retinanet.data.pipeline.plan import Shapes
+from keras_retinanet.data.pipeline.random_windows import window_size
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.doctor.evolution import minimize
 from keras_retinanet.errors import UserError
@@ -38,22 +39,31 @@ CHANGE_PRICE = 1e-3
 LOSS_PRICE = 5.0
 
 
-def network_boxes(dataset: Dataset, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+def network_boxes(
+    dataset: Dataset, preprocessing: Preprocessing, *, tile: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the boxes that training could match, without augmentation, and their inputs' sizes.
 
     Boxes to ignore are skipped; the others are cut at their image's border, as in training.
+
+    Args:
+        tile: side of the windows that training shows; 0: whole images. A window lies anywhere:
+            here each box is in that of a grid which holds its center.
 
     Returns:
         ((N, 4) float32 xyxy in pixels of the network input, (N, 2) int32 (height, width) of the
         input, padding included, that each lies in).
     """
     boxes, canvases = [np.zeros((0, 4), np.float32)], [np.zeros((0, 2), np.int32)]
-    shapes = Shapes(dataset, preprocessing)
+    shapes = Shapes(dataset, preprocessing, tile)
     for index, record in enumerate(dataset.records):
         canvas, (height, width) = shapes(index)
+        high, wide = window_size(record.height, record.width, tile)
         kept = record.boxes[~record.ignore]
         cut = np.clip(kept, 0, [record.width, record.height] * 2)
-        boxes.append(cut * ([width / record.width, height / record.height] * 2))
+        start = (cut[:, :2] + cut[:, 2:]) / 2 // [wide, high] * [wide, high]
+        start = np.minimum(start, [record.width - wide, record.height - high])
+        boxes.append((cut - np.tile(start, 2)) * ([width / wide, height / high] * 2))
         canvases.append(np.tile(np.array(canvas, np.int32), (len(kept), 1)))
     return np.concatenate(boxes).astype(np.float32), np.concatenate(canvases)
 

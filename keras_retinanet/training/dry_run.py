@@ -32,14 +32,13 @@ def announce(config: Config, model, data: Dataset, *, step: int, replicas: int) 
     if config.model.backbone.weights is None:
         hint = " (--set model.backbone.weights=imagenet for pretrained ones)"
         print(f"the backbone {name} starts from random weights" + hint * has_public_weights(name))
-    if config.data.balance or config.model.tiles.side:
-        drawn = images_per_pass(data, config.data.balance, config.model.tiles.side)
-        print(f"a pass over the data draws {counted(drawn, 'image')} on average")
+    tile = config.model.tiles.side
+    if config.data.balance or tile:
+        drawn = images_per_pass(data, config.data.balance, tile)
+        what = f"windows of {tile} px" if tile else "images"
+        print(f"a pass over the data draws {drawn:,} {what} on average")
     sides = config.data.augment.short_sides
-    tile = model.config.tiles.side
     canvas = max(canvas_counts(data, model.preprocessing, sides, tile), key=math.prod)
-    if tile:
-        print(f"each image in random windows of {tile} px")
     pieces = {"micro_batch": train.micro_batch}
     estimate = resources.estimate_step(model, train.batch_size // replicas, canvas, **pieces)
     seconds = estimate.seconds_per_step()

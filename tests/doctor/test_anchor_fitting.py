@@ -118,6 +118,16 @@ def test_boxes_are_what_training_matches():
     np.testing.assert_array_equal(canvases, [[200, 400], [200, 400], [400, 200]])
 
 
+def test_boxes_in_tiles_are_those_of_the_window_that_holds_their_center():
+    rows = [[70, 10, 90, 40], [40, 60, 80, 80], [190, 0, 200, 10]]
+    dataset = Dataset("set", "train", ["a"], [0], [record((100, 200), rows)])
+    boxes, canvases = network_boxes(dataset, Preprocessing(128, 128, multiple=8), tile=64)
+    # Windows of 64 x 64 px, twice as large in the input: from (64, 0), (0, 36) and (136, 0) on.
+    expected = [[12, 20, 52, 80], [80, 48, 160, 88], [108, 0, 128, 20]]
+    np.testing.assert_allclose(boxes, expected, rtol=1e-6)
+    np.testing.assert_array_equal(canvases, [[128, 128]] * 3)
+
+
 def made_boxes(rng, shapes, count=40, canvas=(256, 256)):
     """Boxes of given (width, height) around random places, wholly inside."""
     sides = np.repeat(np.float32(shapes), count, axis=0)

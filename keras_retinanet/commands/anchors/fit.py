@@ -72,7 +72,8 @@ def run(args: Namespace) -> int:
     for line in dataset.problems.lines():
         print(f"  {line}")
     sizes = config.model.preprocessing
-    boxes, canvases = network_boxes(dataset, Preprocessing(**vars(sizes)))
+    tile = config.model.tiles.side
+    boxes, canvases = network_boxes(dataset, Preprocessing(**vars(sizes)), tile=tile)
     print(
         f"{dataset.name}, {dataset.split}: {counted(len(boxes), 'box')} at short side "
         f"{sizes.short_side} px, long side at most {sizes.long_side}"

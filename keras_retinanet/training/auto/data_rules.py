@@ -100,7 +100,7 @@ def _sides(long: int, aspect: float) -> dict[str, int]:
 def canvas(s: Situation) -> Decision | None:
     """Decide for one square canvas where the images of each shape would not fill a batch."""
     preprocessing = Preprocessing(**vars(s.config.model.preprocessing))
-    shapes = len(canvas_counts(s.data.dataset, preprocessing))
+    shapes = len(canvas_counts(s.data.dataset, preprocessing, tile=s.config.model.tiles.side))
     batch = s.config.train.batch_size
     if shapes == 1 or s.data.images >= shapes * batch:
         return None
@@ -116,7 +116,9 @@ def anchors(s: Situation) -> Decision | None:
     if s.config.train.weights is not None:
         return None
     start = Anchors(sizes=tuple(ANCHOR_STRIDES * 2.0**level for level in LEVELS))
-    boxes, canvases = _network_boxes(s)
+    preprocessing = Preprocessing(**vars(s.config.model.preprocessing))
+    tile = s.config.model.tiles.side
+    boxes, canvases = network_boxes(s.data.dataset, preprocessing, tile=tile)
     before = coverage(best_ious(boxes, canvases, start)).at_50
     if before >= COVERED:
         reason = f"3 strides: {before:.1%} of the boxes have an anchor with IoU .5"
@@ -127,19 +129,6 @@ def anchors(s: Situation) -> Decision | None:
         {f"model.anchors.{name}": getattr(fitted, name) for name in ("sizes", "scales", "ratios")},
         f"fitted: {after:.1%} of the boxes have an anchor with IoU .5; {before:.1%} had",
     )
-
-
-def _network_boxes(s: Situation) -> tuple[np.ndarray, np.ndarray]:
-    """Return the boxes as the network sees them, and the canvas of each."""
-    sizes, side = s.config.model.preprocessing, s.config.model.tiles.side
-    if not side:
-        return network_boxes(s.data.dataset, Preprocessing(**vars(sizes)))
-    boxes = s.data.pixel_boxes
-    # Where a tile begins is random: that of a grid is as good as any.
-    start = (boxes[:, :2] + boxes[:, 2:]) / 2 // side * side
-    scale = sizes.long_side / side
-    canvases = np.full((len(boxes), 2), sizes.long_side, np.int32)
-    return ((boxes - np.tile(start, 2)) * scale).astype(np.float32), canvases
 
 
 def augmentation(s: Situation) -> Decision:
