@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ablation_plots import plot_gammas, plot_losses
+from marked_section import replace_section
 
 from keras_retinanet.files import atomic_write
 
 BASE = Path(__file__).resolve().parents[1] / "configs" / "ablation" / "base.yaml"
 DIVERGED = "Expected a finite loss"  # what the command says of it
-START, END = "<!-- ablation tables -->", "<!-- end of the ablation tables -->"
+SECTION = "ablation tables"
 # A tenth of the paper's rate: at the whole of it, a short run diverged with the prior too.
 SGD = (
     "train.optimizer.name=sgd",
@@ -195,7 +196,7 @@ def table(out: Path, group: str, seeds: list[int]) -> str:
 
 def write(out: Path, docs: Path | None, seeds: list[int]) -> None:
     """Write the tables, and AP over gamma as far as it is known."""
-    page, images = (docs / "ablation.md", docs / "images") if docs else (out / "table.md", out)
+    images = docs / "images" if docs else out
     text = "\n".join(table(out, group, seeds) for group in GROUPS)
     points = {
         row.label.split(",")[0].removeprefix("gamma "): (
@@ -209,10 +210,10 @@ def write(out: Path, docs: Path | None, seeds: list[int]) -> None:
         text += f"\n![AP over gamma]({'images/' if docs else ''}ablation_gamma.png)\n"
     print(text, flush=True)
     if docs:
-        before, rest = page.read_text(encoding="utf-8").split(START)
-        text = f"{before}{START}\n\n{text}\n{END}{rest.split(END)[1]}"
-    with atomic_write(page) as stream:
-        stream.write(text)
+        replace_section(docs / "ablation.md", SECTION, text)
+    else:
+        with atomic_write(out / "table.md") as stream:
+            stream.write(text)
 
 
 def main(words: list[str] | None = None) -> None:

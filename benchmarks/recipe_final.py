@@ -1,6 +1,6 @@
 """Train the recipe `bccd` in full with several seeds, and read the test split once for each.
 
-    python benchmarks/recipe_final.py --data_dir bccd --out runs/final --seeds 0 1 2
+    python benchmarks/recipe_final.py --data_dir bccd --out runs/final --docs docs
 
 Bounded by steps: those of 30 minutes on two idle cores of the machine that docs/recipe_study.md
 names. Each row trains on `train` or on `train` and `val` together, and is evaluated with and
@@ -14,9 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from recipe_study import FIGURES, folder_of, recipe, train
-
-from keras_retinanet.files import atomic_write
+from recipe_study import FIGURES, folder_of, recipe, show, train
 
 STEPS = 1250
 LENGTH = ("train.minutes=0", f"train.steps={STEPS // 2}")
@@ -69,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/final"))
+    parser.add_argument("--docs", type=Path, help="folder of recipe_study.md")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     args = parser.parse_args()
@@ -76,9 +75,7 @@ def main() -> None:
         for row in args.rows:
             train(folder_of(args.out, row, seed), recipe(args.data_dir, seed, ROWS[row]))
             text = table(args.out, args.seeds, args.data_dir)
-            print(text, flush=True)
-            with atomic_write(args.out / "table.md") as stream:
-                stream.write(text + "\n")
+            show(text, args.docs, "table of the full runs")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Measure what each choice of the recipe `bccd` gives, one at a time, at the same steps.
 
-    python benchmarks/recipe_study.py --data_dir bccd --out runs/study
-    python benchmarks/recipe_study.py --data_dir bccd --out runs/study --rows lite1 atss --seeds 0
+    python benchmarks/recipe_study.py --data_dir bccd --out runs/study --docs docs
+    python benchmarks/recipe_study.py --data_dir bccd --out runs/study --rows lite1 ATSS --seeds 0
 
 Each run is a `keras_retinanet train` of its own, scored on `val` after its last step; `test` is
 never read. Runs are bounded by steps and made one after the other, first all rows of one seed. A
 run that was cut is resumed, one that is complete is not repeated. The table is printed after each
-run, and written to `table.md` in the folder of the runs.
+run, and written to the page `recipe_study.md` of the folder --docs.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_retinanet.files import atomic_write
+import numpy as np
+from marked_section import replace_section
+
 from keras_retinanet.training.run_folder import CONFIG_FILE
 
 STEPS = 160
@@ -91,26 +93,30 @@ def figures(folder: Path) -> dict[str, float] | None:
 
 
 def table(out: Path, seeds: list[int]) -> str:
-    """Return the figures of all complete runs in Markdown: per seed, and against the base."""
+    """Return AP of each seed, and the means of complete runs against the base, in Markdown."""
     found = {row: {seed: figures(folder_of(out, row, seed)) for seed in seeds} for row in ROWS}
     lines = [
-        "| change | "
-        + " | ".join(f"seed {seed}: AP" for seed in seeds)
-        + " | mean AP | against base | mean AP50 | mean AP75 |",
+        f"| change | {' | '.join(f'AP, seed {seed}' for seed in seeds)} | AP | against base | AP50 "
+        "| AP75 |",
         "|---" * (len(seeds) + 5) + "|",
     ]
     for row, by_seed in found.items():
         runs = {seed: values for seed, values in by_seed.items() if values is not None}
-        if not runs:
-            continue
-        cells = [f"{v['AP']:.3f}" if (v := by_seed[seed]) else "" for seed in seeds]
-        mean = {name: sum(v[name] for v in runs.values()) / len(runs) for name in FIGURES}
+        cells = [f"{values['AP']:.3f}" if (values := by_seed[seed]) else "" for seed in seeds]
         # Against the base of the same seeds: the seeds differ from each other too.
-        gains = [v["AP"] - b["AP"] for seed, v in runs.items() if (b := found["base"][seed])]
-        gain = f"{sum(gains) / len(gains):+.3f}" if gains else ""
-        cells += [f"{mean['AP']:.3f}", gain, f"{mean['AP50']:.3f}", f"{mean['AP75']:.3f}"]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+        gains = [v["AP"] - base["AP"] for seed, v in runs.items() if (base := found["base"][seed])]
+        means = {name: np.mean([v[name] for v in runs.values()]) for name in FIGURES if runs}
+        cells += [f"{means['AP']:.3f}" if runs else "", f"{np.mean(gains):+.3f}" if gains else ""]
+        cells += [f"{means[name]:.3f}" if runs else "" for name in ("AP50", "AP75")]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def show(text: str, docs: Path | None, section: str) -> None:
+    """Print a table, and write it to its section of the page."""
+    print(text, flush=True)
+    if docs:
+        replace_section(docs / "recipe_study.md", section, text)
 
 
 def main() -> None:
@@ -118,17 +124,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
+    parser.add_argument("--docs", type=Path, help="folder of recipe_study.md")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1], help="to run and to show")
     args = parser.parse_args()
     for seed in args.seeds:
         for row in args.rows:
             words = recipe(args.data_dir, seed, (*BASE, *ROWS[row]))
             train(folder_of(args.out, row, seed), words)
-            text = table(args.out, args.seeds)
-            print(text, flush=True)
-            with atomic_write(args.out / "table.md") as stream:
-                stream.write(text + "\n")
+            show(table(args.out, args.seeds), args.docs, "table of the study")
 
 
 if __name__ == "__main__":

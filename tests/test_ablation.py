@@ -86,10 +86,11 @@ def test_the_page_keeps_what_stands_around_the_tables(ablation, tmp_path, capsys
     ablation.write(tmp_path, tmp_path, [0])
     written = (tmp_path / "ablation.md").read_text()
     assert "| alpha .1 | 0.000 | 0.123 |" in written
+    start, end = f"<!-- {ablation.SECTION} -->", f"<!-- end of {ablation.SECTION} -->"
     for text in (page, written):
-        assert text.count(ablation.START) == text.count(ablation.END) == 1
-    assert written.split(ablation.START)[0] == page.split(ablation.START)[0]
-    assert written.split(ablation.END)[1] == page.split(ablation.END)[1]
+        assert text.count(start) == text.count(end) == 1
+    assert written.split(start)[0] == page.split(start)[0]
+    assert written.split(end)[1] == page.split(end)[1]
 
 
 def test_ap_over_gamma_is_drawn_once_all_of_it_is_known(ablation, tmp_path, capsys):
