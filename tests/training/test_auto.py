@@ -235,6 +235,13 @@ def test_large_images_with_small_objects_are_tiled(planned):
         assert config.model.tiles.side == 0 and "tiles" not in lines
 
 
+def test_tiles_of_the_user_stay(planned):
+    config, _ = planned(spread(20), spread(2), model__tiles__side=256)
+    assert (config.model.tiles.side, config.model.preprocessing.long_side) == (256, 320)
+    config, lines = planned(spread(20), spread(2), model__tiles__side=0)
+    assert config.model.tiles.side == 0 and "input" in lines
+
+
 def test_boxes_without_up_and_down_are_turned_too(planned):
     config, _ = planned(spread(30, size=(480, 640), sides=(40, 90), per_image=10))
     assert (config.data.augment.flip_vertical, config.data.augment.rotate90) == (0.5, 0.5)

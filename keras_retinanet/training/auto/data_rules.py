@@ -17,13 +17,15 @@ from keras_retinanet.training.auto.paces import images_per_second
 
 # Side of the small objects (one in ten is smaller) in the network's input: three cells of P3.
 SMALL_SIDE = 24.0
-# Long sides of the input: multiples of 32, so that the cells of all levels fit.
+# Stride of P5: sides of the input are multiples of it.
+CELL = 32
 LONG_SIDES = (320, 416, 512, 640, 800, 1024, 1344)
 # A small input saves less time than it costs AP at high IoU.
 USUAL_SIDE = 416
 # Tiles are for images in which half of the objects are smaller than this in the largest input that
 # the time allows, and which are this many inputs long.
 TINY_SIDE, TILED_FROM = 12.0, 1.5
+LARGEST_TILE = 800
 # Fewer passes, or images in all, teach even a pretrained detector too little; with these many
 # images it learns something from any data set.
 FEWEST_PASSES, WORTH_SEEING, ENOUGH = 12, 3_000, 8_000
@@ -44,16 +46,21 @@ def tiles(s: Situation) -> Decision | None:
     if s.given & _sides(0, 1.0).keys():
         return None
     median = float(np.median(s.data.sides))
+    # Objects of a few pixels are enlarged, at most twice: there is nothing more to see.
+    zoom = min(2.0, max(1.0, SMALL_SIDE / median))
+    if "model.tiles.side" in s.given:
+        side = s.config.model.tiles.side
+        return (
+            Decision(_sides(_whole_cells(side * zoom), 1.0), f"tiles of {side}") if side else None
+        )
     whole = max(_affordable(s), default=LONG_SIDES[0])
     seen = median * min(1.0, whole / s.data.long_side)
     if seen >= TINY_SIDE or s.data.long_side < TILED_FROM * USUAL_SIDE:
         return None
-    # Objects of a few pixels are enlarged, at most twice: there is nothing more to see.
-    zoom = min(2.0, max(1.0, SMALL_SIDE / median))
-    side = math.ceil(max(USUAL_SIDE / zoom, 3 * np.percentile(s.data.sides, 95)) / 32) * 32
-    pixels = math.ceil(side * zoom / 32) * 32
+    wanted = max(USUAL_SIDE / zoom, 3 * float(np.percentile(s.data.sides, 95)))
+    side = _whole_cells(min(wanted, LARGEST_TILE / zoom))
     return Decision(
-        {"model.tiles.side": side} | _sides(pixels, 1.0),
+        {"model.tiles.side": side} | _sides(_whole_cells(side * zoom), 1.0),
         f"half of the objects would be below {seen:.0f} px in whole images of {whole}; training, "
         "detection and evaluation see tiles",
     )
@@ -92,9 +99,14 @@ def _seen(s: Situation, long: int) -> float:
 
 def _sides(long: int, aspect: float) -> dict[str, int]:
     return {
-        "model.preprocessing.short_side": max(32, math.ceil(long * aspect / 32) * 32),
+        "model.preprocessing.short_side": _whole_cells(long * aspect),
         "model.preprocessing.long_side": long,
     }
+
+
+def _whole_cells(side: float) -> int:
+    """Return `side` rounded up to what the cells of P3 to P5 fill."""
+    return max(CELL, math.ceil(side / CELL) * CELL)
 
 
 def canvas(s: Situation) -> Decision | None:
