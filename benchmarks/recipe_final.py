@@ -14,21 +14,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from recipe_study import FIGURES, folder_of, recipe, show, train
+from recipe_study import FIGURES, NO_TURNS, TURNS, folder_of, recipe, show, train
 
 STEPS = 1250
-LENGTH = ("train.minutes=0", f"train.steps={STEPS // 2}")
+LENGTH = (f"train.steps={STEPS // 2}",)
 EVERY = "train.eval_every=125"
-TURNS = ("data.augment.flip_vertical=0.5", "data.augment.rotate90=0.5")
 ROWS = {
-    "train": (*LENGTH, EVERY),
-    "train, turned": (
-        *LENGTH,
-        EVERY,
-        "data.augment.flip_vertical=0.5",
-        "data.augment.rotate90=0.5",
-    ),
-    "train + val": (*LENGTH, "data.split=trainval", "data.val_split=none"),
+    "train": (*LENGTH, EVERY, *NO_TURNS),
+    "train, turned": (*LENGTH, EVERY, *TURNS),
+    "train + val, turned": (*LENGTH, *TURNS, "data.split=trainval", "data.val_split=none"),
 }
 PASSES: dict[str, list[str]] = {"one pass": [], "test-time augmentation": ["--tta"]}
 

@@ -24,9 +24,11 @@ from keras_retinanet.training.run_folder import CONFIG_FILE
 STEPS = 160
 BATCH = 8
 FIGURES = ("AP", "AP50", "AP75")
-# The recipe as it is, shortened; `train.steps` counts batches of 16 images.
+TURNS = ("data.augment.flip_vertical=0.5", "data.augment.rotate90=0.5")
+NO_TURNS = ("data.augment.flip_vertical=0", "data.augment.rotate90=0")
+# The recipe, shortened, without turns; `train.steps` counts batches of 16 images.
 BASE = (
-    "train.minutes=0",
+    *NO_TURNS,
     f"train.steps={STEPS * BATCH // 16}",
     f"train.eval_every={STEPS}",
 )
@@ -36,7 +38,7 @@ ROWS = {
     "lite1": ("model.backbone.name=efficientnet_lite1",),
     "lite2": ("model.backbone.name=efficientnet_lite2",),
     "input 384x512": ("model.preprocessing.short_side=384", "model.preprocessing.long_side=512"),
-    "vertical flips, turns": ("data.augment.flip_vertical=0.5", "data.augment.rotate90=0.5"),
+    "vertical flips, turns": TURNS,
     "ATSS": ("train.matching.name=atss",),
     "quality focal": ("train.loss.classes=quality_focal",),
     "varifocal": ("train.loss.classes=varifocal",),
