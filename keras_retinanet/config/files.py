@@ -4,6 +4,7 @@ A recipe states only its differences from the paper (the defaults of the datacla
 another recipe, which its key `base` names.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -239,11 +240,12 @@ def _recipe_path(name: str, folder: Path) -> Path:
     if name in config_names():
         return configs_folder() / f"{name}.yaml"
     path = folder / name
-    if path.is_file():
-        return path
+    with contextlib.suppress(OSError, ValueError):  # a name that no file system has
+        if path.is_file():
+            return path
     nearest = difflib.get_close_matches(name, config_names(), n=1, cutoff=0)
     hint = f" The nearest recipe is {nearest[0]}." if nearest else ""
-    raise UserError(f"Expected a recipe's name or a YAML file. Received: {name!r}.{hint}")
+    raise UserError(f"Expected a recipe's name or a YAML file. Received: {shown(name)}.{hint}")
 
 
 def _read_recipe(path: Path, above: tuple[Path, ...]) -> Any:
@@ -256,7 +258,10 @@ def _read_recipe(path: Path, above: tuple[Path, ...]) -> Any:
     if not isinstance(values, Mapping) or values.get("base") is None:
         return values
     values = dict(values)
-    base = _recipe_path(str(values.pop("base")), path.parent)
+    try:
+        base = _recipe_path(str(values.pop("base")), path.parent)
+    except UserError as error:
+        raise UserError(f"{path}: base: {error}") from error
     return _merged(_read_recipe(base, (*above, path)), values)
 
 

@@ -111,7 +111,9 @@ def test_an_empty_file_is_the_paper(tmp_path):
         ("train: [1", "line 1: expected valid YAML"),
         ("- a", "should hold keys"),
         ("base: own.yaml", "cannot be its own base"),
+        ("base: shape", "own.yaml: base: Expected a recipe's name"),
         ("base: shape", "The nearest recipe is shapes."),
+        (f"base: {'x' * 5000}", "own.yaml: base: Expected a recipe's name"),
     ],
 )
 def test_a_bad_file_is_one_line_that_says_why(tmp_path, content, message):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.config import ModelConfig
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.modeling.detections import Detections
@@ -13,6 +14,7 @@ class FileOfOnes:
     """Stands in for an exported file: finds one box, its score the picture's first pixel."""
 
     class_names = ("dog", "cat")
+    config = ModelConfig()
     takes_batches = True
 
     def __init__(self):

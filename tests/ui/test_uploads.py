@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,13 +66,21 @@ def test_a_start_removes_what_dead_starts_left_and_nothing_else(tmp_path):
     wait_for(lambda: not newer.exists())
 
 
+def watchers(folder: Path) -> list[Path]:
+    """Return the /proc folders of the processes that watch `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended meanwhile
+            if str(folder).encode() in path.read_bytes():
+                found.append(path.parent)
+    return found
+
+
 def test_the_watcher_ends_with_its_process(tmp_path):
     process, folder = hold(tmp_path)
-    watched = [
-        path.parent
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if str(folder).encode() in path.read_bytes()
-    ]
-    assert len(watched) == 1
-    process.communicate()
-    wait_for(lambda: not watched[0].exists() or b"" == (watched[0] / "cmdline").read_bytes())
+    try:
+        wait_for(lambda: watchers(folder))  # for a moment after it starts it has no command line
+        assert len(watchers(folder)) == 1
+    finally:
+        process.communicate()
+    wait_for(lambda: not watchers(folder))
