@@ -66,7 +66,7 @@ def test_a_snapshot_is_due_once_in_each_interval_and_at_the_end(modules, monkeyp
     _, shared = modules
     seconds = 0.0
     monkeypatch.setattr(shared.time, "monotonic", lambda: seconds)
-    clock = shared.TrainingClock(minutes=1)
+    clock = shared.TrainingClock(minutes=1, started=0.0)
     due = {}
     for seconds in (5.0, 12.0, 13.0, 30.0, 59.0, 61.0):
         due[seconds] = clock.due()
@@ -122,3 +122,4 @@ def test_a_wrong_conversion_of_a_peer_is_refused(modules, data, tmp_path):
     (tmp_path / "ours" / "check.metrics.json").write_text(json.dumps(wrong))
     with pytest.raises(SystemExit, match=r"AP of 0\.970"):
         modules[0].main(["--data_dir", "bccd", "--out", str(tmp_path), "--peers", "ours"])
+    assert not (tmp_path / "table.md").exists() and not (tmp_path / "ours" / "test.json").exists()
