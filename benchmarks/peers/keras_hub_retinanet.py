@@ -96,9 +96,9 @@ def inputs(image: LabeledImage, sides: list[int]) -> tuple[np.ndarray, dict[str,
     scale, canvas = scale_of(image, sides), canvas_size(sides)
     height, width = round(image.height * scale), round(image.width * scale)
     small = tf.image.resize(image.pixels(), (height, width))
-    padded = tf.image.pad_to_bounding_box(small, 0, 0, *canvas).numpy()
+    full = tf.image.pad_to_bounding_box(small, 0, 0, *canvas).numpy()
     boxes = image.boxes[:, [1, 0, 3, 2]] * np.float32(scale)
-    return padded, {"boxes": boxes, "labels": image.classes.astype(np.float32)}
+    return full, {"boxes": boxes, "labels": image.classes.astype(np.float32)}
 
 
 def found(image: LabeledImage, output: dict[str, np.ndarray], sides: list[int]) -> Found:
@@ -118,6 +118,17 @@ def flipped(image: tf.Tensor, labels: dict[str, tf.Tensor], width: int):
     return image, labels | {"boxes": tf.where(flips, mirrored, labels["boxes"])}
 
 
+def padded(labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Return labels of MAX_BOXES, filled with -1 as by `keras.layers.MaxNumBoundingBoxes`."""
+    missing = MAX_BOXES - tf.shape(labels["labels"])[0]
+    boxes = tf.pad(labels["boxes"], [[0, missing], [0, 0]], constant_values=-1)
+    classes = tf.pad(labels["labels"], [[0, missing]], constant_values=-1)
+    return {
+        "boxes": tf.ensure_shape(boxes, (MAX_BOXES, 4)),
+        "labels": tf.ensure_shape(classes, (MAX_BOXES,)),
+    }
+
+
 def batches(split: Split, sides: list[int], size: int) -> tf.data.Dataset:
     """Return batches without end; each image is decoded and resized once, in the first pass."""
     canvas = canvas_size(sides)
@@ -125,18 +136,13 @@ def batches(split: Split, sides: list[int], size: int) -> tf.data.Dataset:
         tf.TensorSpec((*canvas, 3)),
         {"boxes": tf.TensorSpec((None, 4)), "labels": tf.TensorSpec((None,))},
     )
-    limit = keras.layers.MaxNumBoundingBoxes(MAX_BOXES, bounding_box_format=FORMAT)
-
-    def limited(image, labels):
-        both = limit({"images": image, "bounding_boxes": labels})
-        return both["images"], both["bounding_boxes"]
-
     images = tf.data.Dataset.from_generator(
         lambda: (inputs(image, sides) for image in split.images), output_signature=spec
     )
     images = images.cache().shuffle(len(split.images)).repeat()
     images = images.map(lambda image, labels: flipped(image, labels, canvas[1]))
-    return images.map(limited).batch(size, drop_remainder=True).prefetch(2)
+    images = images.map(lambda image, labels: (image, padded(labels)))
+    return images.batch(size, drop_remainder=True).prefetch(2)
 
 
 class Snapshots(keras.callbacks.Callback):
