@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from marked_section import replace_section
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -27,7 +28,6 @@ from keras_retinanet.files import atomic_write
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
 FIGURES = ("AP", "AP50", "AP75")
-START, END = "<!-- table of the peers -->", "<!-- end of the table of the peers -->"
 # Name of an environment -> arguments of each `pip install`.
 ENVIRONMENTS = {
     "torch": [
@@ -210,13 +210,12 @@ def write(args: argparse.Namespace, data: Path) -> None:
     print(text, flush=True)
     images = args.docs / "images" if args.docs else args.out
     draw(args, names, data, images / ("peers_bccd.png" if args.docs else "curves.png"))
-    page = args.docs / "benchmarks.md" if args.docs else args.out / "table.md"
     if args.docs:
-        before, rest = page.read_text(encoding="utf-8").split(START)
         image = "![AP in val over minutes of training](images/peers_bccd.png)"
-        text = f"{before}{START}\n\n{text}\n{image}\n\n{END}{rest.split(END)[1]}"
-    with atomic_write(page) as stream:
-        stream.write(text)
+        replace_section(args.docs / "benchmarks.md", "table of the peers", f"{text}\n{image}")
+    else:
+        with atomic_write(args.out / "table.md") as stream:
+            stream.write(text)
 
 
 def main(words: list[str] | None = None) -> None:
