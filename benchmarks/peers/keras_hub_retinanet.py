@@ -187,18 +187,11 @@ def main() -> None:
     version = f"KerasHub {keras_hub.__version__}, TensorFlow {tf.__version__}"
     write_facts(args, snapshots.clock, version=version, start="ResNet-18, random")
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *canvas_size(args.input), 3))])
-    def outputs_of(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return what `predict` does; its NMS needs a batch of known size."""
-        return model.decode_predictions(model(images, training=False), images)
-
     def detect(number: int, split: Split) -> Iterator[Found]:
         model.load_weights(args.out / f"snapshot-{number}.weights.h5")
         for image in split.images:
-            images = tf.convert_to_tensor(inputs(image, args.input)[0][None])
-            outputs = outputs_of(model.preprocessor(images))
-            rows = {name: values[0].numpy() for name, values in outputs.items()}
-            yield found(image, rows, args.input)
+            outputs = model.predict(inputs(image, args.input)[0][None], verbose=0)
+            yield found(image, {name: values[0] for name, values in outputs.items()}, args.input)
 
     evaluate_snapshots(args.out, args.data_dir, snapshots.clock.snapshots, detect)
 
