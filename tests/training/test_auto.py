@@ -228,6 +228,11 @@ def test_large_images_with_small_objects_are_tiled(planned):
     assert config.model.tiles.side == 352  # 20 px become 24 in 416
     assert config.model.preprocessing.short_side == config.model.preprocessing.long_side == 416 + 32
     assert "tiles" in lines and "input" not in lines
+    # 10 images are 250 tiles: to evaluate them twelve times would take too much of the run.
+    often, seldom = (
+        planned(spread(20, per_image=50), spread(count, per_image=5))[0] for count in (1, 10)
+    )
+    assert often.train.eval_every < seldom.train.eval_every / 2
     # Fitted at the size at which the network sees the boxes: 23 to 28 px of the 448.
     assert 16 < config.model.anchors.sizes[0] < 32
     for data in (spread(20, sides=(90, 110), per_image=30), dataset(100, side=12)):

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from keras_retinanet.errors import counted
 from keras_retinanet.modeling.backbones import install_hint, weights_at_hand
 from keras_retinanet.training.auto.decision import Decision, Situation
@@ -124,7 +126,7 @@ def evaluation(s: Situation) -> Decision | None:
     seconds = total_steps(train) * train.batch_size / speed
     if train.minutes:
         seconds = min(seconds, train.minutes * 60)
-    each = s.data.val_images / (speed * EVALUATION_SPEEDUP)
+    each = s.data.val_images * _inputs_per_image(s) / (speed * EVALUATION_SPEEDUP)
     count = int(min(EVALUATIONS, max(1, EVALUATION_SHARE * seconds / each)))
     every = math.ceil(seconds * speed / train.batch_size / count)
     values = {"train.eval_every": max(1, every)}
@@ -133,6 +135,15 @@ def evaluation(s: Situation) -> Decision | None:
         values["train.patience"] = math.ceil(count / 2)
         reason += ", which ends early when AP stays below its best for half of them"
     return Decision(values, reason)
+
+
+def _inputs_per_image(s: Situation) -> float:
+    """Return how many tiles an image is detected in, about; 1 for whole images."""
+    tiles = s.config.model.tiles
+    if not tiles.side:
+        return 1.0
+    step = tiles.side * (1 - tiles.overlap)
+    return float(np.ceil(s.data.sizes / step).prod(axis=1).mean())
 
 
 def precision(s: Situation) -> Decision | None:
