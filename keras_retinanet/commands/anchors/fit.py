@@ -71,9 +71,8 @@ def run(args: Namespace) -> int:
     dataset, _ = load_train_val(config.data, config.train.seed)
     for line in dataset.problems.lines():
         print(f"  {line}")
-    sizes = config.model.preprocessing
-    tile = config.model.tiles.side
-    boxes, canvases = network_boxes(dataset, Preprocessing(**vars(sizes)), tile=tile)
+    sizes = Preprocessing(**vars(config.model.preprocessing))
+    boxes, canvases = network_boxes(dataset, sizes, tile=config.model.tiles.side)
     print(
         f"{dataset.name}, {dataset.split}: {counted(len(boxes), 'box')} at short side "
         f"{sizes.short_side} px, long side at most {sizes.long_side}"
