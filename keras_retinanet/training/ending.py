@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from keras_retinanet.config import Config
+from keras_retinanet.errors import counted
 from keras_retinanet.modeling.draw_threshold import draw_threshold
 from keras_retinanet.modeling.saving import read_config
 from keras_retinanet.training.dry_run import duration
@@ -45,4 +46,4 @@ def _best(folder: Path, clock: Clock, validated: int) -> str:
         return f"best AP {clock.best:.3f}"
     row = max(rows, key=lambda row: float(row["AP"]))
     figures = ", ".join(f"{name} {float(row[name]):.3f}" for name in SHOWN if row[name])
-    return f"best at step {row['step']}: {figures} on {validated} images to validate on"
+    return f"best {figures} at step {row['step']}, on {counted(validated, 'validation image')}"

@@ -275,7 +275,7 @@ def test_a_folder_becomes_a_detector_without_a_recipe(tmp_path):
     assert code == 0, printed
     assert "\n  boxes:        data.max_boxes=auto" in printed
     assert "batch:" not in printed and "input:" not in printed
-    for line in ("best at step ", "curves: ", "next:   keras_retinanet predict IMAGES --model "):
+    for line in ("best AP ", "curves: ", "next:   keras_retinanet predict IMAGES --model "):
         assert line in printed
     config = load_config(out / "config.yaml")
     assert config.train.loss.box == "giou" and config.data.augment.rotate90 == 0.5
