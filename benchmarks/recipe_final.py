@@ -2,9 +2,9 @@
 
     python benchmarks/recipe_final.py --data_dir bccd --out runs/final --docs docs
 
-Bounded by steps: those of 30 minutes on two idle cores of the machine that docs/recipe_study.md
-names. Each row trains on `train` or on `train` and `val` together, and is evaluated with and
-without test-time augmentation. Runs are resumed and kept as in `recipe_study.py`.
+Bounded by steps, the same for all. Each row trains on `train` or on `train` and `val` together, and
+is evaluated with and without test-time augmentation. Runs are resumed and kept as in
+`recipe_study.py`.
 """
 
 import argparse

@@ -60,7 +60,7 @@ def learning(s: Situation) -> Decision:
             "train.optimizer.backbone_multiplier": 0.3,
             "train.optimizer.ema": 0.99,
         }
-    return Decision(values, "what learned most in a few thousand steps")
+    return Decision(values, "as in the recipe bccd")
 
 
 def start(s: Situation) -> Decision:
@@ -90,7 +90,7 @@ def start(s: Situation) -> Decision:
         values["train.optimizer.learning_rate"] = 1e-3
         return Decision(values, "pretrained, with the paper's pyramid and heads")
     values["model.backbone.frozen_stages"] = 0
-    return Decision(values, "the pretrained backbone that learns most in the time of a CPU")
+    return Decision(values, "a small pretrained backbone, for a CPU")
 
 
 def _backbone(machine: Machine) -> str:
