@@ -7,14 +7,13 @@ is evaluated with and without test-time augmentation. Runs are resumed and kept 
 `recipe_study.py`.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-from recipe_study import FIGURES, NO_TURNS, TURNS, folder_of, recipe, show, train
+from recipe_study import FIGURES, NO_TURNS, TURNS, folder_of, make
 
 STEPS = 1250
 LENGTH = (f"train.steps={STEPS // 2}",)
@@ -56,21 +55,12 @@ def table(out: Path, seeds: list[int], data_dir: str) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Make the runs that are missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_dir", required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/final"))
-    parser.add_argument("--docs", type=Path, help="folder of recipe_study.md")
-    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    args = parser.parse_args()
-    for seed in args.seeds:
-        for row in args.rows:
-            train(folder_of(args.out, row, seed), recipe(args.data_dir, seed, ROWS[row]))
-            text = table(args.out, args.seeds, args.data_dir)
-            show(text, args.docs, "table of the full runs")
-
-
 if __name__ == "__main__":
-    main()
+    make(
+        __doc__,
+        ROWS,
+        out="runs/final",
+        seeds=[0, 1, 2],
+        section="table of the full runs",
+        table=lambda args: table(args.out, args.seeds, args.data_dir),
+    )

@@ -13,7 +13,7 @@ import argparse
 import csv
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,28 +114,45 @@ def table(out: Path, seeds: list[int]) -> str:
     return "\n".join(lines)
 
 
-def show(text: str, docs: Path | None, section: str) -> None:
-    """Print a table, and write it to its section of the page."""
-    print(text, flush=True)
-    if docs:
-        replace_section(docs / "recipe_study.md", section, text)
+def make(
+    description: str,
+    rows: Mapping[str, Sequence[str]],
+    *,
+    out: str,
+    seeds: Sequence[int],
+    section: str,
+    table: Callable[[argparse.Namespace], str],
+) -> None:
+    """Make the runs that are missing, by the flags; after each print the table and write it.
 
-
-def main() -> None:
-    """Make the runs that are missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    Args:
+        rows: name of a row -> what it changes in the recipe.
+        out, seeds: defaults of the flags.
+        section: of the page recipe_study.md.
+        table: from the flags to the text of all complete runs.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--data_dir", required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/study"))
+    parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--docs", type=Path, help="folder of recipe_study.md")
-    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1], help="to run and to show")
+    parser.add_argument("--rows", nargs="*", choices=list(rows), default=list(rows))
+    parser.add_argument("--seeds", nargs="*", type=int, default=seeds, help="to run and to show")
     args = parser.parse_args()
     for seed in args.seeds:
         for row in args.rows:
-            words = recipe(args.data_dir, seed, (*BASE, *ROWS[row]))
-            train(folder_of(args.out, row, seed), words)
-            show(table(args.out, args.seeds), args.docs, "table of the study")
+            train(folder_of(args.out, row, seed), recipe(args.data_dir, seed, rows[row]))
+            text = table(args)
+            print(text, flush=True)
+            if args.docs:
+                replace_section(args.docs / "recipe_study.md", section, text)
 
 
 if __name__ == "__main__":
-    main()
+    make(
+        __doc__,
+        {name: (*BASE, *changes) for name, changes in ROWS.items()},
+        out="runs/study",
+        seeds=[0, 1],
+        section="table of the study",
+        table=lambda args: table(args.out, args.seeds),
+    )
