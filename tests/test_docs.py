@@ -1,7 +1,7 @@
 """The documentation: nothing is left out of it. That it builds without a warning, CI shows."""
 
 import hashlib
-import importlib.util
+import importlib
 import json
 import re
 from pathlib import Path
@@ -20,10 +20,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 @pytest.fixture(scope="module")
 def generate():
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        return importlib.import_module("generate")
 
 
 def toctree_entries(page: Path) -> set[str]:
