@@ -1,8 +1,8 @@
 """How fast a class of machines trains and what memory it takes: constants, so that plans repeat.
 
-Measured on 2 cores (AMD Zen 4: 12 images a second; Intel Xeon: 6) with EfficientNet-Lite0 at 320 x
-416 pixels, FPN and heads of 64 channels; other backbones by the time of their steps beside it. A
-plan is right within a factor of 2; `train.minutes` is what bounds a run.
+Measured with EfficientNet-Lite0 at 320 x 416 pixels, FPN and heads of 64 channels, on 2 cores: 12
+images a second (AMD Zen 4), 5.6 (Intel Xeon). A plan is right within a factor of 2 or so;
+`train.minutes` is what bounds a run.
 """
 
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from keras_retinanet.training.auto.facts import Machine
 
 # Of the measured input.
 PIXELS = 320 * 416
-# Images a second at that input, for each core, and for a GPU of the last years ("not run").
+# Images a second at that input, for each core; for a GPU a guess, because none was at hand.
 CORE_IMAGES = 4.0
 GPU_IMAGES = 150.0
-# A CPU's memory bandwidth is shared: more cores than these add little.
+# Memory bandwidth is shared: a guess at how many cores still add to the pace.
 USEFUL_CORES = 16
-# An evaluation has no backward pass.
+# An evaluation has no backward pass, which costs two forward passes.
 EVALUATION_SPEEDUP = 3.0
 
 
@@ -27,19 +27,20 @@ class Cost(NamedTuple):
     bytes_per_pixel: int
 
 
-# FPN and heads of 64 channels for the first ones, of 256 for those from ResNet-50 on.
+# FPN and heads of 64 channels for the first ones, of 256 for those from ResNet-50 on. Times: median
+# of 4 steps of 8 images (fewer of the largest) on the idle Xeon, 2026-11-27; bytes: `estimate_step`.
 COSTS = {
     "efficientnet_lite0": Cost(1.0, 2400),
-    "efficientnet_lite1": Cost(1.3, 3200),
-    "efficientnet_lite2": Cost(1.5, 3500),
-    "efficientnet_lite3": Cost(2.0, 4500),
-    "efficientnet_lite4": Cost(2.8, 6000),
-    "resnet18": Cost(1.2, 1600),
-    "resnet34": Cost(1.8, 2200),
-    "resnet50": Cost(4.5, 5800),
-    "resnet101": Cost(6.5, 7800),
-    "resnet152": Cost(9.0, 10000),
+    "efficientnet_lite1": Cost(1.1, 3000),
+    "efficientnet_lite2": Cost(1.4, 3200),
+    "efficientnet_lite3": Cost(2.5, 4100),
+    "efficientnet_lite4": Cost(3.3, 5600),
+    "resnet18": Cost(1.3, 1400),
+    "resnet34": Cost(2.4, 2000),
+    "resnet50": Cost(6.0, 6000),
+    "resnet101": Cost(9.2, 8000),
 }
+# Of those that were not measured.
 LARGEST = Cost(13.0, 14000)
 
 
