@@ -31,7 +31,7 @@ def build(args) -> keras_hub.models.RetinaNetObjectDetector:
         image_shape=shape,
     )
     backbone = keras_hub.models.RetinaNetBackbone(
-        image_encoder=encoder, min_level=3, max_level=5, use_p5=False, image_shape=shape
+        image_encoder=encoder, min_level=3, max_level=7, use_p5=False, image_shape=shape
     )
     model = keras_hub.models.RetinaNetObjectDetector(
         backbone=backbone,
@@ -51,8 +51,8 @@ def build(args) -> keras_hub.models.RetinaNetObjectDetector:
 
 def class_layer(model) -> keras.layers.Layer:
     """Return the last convolution of the class head."""
-    (head,) = (part for part in model._flatten_layers() if part.name == "label_head")
-    return head.output_layer if hasattr(head, "output_layer") else head.layers[-1]
+    heads = [part for part in model._flatten_layers() if part.name == "classification_head"]
+    return next(layer for layer in heads[0]._layers if layer.name == "logits_layer")
 
 
 def network(model, images: np.ndarray) -> np.ndarray:
