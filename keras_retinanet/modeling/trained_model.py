@@ -18,6 +18,7 @@ from keras_retinanet.modeling.label_checks import check_labels, plain_errors
 from keras_retinanet.modeling.labeling import AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
+from keras_retinanet.modeling.training_graph import run_for_training
 
 # detectron2 starts its moving average of positives here.
 INITIAL_NORMALIZER = 100.0
@@ -43,6 +44,12 @@ class TrainedModel(keras.Model):
     fpn: keras.Model
     _class_loss: keras.metrics.Mean
     _box_loss: keras.metrics.Mean
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the outputs of the network; Keras calls this."""
+        if not training:
+            return super().call(inputs, training=training, mask=mask)
+        return run_for_training(self, self._standardize_inputs(inputs))
 
     def compile(
         self,
