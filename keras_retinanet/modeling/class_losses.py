@@ -6,7 +6,6 @@ Shape letters: B images, R anchors, K classes, P positive anchors.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config import LossConfig
@@ -66,7 +65,7 @@ def focal_sum(
     @tf.custom_gradient
     def total(logits: tf.Tensor) -> tuple[tf.Tensor, Any]:
         loss, slope = _background_loss(logits, gamma)
-        if np.ndim(alpha):
+        if not isinstance(alpha, float):  # one per class
             factor = weights[..., None] * (1.0 - balance)  # (B, R, K)
             dense = tf.reduce_sum(factor * loss)
         else:  # the same for all classes: fewer passes

@@ -173,8 +173,8 @@ class RetinaNetLoss(keras.losses.Loss):
     ) -> tf.Tensor:
         weights = tf.where(targets.classes == IGNORED, 0.0, weights)
         if quality is None:
-            options = {"alpha": self.alpha, "gamma": self.gamma}
-            return focal_sum(targets.classes, logits, weights, **options)
+            balance, gamma = self.alpha, self.gamma
+            return focal_sum(targets.classes, logits, weights, alpha=balance, gamma=gamma)
         # Class -1 and -2 give a row of zeros: background.
         scores = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
         if self.classes == "quality_focal":
