@@ -172,10 +172,11 @@ class TrainConfig:
         None, "Model to start from, of any classes: its backbone, FPN and towers are loaded."
     )
     seed: NaturalInt = option(0, "Seed of weights, data order and augmentation.")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = option(
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = option(
         "float32",
         "Precision of the layers: float32, mixed_bfloat16 or mixed_float16; weights, loss and "
-        "boxes stay float32.",
+        "boxes stay float32. auto: mixed_bfloat16 where the network is measured to train faster "
+        "with it on this machine, else float32.",
     )
     loss: LossConfig = field(default_factory=LossConfig)
     matching: MatchConfig = field(default_factory=MatchConfig)
