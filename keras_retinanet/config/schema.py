@@ -147,6 +147,12 @@ class TrainConfig:
         "step are summed, which gives the step of the whole batch in the memory of a piece; 0: "
         "the whole batch.",
     )
+    recompute: bool = option(
+        False,
+        "Keep only the outputs of the backbone's blocks and compute what lies within them, and the "
+        "heads, again in the backward pass: the same step in less memory and about a quarter more "
+        "time.",
+    )
     steps: PositiveInt = option(
         90_000,
         "Number of steps of 16 images, scaled by 16 / batch_size: 90k is Detectron's 1x schedule.",

@@ -5,19 +5,27 @@ saves a pass over each feature map forward and one backward (and, in mixed preci
 float32); the kernel's gradient is the same. C: channels.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_retinanet.modeling.recomputation import Piece, run_pieces
 
-def run_for_training(model: Any, inputs: Any) -> Any:
+# id of a model within the network -> its pieces, whose activations are computed again.
+Recomputed = Mapping[int, Sequence[Piece]]
+
+
+def run_for_training(model: Any, inputs: Any, recomputed: Recomputed | None = None) -> Any:
     """Return the outputs of a functional `model`, called inside `model(..., training=True)`."""
     norms = frozen_norms(model)
     folded = {id(norm) for norm in norms.values()}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if recomputed and id(layer) in recomputed:
+            return run_pieces(run_for_training, recomputed[id(layer)], *args)
         if isinstance(layer, keras.Model):
             return run_for_training(layer, *args)
         if id(layer) in folded:

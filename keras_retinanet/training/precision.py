@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import keras
 import tensorflow as tf
@@ -15,7 +16,8 @@ from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.training.run_folder import stored_config
 
 AUTO = "auto"
-FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
+FLOAT32: Final = "float32"
+BFLOAT16: Final = "mixed_bfloat16"
 # Far from the noise of a measurement, so that equal machines choose alike.
 WORTHWHILE = 0.8
 SIDE = 256
