@@ -4,11 +4,12 @@ from keras_retinanet.modeling.anchors import LEVELS, Anchors, feature_sizes, lev
 from keras_retinanet.modeling.atss import AtssLabeler, build_labeler
 from keras_retinanet.modeling.backbones import BACKBONES, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder, generalized_iou, iou
+from keras_retinanet.modeling.class_losses import focal_loss
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler, Labeler, Targets
-from keras_retinanet.modeling.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
+from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives, smooth_l1
 from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing

@@ -87,20 +87,21 @@ class Labeler(keras.layers.Layer):
         classes: tf.Tensor,
         ignore: tf.Tensor,
     ) -> Targets:
-        matchable = (classes >= 0) & ~ignore  # (G,)
-        matches = self.match(anchors, boxes, matchable=matchable, level_cells=level_cells)
+        # Padding matches nothing, and most rows are padding: leave it out of all (R, G) arrays.
+        real = tf.where(classes >= 0)[:, 0]  # G from here on: the number of real boxes
+        boxes, classes, ignore = (tf.gather(values, real) for values in (boxes, classes, ignore))
+        matches = self.match(anchors, boxes, matchable=~ignore, level_cells=level_cells)
         matches = tf.where(
-            (matches == BACKGROUND) & self._in_ignored(anchors, boxes, ignore & (classes >= 0)),
-            IGNORED,
-            matches,
+            (matches == BACKGROUND) & self._in_ignored(anchors, boxes, ignore), IGNORED, matches
         )
-        index = tf.maximum(matches, 0)
+        is_matched, index = matches >= 0, tf.maximum(matches, 0)
         # One more box, so that an index is valid even for G = 0.
         boxes = tf.pad(boxes, [[0, 1], [0, 0]])
         classes = tf.pad(classes, [[0, 1]])
+        real = tf.pad(tf.cast(real, tf.int32), [[0, 1]])
         return Targets(
-            matches,
-            tf.where(matches >= 0, tf.gather(classes, index), matches),
+            tf.where(is_matched, tf.gather(real, index), matches),
+            tf.where(is_matched, tf.gather(classes, index), matches),
             tf.gather(boxes, index),
         )
 

@@ -1,4 +1,4 @@
-"""Focal loss and its successors, the box losses, and the combined RetinaNet loss.
+"""The box losses, and the combined RetinaNet loss; `class_losses.py` has those of the classes.
 
 Everything is summed over anchors, classes and coordinates; the one division is by the number of
 positive anchors. Keras's own losses average over the last axis, which changes the meaning of alpha.
@@ -14,74 +14,9 @@ import tensorflow as tf
 from keras_retinanet.config import LossConfig
 from keras_retinanet.modeling import boxes as box_ops
 from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.class_losses import focal_sum, quality_focal_loss, varifocal_loss
 from keras_retinanet.modeling.hard_examples import hard_examples
 from keras_retinanet.modeling.labeling import IGNORED, Targets
-
-
-def focal_loss(
-    one_hot: tf.Tensor,
-    logits: tf.Tensor,
-    alpha: float | Sequence[float] = LossConfig.alpha,
-    gamma: float = LossConfig.gamma,
-) -> tf.Tensor:
-    """Return the alpha-balanced focal loss (..., K), elementwise (paper, equation 5).
-
-    Args:
-        one_hot: (..., K) float32 of 0 and 1.
-        logits: (..., K) float32; finite with its gradient for any finite logit.
-        alpha: weight of the foreground, 1 - alpha of the background; a number or one per class.
-        gamma: focusing parameter; 0 gives the alpha-balanced cross-entropy.
-    """
-    balance = tf.convert_to_tensor(alpha, tf.float32)
-    # The logit of the *right* answer: both classes become one formula.
-    right = logits * (2.0 * one_hot - 1.0)
-    cross_entropy = tf.nn.softplus(-right)  # -log p_t, exact for large logits
-    weight = one_hot * balance + (1.0 - one_hot) * (1.0 - balance)
-    if gamma:
-        # (1 - p_t) ** gamma through the logarithm: no power of zero, so no infinite gradient.
-        weight *= tf.exp(-gamma * tf.nn.softplus(right))
-    return weight * cross_entropy
-
-
-def quality_focal_loss(
-    quality: tf.Tensor, logits: tf.Tensor, gamma: float = LossConfig.gamma
-) -> tf.Tensor:
-    """Return the quality focal loss (..., K), elementwise (Li et al. 2020, equation 2).
-
-    Args:
-        quality: (..., K) float32 in 0..1, the score to learn: 0 for the background.
-        logits: (..., K) float32; finite with its gradient for any finite logit.
-        gamma: focusing parameter, the beta of that paper.
-    """
-    weight = _power(tf.abs(quality - tf.sigmoid(logits)), gamma)
-    return weight * tf.nn.sigmoid_cross_entropy_with_logits(labels=quality, logits=logits)
-
-
-def varifocal_loss(
-    quality: tf.Tensor,
-    logits: tf.Tensor,
-    *,
-    alpha: float = LossConfig.varifocal_alpha,
-    gamma: float = LossConfig.gamma,
-) -> tf.Tensor:
-    """Return the varifocal loss (..., K), elementwise (Zhang et al. 2021, equation 2).
-
-    Args:
-        quality: (..., K) float32 in 0..1, the score to learn, which also weights the foreground; 0
-            is background.
-        logits: (..., K) float32; finite with its gradient for any finite logit.
-        alpha: weight of the background.
-        gamma: focusing parameter, of the background alone.
-    """
-    background = alpha * _power(tf.sigmoid(logits), gamma)
-    weight = tf.where(quality > 0, quality, background)
-    return weight * tf.nn.sigmoid_cross_entropy_with_logits(labels=quality, logits=logits)
-
-
-def _power(value: tf.Tensor, exponent: float) -> tf.Tensor:
-    """Return value ** exponent for values of 0 to 1, with a finite gradient."""
-    # Below, a root has no slope; the square of it is zero in float32.
-    return tf.pow(tf.maximum(value, 1e-7), exponent)
 
 
 def smooth_l1(difference: tf.Tensor, beta: float = LossConfig.beta) -> tf.Tensor:
@@ -236,17 +171,18 @@ class RetinaNetLoss(keras.losses.Loss):
         *,
         quality: tf.Tensor | None,
     ) -> tf.Tensor:
+        weights = tf.where(targets.classes == IGNORED, 0.0, weights)
+        if quality is None:
+            balance, gamma = self.alpha, self.gamma
+            return focal_sum(targets.classes, logits, weights, alpha=balance, gamma=gamma)
         # Class -1 and -2 give a row of zeros: background.
         scores = tf.one_hot(targets.classes, tf.shape(logits)[-1])  # (B, R, K)
-        if quality is None:
-            loss = focal_loss(scores, logits, self.alpha, self.gamma)
-        elif self.classes == "quality_focal":
+        if self.classes == "quality_focal":
             loss = quality_focal_loss(scores * quality[..., None], logits, self.gamma)
         else:
             options = {"alpha": self.varifocal_alpha, "gamma": self.gamma}
             loss = varifocal_loss(scores * quality[..., None], logits, **options)
-        loss = tf.reduce_sum(loss, axis=-1)
-        return tf.reduce_sum(tf.where(targets.classes == IGNORED, 0.0, loss * weights))
+        return tf.reduce_sum(tf.reduce_sum(loss, axis=-1) * weights)
 
     def _ohem_sum(
         self, anchors: tf.Tensor, targets: Targets, logits: tf.Tensor, weights: tf.Tensor

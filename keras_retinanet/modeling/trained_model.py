@@ -18,6 +18,8 @@ from keras_retinanet.modeling.label_checks import check_labels, plain_errors
 from keras_retinanet.modeling.labeling import AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
+from keras_retinanet.modeling.recomputation import blocks, levels
+from keras_retinanet.modeling.training_graph import Recomputed, run_for_training
 
 # detectron2 starts its moving average of positives here.
 INITIAL_NORMALIZER = 100.0
@@ -32,6 +34,7 @@ class Objective:
     normalizer: keras.Variable  # moving average of the positives per global batch
     class_weights: keras.Variable  # (K,), all 1 without `class_weight`
     micro_batch: int  # images computed at once; 0: the whole batch
+    recomputed: Recomputed
 
 
 class TrainedModel(keras.Model):
@@ -40,9 +43,20 @@ class TrainedModel(keras.Model):
     anchors: Anchors
     box_coder: BoxCoder
     class_names: list[str]
+    backbone: keras.Model
     fpn: keras.Model
+    class_head: keras.Model
+    box_head: keras.Model
     _class_loss: keras.metrics.Mean
     _box_loss: keras.metrics.Mean
+    _objective: Objective
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the outputs of the network; Keras calls this."""
+        if not training:
+            return super().call(inputs, training=training, mask=mask)
+        recomputed = self._objective.recomputed if hasattr(self, "_objective") else None
+        return run_for_training(self, self._standardize_inputs(inputs), recomputed)
 
     def compile(
         self,
@@ -52,6 +66,7 @@ class TrainedModel(keras.Model):
         labeler: Labeler | None = None,
         jit_compile: bool = False,
         micro_batch: int = 0,
+        recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         """Set up training.
@@ -66,6 +81,9 @@ class TrainedModel(keras.Model):
                 The gradients of a batch are summed before the optimizer's one step, which is that
                 of the whole batch (batch norms that train see the statistics of a piece). Not
                 saved with the model. 0: the whole batch.
+            recompute: keep only what passes between the blocks of the backbone and the levels of
+                the heads, and compute the rest again in the backward pass: the same step in less
+                memory and more time. Blocks with batch norms that train are kept. Not saved either.
         """
         check_pieces(micro_batch, jit_compile=jit_compile, **kwargs)
         self._objective = Objective(
@@ -74,12 +92,18 @@ class TrainedModel(keras.Model):
             keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
             keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
             micro_batch,
+            self._pieces() if recompute else {},
         )
         for layer in self.fpn.layers:
             if isinstance(layer, UpsampleToMatch):
                 layer.for_xla = jit_compile
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
+
+    def _pieces(self) -> Recomputed:
+        """Return the models that are run in pieces, by id, and their pieces."""
+        heads = {id(head): levels(head) for head in (self.class_head, self.box_head)}
+        return {id(self.backbone): blocks(self.backbone)} | heads
 
     def _own_loss(self, loss: RetinaNetLoss | None) -> RetinaNetLoss:
         """Return `loss`, by default the paper's, checked and with the box coder of this model."""

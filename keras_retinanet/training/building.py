@@ -101,6 +101,7 @@ def compile_model(model: RetinaNet, train: TrainConfig) -> None:
         loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
         labeler=build_labeler(train.matching),
         micro_batch=train.micro_batch,
+        recompute=train.recompute,
     )
 
 

@@ -1,7 +1,9 @@
 """Estimate the memory and time of a training step from the graph."""
 
 import math
+import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import psutil
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.recomputation import RECOMPUTED
 
 GIB = 2**30
 # Operations whose outputs the backward pass keeps; reshapes share their input's memory.
@@ -47,11 +50,22 @@ def estimate_step(
     spec = tf.TensorSpec((at_once, *canvas, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(spec).graph
     activations, flops = 0, 0.0
+    again: Counter[str] = Counter()  # bytes of what is computed again
+    last: dict[str, int] = {}  # of each piece, the output that is kept
     for operation in graph.get_operations():
+        piece = re.search(rf"\b{RECOMPUTED}(_\d+)?/", operation.name)
         if operation.type in KEPT_OPS and operation.outputs[0].shape.is_fully_defined():
             output = operation.outputs[0]
-            activations += output.shape.num_elements() * output.dtype.size
-        flops += _convolution_flops(operation)
+            size = output.shape.num_elements() * output.dtype.size
+            if piece:
+                again[piece[0]] += size
+                last[piece[0]] = size
+            else:
+                activations += size
+        # Forward once more costs a third of all.
+        flops += _convolution_flops(operation) * (1 + bool(piece) / TRAIN_TO_FORWARD)
+    # Of the pieces, one at a time is there again.
+    activations += sum(last.values()) + max(again.values(), default=0)
     weights = sum(math.prod(weight.shape) * 4 for weight in model.weights)
     copies, waiting = WEIGHT_COPIES, 0
     if micro_batch:

@@ -35,6 +35,7 @@ from keras_retinanet.training.distribution import (
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.own_callbacks import OwnCallbacks
+from keras_retinanet.training.precision import resolved_precision
 from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
@@ -94,6 +95,7 @@ def train(
                 resume_config(config, out)
             else:
                 require_new(out)
+            config = resolved_precision(config, out, resume=resume)
             keras.utils.set_random_seed(config.train.seed)
             keras.config.set_dtype_policy(config.train.precision)
             # A run that ended before its first state starts from the beginning.

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.class_losses import focal_loss, focal_sum
 from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, Targets
-from keras_retinanet.modeling.losses import RetinaNetLoss, focal_loss, num_positives, smooth_l1
+from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives, smooth_l1
 
 ANCHORS = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 20]], "f4")
 
@@ -100,6 +101,22 @@ def test_focal_gradient_is_the_slope(rng):
     slope = numpy_focal(one_hot, logits + step) - numpy_focal(one_hot, logits - step)
     expected = slope / (2 * step)
     np.testing.assert_allclose(tape.gradient(loss, watched), expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.25, (0.1, 0.5, 0.9)])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_fast_sum_is_that_of_the_elements_with_its_gradient(rng, alpha, gamma):
+    logits = tf.constant(rng.uniform(-8, 8, (2, 30, 3)), tf.float32)
+    classes = tf.constant(rng.choice([-2, -1, -1, 0, 1, 2], (2, 30)), tf.int32)
+    weights = tf.constant(rng.uniform(0, 2, (2, 30)), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(logits)
+        elements = focal_loss(tf.one_hot(classes, 3), logits, alpha, gamma)
+        expected = 3.0 * tf.reduce_sum(elements * weights[..., None])
+        fast = 3.0 * focal_sum(classes, logits, weights, alpha=alpha, gamma=gamma)
+    assert float(fast) == pytest.approx(float(expected), rel=1e-6)
+    slopes = tape.gradient(fast, logits), tape.gradient(expected, logits)
+    np.testing.assert_allclose(*slopes, rtol=1e-5, atol=1e-6)
 
 
 # --------------------------------------------------------------------------------- smooth L1

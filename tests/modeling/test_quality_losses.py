@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.modeling.boxes import BoxCoder, paired_iou
+from keras_retinanet.modeling.class_losses import quality_focal_loss, varifocal_loss
 from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, Targets
-from keras_retinanet.modeling.losses import RetinaNetLoss, quality_focal_loss, varifocal_loss
+from keras_retinanet.modeling.losses import RetinaNetLoss
 
 ANCHORS = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 20]], "f4")
 BOTH = pytest.mark.parametrize("classes", ["quality_focal", "varifocal"])
