@@ -46,12 +46,11 @@ def estimate_step(
     at_once = micro_batch or batch_size
     spec = tf.TensorSpec((at_once, *canvas, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(spec).graph
-    activations, flops = 0, 0.0
+    activations, flops = 0, graph_flops(graph)
     for operation in graph.get_operations():
         if operation.type in KEPT_OPS and operation.outputs[0].shape.is_fully_defined():
             output = operation.outputs[0]
             activations += output.shape.num_elements() * output.dtype.size
-        flops += _convolution_flops(operation)
     weights = sum(math.prod(weight.shape) * 4 for weight in model.weights)
     copies, waiting = WEIGHT_COPIES, 0
     if micro_batch:
@@ -59,6 +58,11 @@ def estimate_step(
         waiting = (batch_size - at_once) * math.prod(canvas) * 3 * 4
     pieces = batch_size / at_once
     return Estimate(activations + waiting + copies * weights, TRAIN_TO_FORWARD * flops * pieces)
+
+
+def graph_flops(graph: tf.Graph) -> float:
+    """Return the operations of the convolutions in a graph of known shapes."""
+    return sum(_convolution_flops(operation) for operation in graph.get_operations())
 
 
 def _convolution_flops(operation: tf.Operation) -> float:
