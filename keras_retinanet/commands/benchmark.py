@@ -17,6 +17,7 @@ import argparse
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 REPEAT = 5
+# Of `--what train` without a recipe: the paper's 16 do not fit most memories.
+TRAIN_BATCH = 2
 # Flag -> key of the configuration.
 BENCHMARK_KEYS = {"backbone": "model.backbone.name", "split": "evaluate.split"}
 
@@ -104,6 +107,25 @@ def _image(task: Task, sides) -> bytes:
     return drawn_image(sides.short_side, sides.long_side)
 
 
+def _train(task: Task) -> list["Table"]:
+    from keras_retinanet.data.loading import load_train_val
+    from keras_retinanet.speed.train import train
+
+    dataset, _ = load_train_val(task.config.data, task.config.train.seed)
+    subject = task.subject()
+    if task.is_named and subject.path is None:
+        subject = replace(subject, num_classes=len(dataset.class_names))
+    own = task.config.train.batch_size if task.args.config else TRAIN_BATCH
+    return train(
+        subject,
+        task.config,
+        dataset,
+        batch_size=task.args.batch_size or own,
+        precision=task.args.precision,
+        repeat=task.args.repeat,
+    )
+
+
 class Kind(NamedTuple):
     """A kind of measurement.
 
@@ -118,6 +140,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "inference": Kind(_inference),
+    "train": Kind(_train),
 }
 
 
