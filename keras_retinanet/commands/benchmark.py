@@ -15,6 +15,7 @@ Examples:
 
 import argparse
 import json
+import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +48,9 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 REPEAT = 5
 # Of `--what train` without a recipe: the paper's 16 do not fit most memories.
 TRAIN_BATCH = 2
+# Images of a batch and of a repeat of `--what data`, and of the files that `evaluate` scores.
+DATA_BATCH, DATA_IMAGES = 8, 400
+SCORED_IMAGES = 5000
 # Flag -> key of the configuration.
 BENCHMARK_KEYS = {"backbone": "model.backbone.name", "split": "evaluate.split"}
 
@@ -126,6 +130,58 @@ def _train(task: Task) -> list["Table"]:
     )
 
 
+def _data(task: Task) -> list["Table"]:
+    from keras_retinanet.data.loading import load_train_val
+    from keras_retinanet.modeling.preprocessing import Preprocessing
+    from keras_retinanet.speed.data import data
+
+    dataset, _ = load_train_val(task.config.data, task.config.train.seed)
+    return data(
+        dataset,
+        Preprocessing(**vars(task.config.model.preprocessing)),
+        task.config.data,
+        batch_size=task.args.batch_size or DATA_BATCH,
+        images=task.args.limit or DATA_IMAGES,
+        repeat=task.args.repeat,
+    )
+
+
+def _evaluate(task: Task) -> list["Table"]:
+    from keras_retinanet.speed.evaluate import detection, scoring
+
+    tables = [scoring(images=task.args.limit or SCORED_IMAGES, repeat=task.args.repeat)]
+    if not task.is_named:
+        return tables
+    dataset = load_split(task.config, None)
+    model = task.subject().make()
+    options = {"batch_size": task.args.batch_size or 1, "repeat": task.args.repeat}
+    images = task.args.limit or len(dataset.records)
+    return [*tables, detection(model, dataset, images=images, **options)]
+
+
+def _start(task: Task) -> list["Table"]:
+    from keras_retinanet.speed.start import start
+
+    model = task.subject().make()
+    encoded = _image(task, model.config.preprocessing)
+    with tempfile.TemporaryDirectory() as folder:
+        return start(model, encoded, Path(folder), repeat=task.args.repeat)
+
+
+def _formats(task: Task) -> list["Table"]:
+    from keras_retinanet.data.loading import load_train_val
+    from keras_retinanet.speed.formats import formats
+
+    dataset = load_split(task.config, None)
+    calibration, _ = load_train_val(task.config.data, task.config.train.seed)
+    if task.args.limit:
+        dataset = replace(dataset, records=[*dataset.records[: task.args.limit]])
+    model = task.subject().make()
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"only": task.args.only or (), "repeat": task.args.repeat}
+        return formats(model, dataset, calibration, Path(folder), **options)
+
+
 class Kind(NamedTuple):
     """A kind of measurement.
 
@@ -141,6 +197,10 @@ class Kind(NamedTuple):
 KINDS = {
     "inference": Kind(_inference),
     "train": Kind(_train),
+    "data": Kind(_data, needs_data=True),
+    "evaluate": Kind(_evaluate),
+    "start": Kind(_start),
+    "formats": Kind(_formats, needs_data=True),
 }
 
 
@@ -154,7 +214,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_data_arguments(parser)
     add_trust_argument(parser)
     add("--split", help="split of the data set (default: the validation split)")
-    add("--batch_size", type=_count, metavar="B", help="images per batch (1; train: 2)")
+    add("--batch_size", type=_count, metavar="B", help="images per batch (1; train: 2; data: 8)")
+    add(
+        "--limit",
+        type=_count,
+        metavar="N",
+        help=f"images of a repeat of data ({DATA_IMAGES}), of the drawn file that evaluate scores "
+        f"({SCORED_IMAGES:,}), and of the split",
+    )
+    add(
+        "--only", action="append", metavar="FORM", help="formats: write this form (can be repeated)"
+    )
     add("--precision", choices=PRECISIONS, default="float32", help="of the network (float32)")
     add("--repeat", type=_count, default=REPEAT, metavar="N", help=f"repeats of each ({REPEAT})")
     add("--json", metavar="FILE", help="write the tables and the facts of the machine")
