@@ -65,9 +65,8 @@ def by_vernier(pictures: EvaluationSet, found: Found) -> np.ndarray:
     from vernier._core import CocoDataset, evaluate_bbox_grid
 
     truths, categories = pictures.truths, images_and_categories(pictures)[1]
-    count = len(pictures.image_ids)
-    images = {"id": np.arange(1, count + 1)}
-    images |= {"height": np.full(count, SIZE[0]), "width": np.full(count, SIZE[1])}
+    heights, widths = pictures.sizes.T.astype(np.int64)
+    images = {"id": np.arange(1, len(heights) + 1), "height": heights, "width": widths}
     annotations = {
         "id": np.arange(1, len(truths.image) + 1),
         "image_id": truths.image.astype(np.int64) + 1,

@@ -55,7 +55,7 @@ def measure(
         calls: by name. One that returns a float has measured its own seconds.
         repeat: how many undisturbed repeats of each to take.
         wait: called after each repeat, in its time, to wait for devices.
-        shortest: seconds of a repeat.
+        shortest: seconds of a repeat; 0: a repeat is one call.
     """
     counts = {name: _calls_in(call, shortest, wait) for name, call in calls.items()}
     quiet: dict[str, list[float]] = {name: [] for name in calls}
@@ -75,6 +75,8 @@ def measure(
 def _calls_in(call: Callable[[], object], shortest: float, wait: Callable[[], object]) -> int:
     """Warm up; return how many calls last as long as a repeat."""
     call()  # traces and allocates
+    if not shortest:
+        return 1
     start = time.perf_counter()
     call()
     wait()

@@ -15,7 +15,7 @@ def test_calls_are_made_in_turn_after_a_warm_up(quiet):
     made = []
     calls = {name: lambda name=name: made.append(name) for name in "ab"}
     found = measure(calls, repeat=3, shortest=0.0)
-    assert made == ["a", "a", "b", "b", *"ab" * 3]
+    assert made == ["a", "b", *"ab" * 3]
     assert [len(times.seconds) for times in found.values()] == [3, 3]
 
 
