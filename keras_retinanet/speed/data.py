@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,9 +18,12 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.speed.tables import Table
-from keras_retinanet.speed.timing import measure
+from keras_retinanet.speed.timing import Times, measure
 
 CORES = os.cpu_count() or 1
+# Batches that a pipeline may have made in advance.
+AHEAD = 4
+PILLOW = "Pillow, decode and resize"
 BARE = "bare tf.io.decode_jpeg"
 
 
@@ -38,12 +42,7 @@ def data(
         dataset: of JPEG files.
         images: how many a repeat reads, in turn and again from the first.
     """
-    paths = [str(record.image.path) for record in dataset.records]
-    if not all(path.lower().endswith((".jpg", ".jpeg")) for path in paths):
-        raise UserError(
-            f"Expected a data set of JPEG files, which are decoded for comparison. "
-            f"Received: {dataset.name} with others."
-        )
+    paths = _jpeg_paths(dataset)
     in_memory = cached(dataset, preprocessing, config.augment, "memory")
 
     def pipeline(source: Dataset) -> Iterator[Any]:
@@ -53,21 +52,41 @@ def data(
             )
         )
 
-    count = max(1, images // batch_size)
+    count = max(1, images // batch_size)  # batches
     iterators = {
         BARE: iter(_bare(paths)),
-        "Pillow, decode and resize": _pillow(paths, preprocessing),
+        PILLOW: _pillow(paths, preprocessing),
         "pipeline of train": pipeline(dataset),
         "the same, cached in memory": pipeline(in_memory),
     }
-    sizes = {name: batch_size if "Pillow" not in name and name != BARE else 1 for name in iterators}
+    one_by_one = (BARE, PILLOW)
     calls = {
-        name: _taking(iterator, count * batch_size // sizes[name])
+        name: _taking(iterator, count, items=batch_size if name in one_by_one else 1)
         for name, iterator in iterators.items()
     }
     times = measure(calls, repeat=repeat, shortest=0.0)
-    rates = {name: count * batch_size / found.median for name, found in times.items()}
-    rows = [
+    short, long = preprocessing.short_side, preprocessing.long_side
+    title = (
+        f"Data: {dataset.name}, {len(paths)} files of {_kilobytes(paths):,.0f} kB on average, "
+        f"to {short},{long} px in batches of {batch_size}, {CORES} threads"
+    )
+    return [Table(title, _rows(times, count * batch_size))]
+
+
+def _jpeg_paths(dataset: Dataset) -> list[str]:
+    paths = [str(record.image.path) for record in dataset.records]
+    if not all(path.lower().endswith((".jpg", ".jpeg")) for path in paths):
+        raise UserError(
+            "Expected a data set of JPEG files, which are decoded for comparison. "
+            f"Received: {dataset.name} with others."
+        )
+    return paths
+
+
+def _rows(times: dict[str, Times], images: int) -> list[dict[str, Any]]:
+    """Return the rates of repeats of `images` images, and their share of a bare decode's."""
+    rates = {name: images / found.median for name, found in times.items()}
+    return [
         {
             "from files to": name,
             "images/s": rates[name],
@@ -77,20 +96,21 @@ def data(
         }
         for name, found in times.items()
     ]
-    short, long = preprocessing.short_side, preprocessing.long_side
-    title = (
-        f"Data: {dataset.name}, {len(paths)} files of {_kilobytes(paths):,.0f} kB on average, "
-        f"to {short},{long} px in batches of {batch_size}, {CORES} threads"
-    )
-    return [Table(title, rows)]
 
 
-def _taking(iterator: Iterator[Any], count: int) -> Callable[[], None]:
-    """Return a call that takes `count` items of an iterator."""
+def _taking(iterator: Iterator[Any], count: int, *, items: int) -> Callable[[], float]:
+    """Return a call that gives the seconds of `count` batches, each of `items` of an iterator.
 
-    def take() -> None:
-        for _ in itertools.islice(iterator, count):
+    Some batches before them are not timed, because they were made while other calls were.
+    """
+
+    def take() -> float:
+        for _ in itertools.islice(iterator, AHEAD * items):
             pass
+        start = time.perf_counter()
+        for _ in itertools.islice(iterator, count * items):
+            pass
+        return time.perf_counter() - start
 
     return take
 

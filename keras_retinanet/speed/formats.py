@@ -23,7 +23,7 @@ from keras_retinanet.exporting.tflite.conversion import export_tflite
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.speed.tables import Table, time_row
-from keras_retinanet.speed.timing import measure
+from keras_retinanet.speed.timing import Times, measure
 
 # Images that each form is timed on.
 TIMED = 10
@@ -69,25 +69,38 @@ def formats(
     images = list(Sample(dataset, TIMED))
     calls = {name: _detecting(detector, images) for name, detector in detectors.items()}
     times = measure(calls, repeat=repeat, wait=tf.test.experimental.sync_devices)
-    rows = [
-        {
-            "form": name,
-            "AP": f"{100 * metrics[name]['AP']:.2f}",
-            "difference": f"{100 * (metrics[name]['AP'] - metrics[SOURCE]['AP']):+.2f}",
-            "AP50": f"{100 * metrics[name]['AP50']:.2f}",
-            **{
-                k: v for k, v in time_row(name, times[name], per=len(images)).items() if k != "part"
-            },
-            "MB": sizes[name],
-        }
-        for name in detectors
-    ]
     title = (
         f"Formats: AP in percent and ms per image, {len(dataset.records)} images of "
         f"{dataset.name}, {dataset.split}, input {canvas[0]}x{canvas[1]}, "
         f"{model.config.backbone.name}"
     )
-    return [Table(title, rows, NOTES)]
+    return [Table(title, _rows(metrics, times, sizes, images=len(images)), NOTES)]
+
+
+def _rows(
+    metrics: dict[str, dict[str, Any]],
+    times: dict[str, Times],
+    sizes: dict[str, float],
+    *,
+    images: int,
+) -> list[dict[str, Any]]:
+    """Return a row for each form; `images` were detected in at a time."""
+    source = metrics[SOURCE]["AP"]
+    rows = []
+    for name, found in metrics.items():
+        timed = time_row(name, times[name], per=images)
+        del timed["part"]
+        rows.append(
+            {
+                "form": name,
+                "AP": f"{100 * found['AP']:.2f}",
+                "difference": f"{100 * (found['AP'] - source):+.2f}",
+                "AP50": f"{100 * found['AP50']:.2f}",
+                **timed,
+                "MB": sizes[name],
+            }
+        )
+    return rows
 
 
 def usual_canvas(model: RetinaNet, dataset: Dataset) -> tuple[int, int]:

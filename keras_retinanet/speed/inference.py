@@ -49,6 +49,35 @@ def inference(
         precision: of the network and the SavedModel (`folded`); `detect` has the model's own.
     """
     image = decode_image(encoded)
+    images = np.stack([image] * batch_size)
+    canvas = model.prepare(image)[0].shape[:2]
+    steps, flops = _steps(model, encoded, batch_size, precision)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = saved_detector(model, Path(folder) / "saved_model", precision)
+        calls = {
+            **steps,
+            "model.detect": lambda: model.detect([image] * batch_size, batch_size=batch_size),
+            "SavedModel": lambda: saved.infer(images),
+            **floor_calls(precision),
+        }
+        times = measure(calls, repeat=repeat, wait=wait)
+    floor = floor_of(times, precision)
+    title = (
+        f"Inference: ms per image, input {canvas[0]}x{canvas[1]}, batch {batch_size}, "
+        f"{precision}, {model.config.backbone.name}, {len(model.class_names)} classes"
+    )
+    return [
+        floor_table(times, floor),
+        Table(title, _rows(times, flops, floor, batch_size)),
+        by_candidates(model, canvas, repeat=repeat),
+    ]
+
+
+def _steps(
+    model: RetinaNet, encoded: bytes, batch_size: int, precision: str
+) -> tuple[dict[str, Callable[[], object]], dict[str, float]]:
+    """Return the steps of a detection as calls, and the operations of their convolutions."""
+    image = decode_image(encoded)
     canvas, size = model.prepare(image)
     inputs = np.stack([canvas] * batch_size)
     sizes = tf.constant([size] * batch_size, tf.int32)
@@ -56,7 +85,7 @@ def inference(
     post_process = _post_processing(model, canvas.shape[:2])
     outputs = network.whole()
     found = post_process(outputs, sizes)
-    calls: dict[str, Callable[[], object]] = {
+    calls = {
         "decode": lambda: decode_image(encoded),
         "resize and pad": lambda: model.prepare(image),
         "copy in": lambda: tf.constant(inputs),
@@ -64,25 +93,8 @@ def inference(
         **network.parts,
         "post-processing": lambda: post_process(outputs, sizes),
         "copy out": lambda: [part.numpy() for part in found],
-        "model.detect": lambda: model.detect([image] * batch_size, batch_size=batch_size),
-        **floor_calls(precision),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        saved = saved_detector(model, Path(folder) / "saved_model", precision)
-        images = np.stack([image] * batch_size)
-        calls["SavedModel"] = lambda: saved.infer(images)
-        times = measure(calls, repeat=repeat, wait=wait)
-    title = (
-        f"Inference: ms per image, input {canvas.shape[0]}x{canvas.shape[1]}, batch {batch_size}, "
-        f"{precision}, {model.config.backbone.name}, {len(model.class_names)} classes"
-    )
-    floor = floor_of(times, precision)
-    rows = _rows(times, network.flops, floor, batch_size)
-    return [
-        floor_table(times, floor),
-        Table(title, rows),
-        by_candidates(model, canvas.shape[:2], repeat=repeat),
-    ]
+    return calls, network.flops
 
 
 def saved_detector(model: RetinaNet, folder: Path, precision: str) -> ExportedDetector:
@@ -147,7 +159,7 @@ def _rows(
     ]
     disturbed = any(times[name].disturbed for name in STEPS)
     place = len(rows) - len(WHOLE)
-    whole = Times((total,), disturbed)
+    whole = Times((total,), disturbed)  # of all steps
     return [*rows[:place], time_row("all steps", whole, total=total), *rows[place:]]
 
 

@@ -31,6 +31,10 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 # Of a short `fit`: one more than the intervals between steps.
 FIT_STEPS = 5
 GRADIENT = 1e-3  # of any size: the optimizer's time does not depend on it
+NOTES = [
+    "backward: a graph of forward, loss and backward, less forward and loss. "
+    "`fit` has no callbacks of `train`.",
+]
 Labels = dict[str, tf.Tensor]
 wait = tf.test.experimental.sync_devices
 
@@ -53,11 +57,7 @@ def train(
     """
     with _policy(precision):
         model = subject.make()
-        if len(dataset.class_names) > len(model.class_names):
-            raise UserError(
-                f"Expected a data set of up to {len(model.class_names)} classes. "
-                f"Received: {dataset.name} of {len(dataset.class_names)}."
-            )
+        _require_classes(model, dataset)
         _compile(model, config.train)
     batches = _untuned(
         training_batches(
@@ -76,21 +76,29 @@ def train(
     times = measure({**steps, **floor_calls(precision)}, repeat=repeat, wait=wait)
     floor = floor_of(times, precision)
     least = {name: floor.seconds(count) for name, count in flops.items()}
-    title = (
-        f"Training: ms per step, input {images.shape[1]}x{images.shape[2]}, batch {batch_size}, "
-        f"{POLICIES[precision]}, {model.config.backbone.name}, "
-        f"{len(model.trainable_variables)} of {len(model.variables)} variables train"
-    )
-    notes = [
-        "backward is `gradients` (forward, loss and backward in one graph) less forward and loss; "
-        "`fit` has no callbacks of `train`.",
-    ]
-    table = Table(title, _rows(times, least), notes)
+    title = f"{_title(model, images)}, {POLICIES[precision]}"
     return [
         floor_table(times, floor),
-        table,
+        Table(title, _rows(times, least), NOTES),
         _memory(subject, config.train, precision, images, labels),
     ]
+
+
+def _title(model: RetinaNet, images: tf.Tensor) -> str:
+    batch, height, width, _ = images.shape
+    return (
+        f"Training: ms per step, input {height}x{width}, batch {batch}, "
+        f"{model.config.backbone.name}, {len(model.trainable_weights)} of {len(model.weights)} "
+        "variables train"
+    )
+
+
+def _require_classes(model: RetinaNet, dataset: Dataset) -> None:
+    if len(dataset.class_names) > len(model.class_names):
+        raise UserError(
+            f"Expected a data set of up to {len(model.class_names)} classes. "
+            f"Received: {dataset.name} of {len(dataset.class_names)}."
+        )
 
 
 @contextmanager
@@ -132,30 +140,26 @@ def _parts(
             total = losses(model(images, training=True))
         return tape.gradient(total, variables, unconnected_gradients="zero")
 
+    def step() -> Any:
+        return model.train_step((images, labels))
+
+    functions = {"forward": forward, "labeling": label, "gradients": gradients, "train step": step}
+    graphs = {name: tf.function(call).get_concrete_function() for name, call in functions.items()}
+    outputs, score = graphs["forward"](), tf.function(losses)
+    calls = {**graphs, "loss": lambda: score(outputs), "optimizer": _update(model)}
+    return calls, {name: graph_flops(function.graph) for name, function in graphs.items()}
+
+
+def _update(model: RetinaNet) -> Callable[[], None]:
+    """Return the call of the optimizer's update alone."""
+    variables = model.trainable_variables
+    gradients = [tf.fill(v.shape, tf.cast(GRADIENT, v.dtype)) for v in variables]
+
+    @tf.function
     def update(*values: tf.Tensor) -> None:
         model.optimizer.apply_gradients(zip(values, variables, strict=True))
 
-    graphs = {
-        "forward": tf.function(forward).get_concrete_function(),
-        "labeling": tf.function(label).get_concrete_function(),
-        "gradients": tf.function(gradients).get_concrete_function(),
-        "train step": tf.function(
-            lambda: model.train_step((images, labels))
-        ).get_concrete_function(),
-    }
-    outputs, score, apply = graphs["forward"](), tf.function(losses), tf.function(update)
-    constants = [
-        tf.fill(variable.shape, tf.cast(GRADIENT, variable.dtype)) for variable in variables
-    ]
-    calls = {
-        "forward": graphs["forward"],
-        "labeling": graphs["labeling"],
-        "loss": lambda: score(outputs),
-        "gradients": graphs["gradients"],
-        "optimizer": lambda: apply(*constants),
-        "train step": graphs["train step"],
-    }
-    return calls, {name: graph_flops(function.graph) for name, function in graphs.items()}
+    return lambda: update(*gradients)
 
 
 def _rows(times: dict[str, Times], least: dict[str, float]) -> list[dict[str, Any]]:
