@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.config import ModelConfig
-from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.retinanet import RetinaNet, resolve
 from keras_retinanet.modeling.saving import load
 
 NUM_CLASSES = 80  # COCO's
@@ -39,9 +39,9 @@ class Subject:
     def make(self) -> RetinaNet:
         """Load or build the model."""
         if self.path is None:
-            backbone = dataclasses.replace(self.config.backbone, weights=None)
-            config = dataclasses.replace(self.config, backbone=backbone)
-            return RetinaNet(config, [f"class_{index}" for index in range(self.num_classes)])
+            names = [f"class_{index}" for index in range(self.num_classes)]
+            # What is frozen where weights are loaded is frozen, but no file is read.
+            return RetinaNet(resolve(self.config), names, load_weights=False)
         model = load(self.path)
         return model if self.image_size is None else _with_image_size(model, self.image_size)
 

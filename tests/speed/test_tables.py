@@ -20,16 +20,16 @@ def test_a_row_has_milliseconds_and_shares():
 
 def test_the_text_leaves_out_empty_columns_and_marks_disturbed_times():
     rows = [
-        time_row("decode", Times((0.0021,)), total=1.5),
-        time_row("network", Times((1.5,), disturbed=True), total=1.5),
+        time_row("decode", Times((0.0021,))),
+        time_row("network", Times((1.5,), disturbed=True), least=0.75),
     ]
     lines = as_text(Table("Inference", rows, ["A note."])).splitlines()
     assert lines == [
         "Inference",
         "",
-        "part         ms    low   high  of total",
-        "decode      2.1    2.1    2.1        0%",
-        "network  1,500*  1,500  1,500      100%",
+        "part         ms    low   high  of floor",
+        "decode      2.1    2.1    2.1",
+        "network  1,500*  1,500  1,500       50%",
         "",
         "A note.",
         "* Other processes used the processor in every repeat: run it again when idle.",
