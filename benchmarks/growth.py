@@ -14,6 +14,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -27,10 +28,11 @@ from matplotlib.figure import Figure
 from keras_retinanet.config import DataConfig, LossConfig, ModelConfig, PreprocessingConfig
 from keras_retinanet.data import load_dataset
 from keras_retinanet.evaluation import set_from_annotations
+from keras_retinanet.evaluation.metrics.coco_metric import annotation_file
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling import AnchorLabeler, RetinaNet, RetinaNetLoss, level_cells, retinanet
 from keras_retinanet.speed import Times, machine, measure, scene
-from keras_retinanet.speed.evaluate import annotation_file
+from keras_retinanet.speed.tables import number
 
 SIZES = (320, 480, 640, 800, 960, 1280)
 BATCHES = (1, 2, 4, 8)
@@ -178,15 +180,15 @@ def table(found: dict[str, dict[str, dict[int, Times]]]) -> str:
             parts = []
             for x, times in points.items():
                 disturbed |= times.disturbed
-                parts.append(f"{x:,}: {1000 * times.median:,.3g}{'*' * times.disturbed}")
+                parts.append(f"{x:,}: {number(1000 * times.median)}{'*' * times.disturbed}")
             unit, expected = SERIES[name].unit, SERIES[name].expected
             rows.append(
                 f"| {curve} | {unit} | {', '.join(parts)} | {exponent(points):.2f} | {expected:g} |"
             )
     note = "\n\n\\* Other processes used the processor in every repeat." if disturbed else ""
     facts = machine()
-    said = f"{facts['cores']} cores of {facts['processor']}, keras {facts['keras']}"
-    return "\n".join(rows) + note + f"\n\n{said}."
+    said = f"{facts['cores']} cores of {facts['processor']}, {facts['system']}, {date.today()}"
+    return "\n".join(rows) + note + f"\n\n{said}: `{facts['command']}`."
 
 
 def plot(found: dict[str, dict[str, dict[int, Times]]], path: Path) -> None:

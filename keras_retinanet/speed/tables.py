@@ -83,7 +83,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "keras_retinanet": __version__,
         **versions,
-        "command": " ".join(["keras_retinanet", *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 
@@ -118,11 +118,16 @@ def as_text(table: Table) -> str:
     )
 
 
+def number(value: float) -> str:
+    """Return three digits of a number, and all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name.startswith("of "):
         return f"{value:.0%}"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return number(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
