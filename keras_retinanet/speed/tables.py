@@ -69,6 +69,7 @@ def time_row(
 
 def machine() -> dict[str, Any]:
     """Return the facts that times depend on, and the command."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "keras_retinanet")
     versions = {}
     for name in LIBRARIES:
         try:
@@ -83,7 +84,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "keras_retinanet": __version__,
         **versions,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([program, *sys.argv[1:]]),
     }
 
 
