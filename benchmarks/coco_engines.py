@@ -20,64 +20,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_retinanet.evaluation import EvaluationSet, Found, Truths, coco_evaluation, xywh_to_xyxy
+from keras_retinanet.evaluation import EvaluationSet, Found, coco_evaluation
+from keras_retinanet.speed import scene
 
-BOXES = 7  # an image, COCO's mean
-COPIES = 3
-SIZE = (480, 640)
 AP50 = (0, slice(None), slice(None), 0, -1)
 
 
-def random_xywh(rng: np.random.Generator, count: int) -> np.ndarray:
-    sides = np.exp(rng.uniform(np.log(8), np.log(300), (count, 2)))
-    corners = rng.uniform(0, 1, (count, 2)) * (np.array(SIZE[::-1]) - sides).clip(0)
-    return np.concatenate([corners, sides], axis=1).astype(np.float32).astype(np.float64)
-
-
-def scene(pictures: int, detections: int, classes: int) -> tuple[EvaluationSet, Found]:
-    """Generate ground truth and `detections` per image, sorted by score within each."""
-    rng = np.random.default_rng(0)
-    count = pictures * BOXES
-    xywh, names = random_xywh(rng, count), rng.integers(0, classes, count, np.int32)
-    image = np.repeat(np.arange(pictures, dtype=np.int32), BOXES)
-    truths = Truths(
-        image=image,
-        classes=names,
-        boxes=xywh_to_xyxy(xywh),
-        areas=xywh[:, 2:].prod(axis=1) * rng.uniform(0.5, 1, count),
-        ignore=rng.uniform(size=count) < 0.02,
-    )
-    copied = np.repeat(np.arange(count), COPIES)
-    moved = xywh[copied]
-    moved[:, :2] += rng.normal(0, 0.08, (len(copied), 2)) * moved[:, 2:]
-    moved[:, 2:] *= np.exp(rng.normal(0, 0.1, (len(copied), 2)))
-    other = rng.integers(0, classes, len(copied), np.int32)
-    rest = pictures * max(0, detections - BOXES * COPIES)
-    columns = [
-        np.concatenate([image[copied], rng.integers(0, pictures, rest, np.int32)]),
-        np.concatenate(
-            [
-                np.where(rng.uniform(size=len(copied)) < 0.8, names[copied], other),
-                rng.integers(0, classes, rest, np.int32),
-            ]
-        ),
-        xywh_to_xyxy(np.concatenate([moved, random_xywh(rng, rest)])),
-        np.concatenate([rng.beta(2, 2, len(copied)), rng.beta(1, 6, rest)]),
-    ]
-    order = np.lexsort((-columns[3], columns[0]))
-    evaluation_set = EvaluationSet(
-        image_ids=list(range(1, pictures + 1)),
-        file_names=[f"{number}.jpg" for number in range(pictures)],
-        sizes=np.tile(np.array(SIZE, np.int32), (pictures, 1)),
-        class_names=[f"class {index}" for index in range(classes)],
-        class_ids=list(range(1, classes + 1)),
-        truths=truths,
-    )
-    return evaluation_set, Found(*(column[order] for column in columns))
-
-
 def images_and_categories(pictures: EvaluationSet) -> tuple[list[dict], list[dict]]:
-    images = [{"id": i, "height": SIZE[0], "width": SIZE[1]} for i in pictures.image_ids]
+    rows = zip(pictures.image_ids, pictures.sizes.tolist(), strict=True)
+    images = [{"id": i, "height": h, "width": w} for i, (h, w) in rows]
     pairs = zip(pictures.class_ids, pictures.class_names, strict=True)
     return images, [{"id": class_id, "name": name} for class_id, name in pairs]
 
@@ -114,9 +65,8 @@ def by_vernier(pictures: EvaluationSet, found: Found) -> np.ndarray:
     from vernier._core import CocoDataset, evaluate_bbox_grid
 
     truths, categories = pictures.truths, images_and_categories(pictures)[1]
-    count = len(pictures.image_ids)
-    images = {"id": np.arange(1, count + 1)}
-    images |= {"height": np.full(count, SIZE[0]), "width": np.full(count, SIZE[1])}
+    heights, widths = pictures.sizes.T.astype(np.int64)
+    images = {"id": np.arange(1, len(heights) + 1), "height": heights, "width": widths}
     annotations = {
         "id": np.arange(1, len(truths.image) + 1),
         "image_id": truths.image.astype(np.int64) + 1,

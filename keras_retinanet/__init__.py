@@ -50,7 +50,9 @@ __getattr__, __dir__ = lazily(
         "modeling": "AnchorLabeler Detections RetinaNet RetinaNetLoss load retinanet save_model",
         "training": "train",
         # Rooms that give no name here: `keras_retinanet.data.load`.
-        **dict.fromkeys(("data", "doctor", "drawing", "evaluation", "exporting", "inference"), ""),
+        **dict.fromkeys(
+            ("data", "doctor", "drawing", "evaluation", "exporting", "inference", "speed"), ""
+        ),
     },
     before=require_tensorflow_backend,
 )

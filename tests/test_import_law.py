@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "keras_retinanet"
 PLAIN = "errors version lazy terminal files processes"
 ROOMS = f"""{PLAIN} config weight_files modeling data drawing checkpoints doctor evaluation
-exporting training inference ui commands cli""".split()
+exporting training inference speed ui commands cli""".split()
 DEAR = {"tensorflow", "keras", "matplotlib", "pycocotools"}
 
 

@@ -109,6 +109,9 @@ ROOMS = {
         Tiled Video annotate_video fuse merge_tiles overlaps tile_windows with_test_time
         with_tiles
     """,
+    "speed": """
+        Subject Table Times as_plain as_text drawn_image machine measure peak_of scene time_row
+    """,
     "ui": """serve""",
 }
 

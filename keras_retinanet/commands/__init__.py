@@ -6,6 +6,7 @@ that `--help` answers at once. A group, such as `dataset`, has `COMMANDS` of its
 
 from keras_retinanet.commands import (
     anchors,
+    benchmark,
     dataset,
     evaluate,
     export,
@@ -32,6 +33,7 @@ COMMANDS = {
     "weights": weights,
     "dataset": dataset,
     "anchors": anchors,
+    "benchmark": benchmark,
     "recipes": recipes,
     "options": options,
 }

@@ -20,6 +20,12 @@ KEPT_OPS = {
     "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3", "AddV2", "BiasAdd", "Relu", "Relu6",
     "MaxPool", "Pad", "Mul", "ResizeNearestNeighbor", "ConcatV2",
 }  # fmt: skip
+# A convolution's two gradients cost what it does.
+CONVOLUTIONS = {
+    f"{kind}{gradient}"
+    for kind in ("Conv2D", "DepthwiseConv2dNative")
+    for gradient in ("", "BackpropInput", "BackpropFilter")
+}
 # Memory of weights, gradients and optimizer slots, in multiples of the weights.
 WEIGHT_COPIES = 5
 # Forward plus backward, which costs two forward passes.
@@ -75,12 +81,23 @@ def estimate_step(
     return Estimate(activations + waiting + copies * weights, TRAIN_TO_FORWARD * flops * pieces)
 
 
+def graph_flops(graph: tf.Graph) -> float:
+    """Return the operations of the convolutions in a graph of known shapes, and their gradients."""
+    return sum(_convolution_flops(operation) for operation in graph.get_operations())
+
+
 def _convolution_flops(operation: tf.Operation) -> float:
-    if operation.type not in ("Conv2D", "DepthwiseConv2dNative"):
+    if operation.type not in CONVOLUTIONS:
         return 0.0
-    kernel = operation.inputs[1].shape  # (h, w, input channels per group, outputs)
-    per_output = kernel[0] * kernel[1] * (kernel[2] if operation.type == "Conv2D" else 1)
-    return 2.0 * operation.outputs[0].shape.num_elements() * per_output
+    if operation.type.endswith("BackpropFilter"):
+        outputs, kernel = operation.inputs[2].shape, operation.outputs[0].shape
+    elif operation.type.endswith("BackpropInput"):
+        outputs, kernel = operation.inputs[2].shape, operation.inputs[1].shape
+    else:
+        outputs, kernel = operation.outputs[0].shape, operation.inputs[1].shape
+    # The kernel: (h, w, input channels per group, outputs).
+    per_output = kernel[0] * kernel[1] * (1 if "Depthwise" in operation.type else kernel[2])
+    return 2.0 * outputs.num_elements() * per_output
 
 
 def convolution_speed() -> float:

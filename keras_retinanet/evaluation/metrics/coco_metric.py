@@ -17,6 +17,7 @@ from keras_retinanet.evaluation.metrics.coco_figures import (
 )
 from keras_retinanet.evaluation.metrics.reference_coco import annotation_rows
 from keras_retinanet.evaluation.tables import (
+    EvaluationSet,
     evaluation_set,
     found_from_results,
     set_from_annotations,
@@ -34,8 +35,11 @@ def ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
     Returns:
         `images`, `categories` (with the original class ids) and `annotations` (ids from 1).
     """
-    pictures = evaluation_set(dataset)
-    truths = pictures.truths
+    return annotation_file(evaluation_set(dataset))
+
+
+def annotation_file(pictures: EvaluationSet) -> dict[str, list[dict[str, Any]]]:
+    """Return what `ground_truth` returns, of columns."""
     images = [
         {"id": image_id, "file_name": name, "height": height, "width": width}
         for image_id, name, (height, width) in zip(
@@ -43,7 +47,7 @@ def ground_truth(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
         )
     ]
     annotations = annotation_rows(
-        truths, image_ids=pictures.image_ids, class_ids=pictures.class_ids
+        pictures.truths, image_ids=pictures.image_ids, class_ids=pictures.class_ids
     )
     categories = [
         {"id": class_id, "name": name}
