@@ -11,6 +11,7 @@ from keras_retinanet.commands import (
     export,
     import_checkpoint,
     info,
+    launch,
     options,
     predict,
     recipes,
@@ -22,6 +23,7 @@ from keras_retinanet.commands import (
 
 COMMANDS = {
     "train": train,
+    "launch": launch,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,

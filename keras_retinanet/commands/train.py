@@ -32,6 +32,7 @@ from keras_retinanet.commands.common import (
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.errors import UserError, counted
+from keras_retinanet.training.cluster import STRATEGIES, read_cluster
 from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 
 # Recipe of a run without a data set and a recipe, or on the embedded set.
@@ -99,6 +100,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="train on N GPUs, or on N logical devices of the CPU (default: all GPUs, or the CPU)",
     )
+    add(
+        "--strategy",
+        choices=STRATEGIES,
+        default="auto",
+        help="the devices that train (default: auto, the machines of TF_CONFIG or this one's)",
+    )
 
 
 def run(args: Namespace) -> int:
@@ -107,20 +114,33 @@ def run(args: Namespace) -> int:
     config, place = _resumed(args) if resuming else config_from_args(args)
 
     import_tensorflow()
+    from keras_retinanet.training.distribution import strategy, use_devices
+
+    if args.devices:
+        use_devices(args.devices)
+    if read_cluster():
+        strategy(args.strategy)  # before TensorFlow computes anything
+        if not resuming and args.out is None:
+            raise UserError("Expected --out with several processes: one folder for all of them.")
     data = None
     if not resuming and args.config == AUTO:
         config, data = _decided(config, args)
     if args.epochs is not None:
         raise _no_epochs(args.epochs, config)
-    from keras_retinanet.training.distribution import use_devices
     from keras_retinanet.training.own_callbacks import load_callback
     from keras_retinanet.training.run import train
 
     callbacks = [load_callback(name) for name in args.callback or ()]
-    if args.devices:
-        use_devices(args.devices)
     out = Path(place) if resuming else Path(args.out or new_run_folder(place))
-    train(config, out, callbacks=callbacks, resume=resuming, dry_run=args.dry_run, data=data)
+    train(
+        config,
+        out,
+        callbacks=callbacks,
+        resume=resuming,
+        dry_run=args.dry_run,
+        data=data,
+        strategy=args.strategy,
+    )
     return 0
 
 

@@ -18,6 +18,7 @@ from keras_retinanet.modeling.label_checks import check_labels, plain_errors
 from keras_retinanet.modeling.labeling import AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
+from keras_retinanet.modeling.worker_steps import is_shared, shared_steps
 
 # detectron2 starts its moving average of positives here.
 INITIAL_NORMALIZER = 100.0
@@ -41,6 +42,8 @@ class TrainedModel(keras.Model):
     box_coder: BoxCoder
     class_names: list[str]
     fpn: keras.Model
+    train_function: Any
+    test_function: Any
     _class_loss: keras.metrics.Mean
     _box_loss: keras.metrics.Mean
 
@@ -145,6 +148,22 @@ class TrainedModel(keras.Model):
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is left to build, and Keras's way of it averages bool labels over replicas."""
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Set the function that `fit` calls, which over several machines is not Keras's own."""
+        if not is_shared(self):
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = shared_steps(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Set the function that `evaluate` calls; see `make_train_function`."""
+        if not is_shared(self):
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = shared_steps(self, self.test_step)
+        return self.test_function
 
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:

@@ -59,12 +59,21 @@ class Log(keras.callbacks.Callback):
     Args:
         evaluate_every, save_every: steps between evaluations, and between checkpoints. Each gets
             its own row, so that a resumed run logs the same rows as an uninterrupted one.
+        is_shown: whether there is a progress bar.
 
     Attributes:
         latest: the values of the last rows, metrics of the validation split as "val_AP" and so on.
     """
 
-    def __init__(self, clock: Clock, folder: Path, *, evaluate_every: int, save_every: int):
+    def __init__(
+        self,
+        clock: Clock,
+        folder: Path,
+        *,
+        evaluate_every: int,
+        save_every: int,
+        is_shown: bool = True,
+    ):
         super().__init__()
         self.clock = clock
         self.every = (LOG_EVERY, evaluate_every, save_every)
@@ -76,6 +85,7 @@ class Log(keras.callbacks.Callback):
             initial=clock.step,
             unit="step",
             desc="train",
+            disable=not is_shown,
         )
         self.events = EventLog(folder / "tensorboard", step=clock.step)
         rows = self._keep_rows_until(clock.step)
@@ -210,7 +220,9 @@ class Evaluation(keras.callbacks.Callback):
             losses = self.log.window_losses or [math.inf]  # no step was taken
             return -sum(losses) / len(losses)
         start = time.perf_counter()
-        with self.interruption.mode(Mode.RAISES):
+        # Several processes stop together: their validation checks for signals itself.
+        mode = Mode.RAISES if self.validation.is_alone else Mode.HELD
+        with self.interruption.mode(mode):
             score = self.validation(self.model)
         seconds = time.perf_counter() - start
         known = {name: value for name, value in score.figures.items() if value >= 0}

@@ -43,6 +43,7 @@ class Clock:
         window: sums of the losses since the last row of the log, and "steps", their number.
         earlier_seconds: spent before the last resume.
         started: when this process began, in `time.monotonic` seconds.
+        told_seconds: the chief's `seconds`, where several processes train together.
     """
 
     train: TrainConfig
@@ -54,10 +55,17 @@ class Clock:
     window: dict[str, float] = field(default_factory=dict)
     earlier_seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    told_seconds: float | None = None
+
+    @property
+    def own_seconds(self) -> float:
+        """Return the duration of the run by the clock of this process."""
+        return self.earlier_seconds + time.monotonic() - self.started
 
     @property
     def seconds(self) -> float:
-        return self.earlier_seconds + time.monotonic() - self.started
+        """Return the duration of the run, the same in all processes."""
+        return self.own_seconds if self.told_seconds is None else self.told_seconds
 
     @property
     def progress(self) -> float:
@@ -103,10 +111,14 @@ class RunState:
 
     Weights, optimizer slots, moving averages and the clock; the data's order and randomness are
     functions of the seed and the step. One device or several write and read the same state.
+
+    Args:
+        folder: of the run.
+        writes: whether this process saves states; others only read them.
     """
 
-    def __init__(self, model, folder: Path):
-        self.folder = folder / STATE_FOLDER
+    def __init__(self, model, folder: Path, *, writes: bool = True):
+        self.folder, self._writes = folder / STATE_FOLDER, writes
         self._clock = tf.Variable("", dtype=tf.string)
         # Lists of a checkpoint are its own: `weights/0`, `weights/1`, ...
         self._values = {
@@ -136,6 +148,8 @@ class RunState:
         Raises:
             OSError: it cannot be written. The states before it are kept.
         """
+        if not self._writes:
+            return
         self._clock.assign(clock.to_json())
         prefix = self.folder / f"{PREFIX}{clock.step}"
         try:
@@ -197,6 +211,8 @@ class RunState:
             )
 
     def _remove(self, step: int) -> None:
+        if not self._writes:
+            return
         for path in self.folder.glob(f"{PREFIX}{step}.*"):
             path.unlink(missing_ok=True)
 

@@ -27,8 +27,8 @@ class Cost(NamedTuple):
     bytes_per_pixel: int
 
 
-# FPN and heads of 64 channels for the first ones, of 256 for those from ResNet-50 on. Times: median
-# of 4 steps of 8 images (fewer of the largest) on the idle Xeon, 2026-11-27; bytes: `estimate_step`.
+# FPN and heads of 64 channels for the first ones, of 256 for those from ResNet-50 on. Times: of 4
+# steps of 8 images (fewer of the largest), median, idle Xeon, 2026-11-27; bytes: `estimate_step`.
 COSTS = {
     "efficientnet_lite0": Cost(1.0, 2400),
     "efficientnet_lite1": Cost(1.1, 3000),
