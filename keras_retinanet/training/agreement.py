@@ -22,6 +22,12 @@ from keras_retinanet.training.run_folder import require_begun, require_new, resu
 from keras_retinanet.training.run_state import Clock
 from keras_retinanet.training.team import Team
 
+GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
 # Of a digest: as many as a float64 adds exactly.
 DIGEST_BITS = 52
 
@@ -53,6 +59,25 @@ class Agreement(keras.callbacks.Callback):
         if signals:
             self.interruption.pass_on()
         return bool(signals)
+
+
+@contextlib.contextmanager
+def all_there(team: Team, out: Path) -> Iterator[None]:
+    """Say in one line that another process is gone, wherever this one notices it.
+
+    Raises:
+        UserError: for TensorFlow's errors of a message that nobody answers.
+    """
+    try:
+        yield
+    except GONE as error:
+        if team.count == 1:
+            raise
+        reason = str(error.message).strip().splitlines()[0][:120]
+        raise UserError(
+            f"Expected {team.count} processes that train together. Received: no answer of one of "
+            f"them ({reason}). Look at its output, then start all again with --resume {out}."
+        ) from error
 
 
 @contextlib.contextmanager

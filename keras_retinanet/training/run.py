@@ -20,6 +20,7 @@ from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.training import callbacks as cb
 from keras_retinanet.training import dry_run as rehearsal
 from keras_retinanet.training.agreement import (
+    all_there,
     copy_progress,
     own_batches,
     require_same,
@@ -89,7 +90,7 @@ def train(
     out = Path(out)
     team = Team(strategy_of(strategy))
     try:
-        with run_place(team, config, out, resume=resume) as place:
+        with all_there(team, out), run_place(team, config, out, resume=resume) as place:
             keras.utils.set_random_seed(config.train.seed)
             keras.config.set_dtype_policy(config.train.precision)
             # A run that ended before its first state starts from the beginning.
