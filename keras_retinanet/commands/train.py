@@ -94,6 +94,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="resume a run (default: the newest); --steps or --minutes make it longer",
     )
     add("--dry_run", action="store_true", help="take 2 steps; report time and memory; draw a batch")
+    _add_devices(parser)
+
+
+def _add_devices(parser: ArgumentParser) -> None:
+    """Add the flags that say what trains."""
+    add = parser.add_argument
     add(
         "--devices",
         type=_devices,

@@ -49,16 +49,20 @@ class Agreement(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.share()
 
-    def share(self) -> bool:
-        """Exchange both; return whether any process was told to stop."""
+    def check(self) -> None:
+        """Exchange both; raise in all processes what a signal to one of them means."""
+        self.share()
+        self.interruption.check()
+
+    def share(self) -> None:
+        """Exchange both; a signal to one process waits in all of them afterwards."""
         if self.team.count == 1:
-            return False
+            return
         seconds = self.clock.own_seconds if self.team.is_chief else 0.0
         signals, seconds = self.team.sums([self.interruption.is_pending, seconds])
         self.clock.told_seconds = float(seconds)
         if signals:
             self.interruption.pass_on()
-        return bool(signals)
 
 
 @contextlib.contextmanager
@@ -140,6 +144,18 @@ def own_batches(team: Team, batches: Callable[..., tf.data.Dataset], *, size: in
         return found.rebatch(context.get_per_replica_batch_size(size))
 
     return team.strategy.distribute_datasets_from_function(part)
+
+
+def require_alone(team: Team) -> None:
+    """Refuse a rehearsal by several processes.
+
+    Raises:
+        UserError: there are several.
+    """
+    if team.count > 1:
+        raise UserError(
+            f"Expected --dry_run in one process. Received: {team.count} of them. Unset TF_CONFIG."
+        )
 
 
 def require_same(team: Team, config: Config, data: Dataset) -> None:

@@ -13,7 +13,7 @@ from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import cached
 from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
-from keras_retinanet.errors import UserError, counted
+from keras_retinanet.errors import counted
 from keras_retinanet.evaluation.crowds import most_objects
 from keras_retinanet.modeling.draw_threshold import store_threshold
 from keras_retinanet.modeling.saving import save_model
@@ -23,6 +23,7 @@ from keras_retinanet.training.agreement import (
     all_there,
     copy_progress,
     own_batches,
+    require_alone,
     require_same,
     run_place,
 )
@@ -182,11 +183,7 @@ class Run:
     def fit(self, *, dry_run: bool) -> dict:
         self._announce()
         if dry_run:
-            if self.team.count > 1:
-                raise UserError(
-                    f"Expected --dry_run in one process. Received: {self.team.count} of them. "
-                    "Unset TF_CONFIG for it."
-                )
+            require_alone(self.team)
             return rehearsal.dry_run(
                 self.config,
                 self.model,
@@ -200,18 +197,7 @@ class Run:
         if not self.resumes:
             begin_run(self.config, self.out)
         write_data_report(self.data, self.validation, self.out)
-        callbacks = build_callbacks(
-            self.config,
-            self.out,
-            team=self.team,
-            clock=self.clock,
-            state=self.state,
-            interruption=self.interruption,
-            evaluate_every=self.evaluate_every,
-            validation=self.validation,
-            own=self.own_callbacks,
-        )
-        callbacks.evaluation.set_model(self.model)  # needed if it runs before the first step
+        callbacks = self._callbacks()
         with self.interruption, self.state.disk_space():
             try:
                 self._steps(callbacks)
@@ -246,6 +232,21 @@ class Run:
         self.clock.step = max(self.clock.step, taken)
         callbacks.checkpoint.save()
         print(f"\nstopped at step {self.clock.step}; resume with --resume {self.folder}")
+
+    def _callbacks(self) -> Callbacks:
+        callbacks = build_callbacks(
+            self.config,
+            self.out,
+            team=self.team,
+            clock=self.clock,
+            state=self.state,
+            interruption=self.interruption,
+            evaluate_every=self.evaluate_every,
+            validation=self.validation,
+            own=self.own_callbacks,
+        )
+        callbacks.evaluation.set_model(self.model)  # needed if it runs before the first step
+        return callbacks
 
     def _finish(self, callbacks: Callbacks) -> dict:
         if not (self.out / "best.keras").exists():  # it was deleted

@@ -48,28 +48,14 @@ def build_callbacks(
         own: the user's.
     """
     agreement = Agreement(team, clock, interruption)
-
-    def check() -> None:
-        agreement.share()
-        interruption.check()
-
-    scored = None
-    if validation is not None:
-        batch_size = config.evaluate.batch_size
-        scored = Validation(validation, batch_size=batch_size, team=team, check=check)
     save_every = config.train.checkpoint_every or evaluate_every
-    log = cb.Log(
-        clock,
-        place,
-        evaluate_every=evaluate_every,
-        save_every=save_every,
-        is_shown=team.is_chief,
-    )
+    paces = {"evaluate_every": evaluate_every, "save_every": save_every}
+    log = cb.Log(clock, place, **paces, is_shown=team.is_chief)
     evaluation = cb.Evaluation(
         clock,
         place,
         every=evaluate_every,
-        validation=scored,
+        validation=_validation(config, validation, agreement),
         draw_threshold=config.predict.draw_threshold,
         log=log,
         interruption=interruption,
@@ -77,3 +63,14 @@ def build_callbacks(
     wrapped = OwnCallbacks(own, clock=clock, every=evaluate_every, logs=log.latest)
     checkpoint = cb.Checkpoint(clock, state, every=save_every, interruption=interruption)
     return Callbacks(agreement, cb.Pace(clock), log, evaluation, wrapped, checkpoint)
+
+
+def _validation(config: Config, data: Dataset | None, agreement: Agreement) -> Validation | None:
+    if data is None:
+        return None
+    return Validation(
+        data,
+        batch_size=config.evaluate.batch_size,
+        team=agreement.team,
+        check=agreement.check,
+    )

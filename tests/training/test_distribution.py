@@ -11,6 +11,7 @@ import pytest
 LOSS_RTOL = 1e-5
 GRADIENT_ATOL = 1e-6
 WEIGHT_ATOL = 2e-6
+WEIGHT_RTOL = 5e-6  # moving variances, of sums in another order
 
 
 def run(replicas, norm, clip, path, micro_batch=0):
@@ -29,8 +30,12 @@ def run(replicas, norm, clip, path, micro_batch=0):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("norm", "clip"),
-    [("none", 0.0), ("group_norm", 1.0)],
-    ids=["frozen batch norm", "group norm heads, clipping, averaged normaliser"],
+    [("none", 0.0), ("group_norm", 1.0), ("sync", 0.0)],
+    ids=[
+        "frozen batch norm",
+        "group norm heads, clipping, averaged normaliser",
+        "batch norms of all devices",
+    ],
 )
 def test_two_replicas_equal_one(tmp_path, norm, clip):
     one = run(1, norm, clip, tmp_path / "one.npz")
@@ -44,4 +49,4 @@ def assert_equal(one, two):
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=LOSS_RTOL)
     assert np.abs(one["momentum"]).max() > 100 * GRADIENT_ATOL
     np.testing.assert_allclose(two["momentum"], one["momentum"], rtol=0, atol=GRADIENT_ATOL)
-    np.testing.assert_allclose(two["weights"], one["weights"], rtol=0, atol=WEIGHT_ATOL)
+    np.testing.assert_allclose(two["weights"], one["weights"], rtol=WEIGHT_RTOL, atol=WEIGHT_ATOL)
