@@ -55,6 +55,7 @@ TRAIN_KEYS = {
     "learning_rate": "train.optimizer.learning_rate",
     "precision": "train.precision",
     "seed": "train.seed",
+    "on_nan": "train.on_nan",
     "weights": "train.weights",
 }
 # Flags that make a resumed run longer; it may change no other.
@@ -79,6 +80,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     option("--learning_rate", type=float, metavar="LR")
     option("--precision")
     option("--seed", type=int, metavar="N")
+    option("--on_nan")
     add(
         "--weights",
         metavar="NAME|FILE",

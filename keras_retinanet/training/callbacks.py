@@ -8,7 +8,6 @@ from pathlib import Path
 
 import keras
 
-from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling.draw_threshold import (
@@ -115,7 +114,6 @@ class Log(keras.callbacks.Callback):
         losses = self._window(logs)
         if not self.clock.done and all(self.clock.step % every for every in self.every):
             return
-        require_finite(losses["loss"], self.clock.step)
         self.window_losses.append(losses["loss"])
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -153,15 +151,6 @@ def _is_whole(row: dict[str, str], step: int) -> bool:
     except (TypeError, ValueError):  # an extra cell, or text
         return False
     return set(row) == set(COLUMNS) and None not in row.values() and numbers["step"] <= step
-
-
-def require_finite(loss: float, step: int) -> None:
-    """Raise a UserError if the loss is NaN or infinite, before the model is saved."""
-    if not math.isfinite(loss):
-        raise UserError(
-            f"Expected a finite loss. Received: {loss} at step {step}. Start a new run with a "
-            "lower train.optimizer.learning_rate, or with train.optimizer.clip_norm."
-        )
 
 
 class Evaluation(keras.callbacks.Callback):

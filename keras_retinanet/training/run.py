@@ -38,6 +38,7 @@ from keras_retinanet.training.distribution import require_equal_parts
 from keras_retinanet.training.distribution import strategy as strategy_of
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
+from keras_retinanet.training.loss_guard import BAD_BATCH_FILE
 from keras_retinanet.training.run_callbacks import Callbacks, build_callbacks
 from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
@@ -166,15 +167,19 @@ class Run:
             copy_progress(self.folder, self.out)
         print(f"resuming at step {self.clock.step}")
 
-    def batches(self, shard: tuple[int, int] = (0, 1)):
-        """Return the training batches, of which several processes have each a part."""
+    def batches(self, shard: tuple[int, int] = (0, 1), *, start_step: int | None = None):
+        """Return the training batches from a step on, by default from the next.
+
+        Args:
+            shard: the part that one of several processes has.
+        """
         return training_batches(
             self.data,
             self.model.preprocessing,
             data_config=self.config.data,
             batch_size=self.config.train.batch_size,
             seed=self.config.train.seed,
-            start_step=self.clock.step,
+            start_step=self.clock.step if start_step is None else start_step,
             shard=shard,
             progress=self.clock.progress_at,
             tile=self.tile,
@@ -244,6 +249,9 @@ class Run:
             evaluate_every=self.evaluate_every,
             validation=self.validation,
             own=self.own_callbacks,
+            draw=lambda step: rehearsal.draw_batch(
+                self.batches(start_step=step), self.model, self.out / BAD_BATCH_FILE
+            ),
         )
         callbacks.evaluation.set_model(self.model)  # needed if it runs before the first step
         return callbacks

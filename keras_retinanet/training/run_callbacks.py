@@ -1,6 +1,6 @@
 """The callbacks of a run, in the order in which Keras calls them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.training import callbacks as cb
 from keras_retinanet.training.agreement import Agreement
 from keras_retinanet.training.interruption import Interruption
+from keras_retinanet.training.loss_guard import LossGuard
 from keras_retinanet.training.own_callbacks import OwnCallbacks
 from keras_retinanet.training.run_state import Clock, RunState
 from keras_retinanet.training.team import Team
@@ -21,6 +22,7 @@ class Callbacks(NamedTuple):
     """The callbacks, in their order."""
 
     agreement: Agreement
+    guard: LossGuard
     pace: cb.Pace
     log: cb.Log
     evaluation: cb.Evaluation
@@ -39,6 +41,7 @@ def build_callbacks(
     evaluate_every: int,
     validation: Dataset | None,
     own: Sequence[keras.callbacks.Callback],
+    draw: Callable[[int], Path],
 ) -> Callbacks:
     """Return the callbacks of a run that writes to the folder `place`.
 
@@ -46,6 +49,7 @@ def build_callbacks(
         evaluate_every: steps between evaluations.
         validation: the validation split; None: the lowest loss is best.
         own: the user's.
+        draw: writes an image of the batch of a step; returns its path.
     """
     agreement = Agreement(team, clock, interruption)
     save_every = config.train.checkpoint_every or evaluate_every
@@ -62,7 +66,8 @@ def build_callbacks(
     )
     wrapped = OwnCallbacks(own, clock=clock, every=evaluate_every, logs=log.latest)
     checkpoint = cb.Checkpoint(clock, state, every=save_every, interruption=interruption)
-    return Callbacks(agreement, cb.Pace(clock), log, evaluation, wrapped, checkpoint)
+    guard = LossGuard(clock, state, action=config.train.on_nan, draw=draw)
+    return Callbacks(agreement, guard, cb.Pace(clock), log, evaluation, wrapped, checkpoint)
 
 
 def _validation(config: Config, data: Dataset | None, agreement: Agreement) -> Validation | None:

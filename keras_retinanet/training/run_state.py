@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -170,6 +172,13 @@ class RunState:
         Raises:
             UserError: none is whole, or it is the state of another model or version.
         """
+        self._read_newest(lambda reader: _read_clock(clock, reader))
+
+    def restore_weights(self) -> None:
+        """Read the newest whole state into the model and its optimizer, as `restore`."""
+        self._read_newest(lambda reader: None)
+
+    def _read_newest(self, read_more: Callable[[Any], None]) -> None:
         damaged: dict[int, str] = {}
         for step in self.steps():
             prefix = str(self.folder / f"{PREFIX}{step}")
@@ -177,7 +186,7 @@ class RunState:
                 reader = tf.train.load_checkpoint(prefix)
                 self._check_model(prefix, reader.get_variable_to_shape_map())
                 tf.train.Checkpoint(**self._values).restore(prefix).expect_partial()
-                _read_clock(clock, reader)
+                read_more(reader)
             except UserError:
                 raise
             except Exception as error:  # whatever TensorFlow raises for damaged bytes
