@@ -12,6 +12,7 @@ from keras_retinanet.commands import (
     export,
     import_checkpoint,
     info,
+    launch,
     options,
     predict,
     recipes,
@@ -23,6 +24,7 @@ from keras_retinanet.commands import (
 
 COMMANDS = {
     "train": train,
+    "launch": launch,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,

@@ -68,12 +68,12 @@ class Task:
         """Read the model, a `.keras` file in the scope of all devices, and add the passes."""
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.exporting.facts import export_kind
-        from keras_retinanet.training.distribution import strategy
+        from keras_retinanet.training.distribution import local_strategy
 
         if export_kind(self.model) is not None:
             model = load_detector(self.model, trust=self.trust)
         else:
-            with strategy().scope():
+            with local_strategy().scope():
                 model = load_detector(self.model)
         return model if self.passes is None else with_passes(model, self.passes)
 
@@ -163,13 +163,13 @@ def _run_here(
     if not missing:
         return [], []
     from keras_retinanet.evaluation.runner import run_detector
-    from keras_retinanet.training.distribution import strategy
+    from keras_retinanet.training.distribution import local_strategy
 
     run = run_detector(
         task.detector(),
         dataset,
         batch_size=task.config.evaluate.batch_size,
-        strategy=strategy(),
+        strategy=local_strategy(),
         indices=missing,
         columns=columns,
         keep=keep,

@@ -32,6 +32,7 @@ from keras_retinanet.commands.common import (
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.errors import UserError, counted
+from keras_retinanet.training.cluster import STRATEGIES, read_cluster
 from keras_retinanet.training.run_folder import CONFIG_FILE, RUNS, new_run_folder, stored_config
 
 # Recipe of a run without a data set and a recipe, or on the embedded set.
@@ -54,6 +55,7 @@ TRAIN_KEYS = {
     "learning_rate": "train.optimizer.learning_rate",
     "precision": "train.precision",
     "seed": "train.seed",
+    "on_nan": "train.on_nan",
     "weights": "train.weights",
 }
 # Flags that make a resumed run longer; it may change no other.
@@ -78,6 +80,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     option("--learning_rate", type=float, metavar="LR")
     option("--precision")
     option("--seed", type=int, metavar="N")
+    option("--on_nan")
     add(
         "--weights",
         metavar="NAME|FILE",
@@ -93,11 +96,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="resume a run (default: the newest); --steps or --minutes make it longer",
     )
     add("--dry_run", action="store_true", help="take 2 steps; report time and memory; draw a batch")
+    _add_devices(parser)
+
+
+def _add_devices(parser: ArgumentParser) -> None:
+    """Add the flags that say what trains."""
+    add = parser.add_argument
     add(
         "--devices",
         type=_devices,
         metavar="N",
         help="train on N GPUs, or on N logical devices of the CPU (default: all GPUs, or the CPU)",
+    )
+    add(
+        "--strategy",
+        choices=STRATEGIES,
+        default="auto",
+        help="the devices that train (default: auto, the machines of TF_CONFIG or this one's)",
     )
 
 
@@ -107,20 +122,33 @@ def run(args: Namespace) -> int:
     config, place = _resumed(args) if resuming else config_from_args(args)
 
     import_tensorflow()
+    from keras_retinanet.training.distribution import strategy, use_devices
+
+    if args.devices:
+        use_devices(args.devices)
+    if read_cluster():
+        strategy(args.strategy)  # before TensorFlow computes anything
+        if not resuming and args.out is None:
+            raise UserError("Expected --out with several processes: one folder for all of them.")
     data = None
     if not resuming and args.config == AUTO:
         config, data = _decided(config, args)
     if args.epochs is not None:
         raise _no_epochs(args.epochs, config)
-    from keras_retinanet.training.distribution import use_devices
     from keras_retinanet.training.own_callbacks import load_callback
     from keras_retinanet.training.run import train
 
     callbacks = [load_callback(name) for name in args.callback or ()]
-    if args.devices:
-        use_devices(args.devices)
     out = Path(place) if resuming else Path(args.out or new_run_folder(place))
-    train(config, out, callbacks=callbacks, resume=resuming, dry_run=args.dry_run, data=data)
+    train(
+        config,
+        out,
+        callbacks=callbacks,
+        resume=resuming,
+        dry_run=args.dry_run,
+        data=data,
+        strategy=args.strategy,
+    )
     return 0
 
 

@@ -64,6 +64,11 @@ class BackboneConfig:
         True,
         "Freeze statistics, scale and shift of the batch norms; ignored unless weights are loaded.",
     )
+    sync_bn: bool = option(
+        False,
+        "Compute the statistics of batch norms that train over the images of all devices instead "
+        "of each device's own.",
+    )
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = option(
         2,
         "Freeze the first N stages, counting the stem as stage 1; ignored unless weights are "

@@ -177,6 +177,11 @@ class TrainConfig:
     weights: str | None = option(
         None, "Model to start from, of any classes: its backbone, FPN and towers are loaded."
     )
+    on_nan: Literal["stop", "skip", "rollback"] = option(
+        "stop",
+        "Where the loss of a step is no finite number: stop the run; skip the step, which then "
+        "changes no weight; or roll back to the weights of the last saved state.",
+    )
     seed: NaturalInt = option(0, "Seed of weights, data order and augmentation.")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = option(
         "float32",

@@ -81,6 +81,34 @@ class Columns:
         except (ValueError, KeyError, TypeError):
             return
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all of it as numbers.
+
+        Returns:
+            Images (B, 2) int32: index and number of detections, -1 for one that could not be
+            decoded; detections (D, 6) float32 in their order: box, score, class.
+        """
+        images = [(key, -1 if part is None else len(part[1])) for key, part in self._parts.items()]
+        rows = [
+            np.column_stack([boxes, scores, classes.astype(np.float32)])
+            for boxes, scores, classes in filter(None, self._parts.values())
+        ]
+        found = np.concatenate([np.zeros((0, 6)), *rows])
+        return np.array(images, np.int32).reshape(-1, 2), found.astype(np.float32)
+
+    @classmethod
+    def from_arrays(cls, images: np.ndarray, found: np.ndarray) -> "Columns":
+        """Return what `arrays` wrote, of one process or of several, one after the other."""
+        columns, start = cls(), 0
+        for picture, count in images.tolist():
+            if count < 0:
+                columns.add_unreadable(picture)
+                continue
+            part = found[start : start + count]
+            columns.add(picture, part[:, :4], scores=part[:, 4], classes=part[:, 5])
+            start += count
+        return columns
+
     def keep_readable(self, count: int) -> None:
         """Drop the images that could not be decoded, and any that is not among `count`."""
         self._parts = {

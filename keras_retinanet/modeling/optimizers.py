@@ -21,6 +21,7 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
     Args:
         slow_variables: paths of variables whose learning rate is scaled by `slow_multiplier`.
         clip_norm: maximum global norm of the gradient of the whole batch; 0: no clipping.
+        skip_nonfinite: change no weight by a gradient with a value that is not finite.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
         slow_variables: Collection[str] = (),
         slow_multiplier: float = OptimizerConfig.backbone_multiplier,
         clip_norm: float = OptimizerConfig.clip_norm,
+        skip_nonfinite: bool = False,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         self.slow_variables = list(slow_variables)
         self.slow_multiplier = slow_multiplier
         self.clip_norm = clip_norm
+        self.skip_nonfinite = skip_nonfinite
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
@@ -47,17 +50,34 @@ class _DetectorOptimizer(keras.optimizers.Optimizer):
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[tuple[Any, Any]]:
         # After the sum over replicas, so that two devices clip as one does.
         pairs = super()._all_reduce_sum_gradients(grads_and_vars)
+        gradients, variables = zip(*pairs, strict=True)
+        if self.skip_nonfinite:
+            self._is_finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
         if not self.clip_norm:
             return pairs
-        gradients, variables = zip(*pairs, strict=True)
         clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         return list(zip(clipped, variables, strict=True))
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Change a variable and its slots by `update`, or by nothing at all."""
+        if not self.skip_nonfinite:
+            self.update(gradient, variable, learning_rate)
+            return
+
+        def change() -> tf.Tensor:
+            self.update(gradient, variable, learning_rate)
+            return tf.constant(True)
+
+        tf.cond(self._is_finite, change, lambda: tf.constant(False))
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "slow_variables": self.slow_variables,
             "slow_multiplier": self.slow_multiplier,
             "clip_norm": self.clip_norm,
+            "skip_nonfinite": self.skip_nonfinite,
         }
 
 
@@ -79,7 +99,7 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
         super().__init__(learning_rate, momentum, **kwargs)
         self.coupled_decay = coupled_decay
 
-    def update_step(
+    def update(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         index = self._get_variable_index(variable)
@@ -87,7 +107,7 @@ class CoupledSGD(_DetectorOptimizer, keras.optimizers.SGD):
             gradient = gradient + self.coupled_decay * variable
         rate = tf.cast(learning_rate * self._multipliers[index], variable.dtype)
         if not self.momentum:  # there is no slot to update
-            super().update_step(gradient, variable, rate)
+            keras.optimizers.SGD.update_step(self, gradient, variable, rate)
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
@@ -109,7 +129,7 @@ class DetectorAdamW(_DetectorOptimizer, keras.optimizers.AdamW):
     def _apply_weight_decay(self, variables: Any) -> None:
         """Do nothing: `update_step` decays each variable with its own rate."""
 
-    def update_step(
+    def update(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
     ) -> None:
         index = self._get_variable_index(variable)

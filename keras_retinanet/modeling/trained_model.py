@@ -20,6 +20,7 @@ from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
 from keras_retinanet.modeling.recomputation import blocks, levels
 from keras_retinanet.modeling.training_graph import Recomputed, run_for_training
+from keras_retinanet.modeling.worker_steps import SharedSteps
 
 # detectron2 starts its moving average of positives here.
 INITIAL_NORMALIZER = 100.0
@@ -37,7 +38,7 @@ class Objective:
     recomputed: Recomputed
 
 
-class TrainedModel(keras.Model):
+class TrainedModel(SharedSteps):
     """Base of `RetinaNet`, which sets these attributes: a model that is trained on boxes."""
 
     anchors: Anchors

@@ -113,6 +113,7 @@ def build_optimizer(model: RetinaNet, train: TrainConfig) -> keras.optimizers.Op
         "slow_variables": slow,
         "slow_multiplier": options.backbone_multiplier,
         "clip_norm": options.clip_norm,
+        "skip_nonfinite": train.on_nan == "skip",
         "use_ema": options.ema > 0,
         "ema_momentum": options.ema or 0.99,
     }

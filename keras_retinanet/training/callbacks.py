@@ -8,7 +8,6 @@ from pathlib import Path
 
 import keras
 
-from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling.draw_threshold import (
@@ -59,12 +58,21 @@ class Log(keras.callbacks.Callback):
     Args:
         evaluate_every, save_every: steps between evaluations, and between checkpoints. Each gets
             its own row, so that a resumed run logs the same rows as an uninterrupted one.
+        is_shown: whether there is a progress bar.
 
     Attributes:
         latest: the values of the last rows, metrics of the validation split as "val_AP" and so on.
     """
 
-    def __init__(self, clock: Clock, folder: Path, *, evaluate_every: int, save_every: int):
+    def __init__(
+        self,
+        clock: Clock,
+        folder: Path,
+        *,
+        evaluate_every: int,
+        save_every: int,
+        is_shown: bool = True,
+    ):
         super().__init__()
         self.clock = clock
         self.every = (LOG_EVERY, evaluate_every, save_every)
@@ -76,6 +84,7 @@ class Log(keras.callbacks.Callback):
             initial=clock.step,
             unit="step",
             desc="train",
+            disable=not is_shown,
         )
         self.events = EventLog(folder / "tensorboard", step=clock.step)
         rows = self._keep_rows_until(clock.step)
@@ -105,7 +114,6 @@ class Log(keras.callbacks.Callback):
         losses = self._window(logs)
         if not self.clock.done and all(self.clock.step % every for every in self.every):
             return
-        require_finite(losses["loss"], self.clock.step)
         self.window_losses.append(losses["loss"])
         self.bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -143,15 +151,6 @@ def _is_whole(row: dict[str, str], step: int) -> bool:
     except (TypeError, ValueError):  # an extra cell, or text
         return False
     return set(row) == set(COLUMNS) and None not in row.values() and numbers["step"] <= step
-
-
-def require_finite(loss: float, step: int) -> None:
-    """Raise a UserError if the loss is NaN or infinite, before the model is saved."""
-    if not math.isfinite(loss):
-        raise UserError(
-            f"Expected a finite loss. Received: {loss} at step {step}. Start a new run with a "
-            "lower train.optimizer.learning_rate, or with train.optimizer.clip_norm."
-        )
 
 
 class Evaluation(keras.callbacks.Callback):
@@ -210,7 +209,9 @@ class Evaluation(keras.callbacks.Callback):
             losses = self.log.window_losses or [math.inf]  # no step was taken
             return -sum(losses) / len(losses)
         start = time.perf_counter()
-        with self.interruption.mode(Mode.RAISES):
+        # Several processes stop together: their validation checks for signals itself.
+        mode = Mode.RAISES if self.validation.is_alone else Mode.HELD
+        with self.interruption.mode(mode):
             score = self.validation(self.model)
         seconds = time.perf_counter() - start
         known = {name: value for name, value in score.figures.items() if value >= 0}

@@ -1,15 +1,16 @@
-"""Train with one replica per device of this machine."""
+"""Which devices train: those of this machine, or of all machines of a cluster.
 
-import json
-import os
+A strategy of several machines can be made only once in a process, before TensorFlow computes
+anything: `strategy` keeps it.
+"""
+
+import functools
 
 import tensorflow as tf
 
 from keras_retinanet.config import TrainConfig
-from keras_retinanet.errors import UserError
-
-# Set by cluster managers for TensorFlow: the machines, and which one this is.
-CLUSTER_VARIABLE = "TF_CONFIG"
+from keras_retinanet.errors import UserError, listed
+from keras_retinanet.training.cluster import STRATEGIES, VARIABLE, StrategyName, read_cluster
 
 
 def use_devices(count: int) -> None:
@@ -32,12 +33,64 @@ def use_devices(count: int) -> None:
         raise UserError(f"Expected up to {len(gpus)} devices, the GPUs here. Received: {count}.")
 
 
-def strategy() -> tf.distribute.Strategy:
+def strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
+    """Return the strategy of a name.
+
+    Args:
+        name: "one_device"; "mirrored", all GPUs of this machine, else all logical CPUs;
+            "multi_worker", the processes that `TF_CONFIG` names; "tpu", the TPU of `TPU_NAME`, or
+            the local one; "auto", the machines of `TF_CONFIG` if it names several, else the
+            devices of this one.
+
+    Raises:
+        UserError: there is no such strategy, no cluster for it, no TPU, or a cluster that would
+            go unused.
+    """
+    if name not in STRATEGIES:
+        raise UserError(f"Expected a strategy: {listed(STRATEGIES)}. Received: {name}.")
+    cluster = read_cluster()
+    if name == "auto":
+        name = "multi_worker" if cluster else "mirrored"
+    if name == "multi_worker":
+        if cluster is None:
+            raise UserError(
+                f"Expected {VARIABLE} to name two processes or more. Received: none. Try it on "
+                "this machine with: keras_retinanet launch -n 2 train ..."
+            )
+        return _multi_worker()
+    if cluster is not None:
+        raise UserError(
+            f"Expected the strategy multi_worker or auto for the {len(cluster.addresses)} "
+            f"processes of {VARIABLE}. Received: {name}, with which each would train the whole "
+            "model. Unset the variable to train on this machine alone."
+        )
+    if name == "tpu":
+        return _tpu()
+    return local_strategy() if name == "mirrored" else tf.distribute.get_strategy()
+
+
+def local_strategy() -> tf.distribute.Strategy:
     """Return MirroredStrategy over all GPUs, else all logical CPUs; one device needs none."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _multi_worker() -> tf.distribute.Strategy:
+    """Return the strategy of this process's cluster, once all of its processes have joined."""
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@functools.cache
+def _tpu() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()[0][:120]
+        raise UserError(f"Expected a TPU, here or as TPU_NAME says. Received: {reason}") from error
+    return tf.distribute.TPUStrategy(resolver)
 
 
 def require_equal_parts(train: TrainConfig, replicas: int) -> None:
@@ -58,26 +111,4 @@ def require_equal_parts(train: TrainConfig, replicas: int) -> None:
             f"Expected train.micro_batch to divide the {own} images of a step on each device. "
             f"Received: {train.micro_batch}. Choose one of {', '.join(pieces)}, or 0 to compute "
             "the batch at once."
-        )
-
-
-def require_one_machine() -> None:
-    """Refuse to run on several machines, each of which would train the whole model.
-
-    Raises:
-        UserError: `TF_CONFIG` names a cluster of more than one task, or cannot be read.
-    """
-    text = os.environ.get(CLUSTER_VARIABLE)
-    if not text:
-        return
-    try:
-        cluster = json.loads(text).get("cluster", {})
-        tasks = sum(len(addresses) for addresses in cluster.values())
-    except (ValueError, AttributeError, TypeError):
-        tasks = None
-    if tasks is None or tasks > 1:
-        raise UserError(
-            "Expected to train on the devices of one machine: several machines are not supported "
-            f"yet. Received: {CLUSTER_VARIABLE}={text[:80]!r}. Unset it to train separately on "
-            "each machine."
         )

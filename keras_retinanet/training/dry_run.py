@@ -72,8 +72,7 @@ def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, pictu
         "seconds_per_step", and "batch", the image's path.
     """
     iterator = iter(model.distribute_strategy.experimental_distribute_dataset(batches))
-    images, labels = next(iter(batches))
-    save_picture(batch_picture(images.numpy(), labels, class_names=model.class_names), picture)
+    draw_batch(batches, model, picture)
     model.make_train_function()
     for _ in range(DRY_STEPS):
         start = time.perf_counter()
@@ -90,6 +89,13 @@ def dry_run(config: Config, model, batches: tf.data.Dataset, *, step: int, pictu
         f"the first batch with its boxes: {picture}"
     )
     return {"seconds_per_step": seconds, "batch": picture}
+
+
+def draw_batch(batches: tf.data.Dataset, model, path: Path) -> Path:
+    """Draw the first of the batches, with its boxes, to a file; return its path."""
+    images, labels = next(iter(batches))
+    save_picture(batch_picture(images.numpy(), labels, class_names=model.class_names), path)
+    return path
 
 
 def duration(seconds: float) -> str:

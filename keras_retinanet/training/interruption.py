@@ -45,6 +45,16 @@ class Interruption:
             signal.signal(number, handler)
         self._before = {}
 
+    @property
+    def is_pending(self) -> bool:
+        """Return whether a signal waits."""
+        return self._pending is not None
+
+    def pass_on(self) -> None:
+        """Wait as if this process had received the signal that another one did."""
+        if self._pending is None:
+            self._pending = signal.SIGTERM
+
     def check(self) -> None:
         """Raise the exception of a waiting signal."""
         if self._pending is not None:

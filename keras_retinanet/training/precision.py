@@ -14,6 +14,7 @@ from keras_retinanet.config import Config
 from keras_retinanet.config.model import ModelConfig
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.training.run_folder import stored_config
+from keras_retinanet.training.team import Team
 
 AUTO = "auto"
 FLOAT32: Final = "float32"
@@ -24,18 +25,19 @@ SIDE = 256
 REPEATS = 3
 
 
-def resolved_precision(config: Config, out: Path, *, resume: bool) -> Config:
+def resolved_precision(config: Config, out: Path, team: Team, *, resume: bool) -> Config:
     """Return `config` with a precision of "auto" replaced by what is faster on this machine.
 
     Args:
         out: folder of the run; a resumed one keeps the precision that it began with.
+        team: the processes that train together; the first one measures.
     """
     if config.train.precision != AUTO:
         return config
     if resume:
         chosen = stored_config(out).train.precision
     else:
-        share = bfloat16_share(config.model)
+        (share,) = team.sums([bfloat16_share(config.model) if team.is_chief else 0.0])
         chosen = BFLOAT16 if share < WORTHWHILE else FLOAT32
         print(f"train.precision: {chosen}, because bfloat16 takes {share:.2f} of float32's time")
     return dataclasses.replace(config, train=dataclasses.replace(config.train, precision=chosen))

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 
@@ -16,41 +15,43 @@ from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import counted
 from keras_retinanet.evaluation.crowds import most_objects
-from keras_retinanet.files.owners import folder_lock
 from keras_retinanet.modeling.draw_threshold import store_threshold
 from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.training import callbacks as cb
+from keras_retinanet.training import distribution
 from keras_retinanet.training import dry_run as rehearsal
+from keras_retinanet.training.agreement import (
+    all_there,
+    copy_progress,
+    own_batches,
+    require_alone,
+    require_same,
+    run_place,
+)
 from keras_retinanet.training.building import (
     build_model,
     compile_model,
     follow_data,
     require_boxes,
 )
-from keras_retinanet.training.distribution import (
-    require_equal_parts,
-    require_one_machine,
-    strategy,
-)
+from keras_retinanet.training.cluster import StrategyName
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
-from keras_retinanet.training.own_callbacks import OwnCallbacks
+from keras_retinanet.training.loss_guard import BAD_BATCH_FILE
 from keras_retinanet.training.precision import resolved_precision
+from keras_retinanet.training.run_callbacks import Callbacks, build_callbacks
 from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
     MODEL_FILES,
     begin_run,
     is_whole_model,
     remove_if_empty,
-    require_begun,
-    require_new,
     require_same_pictures,
-    resume_config,
     write_data_report,
 )
 from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
 from keras_retinanet.training.schedules import total_steps
-from keras_retinanet.training.validation import Validation
+from keras_retinanet.training.team import Team
 
 
 def train(
@@ -61,6 +62,7 @@ def train(
     resume: bool = False,
     dry_run: bool = False,
     data: tuple[Dataset, Dataset | None] | None = None,
+    strategy: StrategyName = "auto",
 ) -> dict:
     """Train as `config` says on all devices, and write everything to the folder `out`.
 
@@ -75,6 +77,8 @@ def train(
         resume: continue from the newest whole state in `out`, as if the run had never stopped.
         dry_run: take two steps and print what the whole run would take.
         data: what `load_train_val` returns for `config`, where it was read before; None: read it.
+        strategy: which devices train; see `distribution.strategy`. With several machines, each
+            calls this with the same arguments and sees the same `out`, where the first one writes.
 
     Returns:
         "best" and "last" (paths), "best_score" (AP, or the negative loss), "steps", "seconds".
@@ -86,50 +90,44 @@ def train(
             the subclass `signals.Terminated`.
     """
     out = Path(out)
+    team = Team(distribution.strategy(strategy))
     try:
-        require_one_machine()
-        if resume:
-            require_begun(out)
-        with folder_lock(out, purpose="train"):
-            if resume:
-                resume_config(config, out)
-            else:
-                require_new(out)
-            config = resolved_precision(config, out, resume=resume)
+        with all_there(team, out), run_place(team, config, out, resume=resume) as place:
+            config = resolved_precision(config, out, team, resume=resume)
             keras.utils.set_random_seed(config.train.seed)
             keras.config.set_dtype_policy(config.train.precision)
             # A run that ended before its first state starts from the beginning.
             resume = resume and bool(saved_steps(out))
-            run = Run(config, out, callbacks=callbacks, resume=resume, data=data)
+            run = Run(config, out, place, team, callbacks=callbacks, resume=resume, data=data)
             return run.fit(dry_run=dry_run)
     finally:
         keras.config.set_dtype_policy("float32")
-        remove_if_empty(out)
-
-
-class Callbacks(NamedTuple):
-    """The callbacks, in the order in which Keras calls them."""
-
-    pace: cb.Pace
-    log: cb.Log
-    evaluation: cb.Evaluation
-    own: OwnCallbacks
-    checkpoint: cb.Checkpoint
+        if team.is_chief:
+            remove_if_empty(out)
 
 
 class Run:
-    """A run: sets up data, model and state, which `fit` uses."""
+    """A run: sets up data, model and state, which `fit` uses.
+
+    Args:
+        folder: of the run, from which a resumed one reads.
+        place: where this process writes: the same, or a folder that is not kept.
+        team: the processes that train together.
+    """
 
     def __init__(
         self,
         config: Config,
-        out: Path,
+        folder: Path,
+        place: Path,
+        team: Team,
         *,
         callbacks: Sequence[keras.callbacks.Callback],
         resume: bool,
         data: tuple[Dataset, Dataset | None] | None,
     ):
-        self.out, self.own_callbacks, self.resumes = out, callbacks, resume
+        self.folder, self.out, self.team = folder, place, team
+        self.own_callbacks, self.resumes = callbacks, resume
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.tile = config.model.tiles.side
         if data is None:
@@ -140,8 +138,8 @@ class Run:
             print("The validation part has no boxes to score: the lowest loss is best.")
             self.validation = None
         config = follow_data(config, [self.data, self.validation])
-        self.strategy = strategy()
-        require_equal_parts(config.train, self.strategy.num_replicas_in_sync)
+        self.strategy = team.strategy
+        distribution.require_equal_parts(config.train, self.strategy.num_replicas_in_sync)
         with self.strategy.scope():
             self.model = build_model(config, self.data, resume=resume)
             compile_model(self.model, config.train)
@@ -150,7 +148,8 @@ class Run:
         every = max(1, per_pass // config.train.batch_size)
         self.evaluate_every = config.train.eval_every or every
         self.clock, self.interruption = Clock(config.train), Interruption()
-        self.state = RunState(self.model, out)
+        self.state = RunState(self.model, folder, writes=team.is_chief)
+        require_same(team, self.config, self.data)
         if resume:
             self._resume()
 
@@ -159,21 +158,30 @@ class Run:
         if self.clock.evaluated == NOT_STORED:
             left = 0 if self.clock.done else self.clock.step % self.evaluate_every
             self.clock.evaluated = self.clock.step - left
-        require_same_pictures(self.data, self.out)
+        require_same_pictures(self.data, self.folder)
         for path in (self.out / name for name in MODEL_FILES):
             if path.exists() and not is_whole_model(path):
                 print(f"{path} is damaged: it is removed and will be written again.")
                 path.unlink()
+        self.team.wait()
+        if not self.team.is_chief:
+            copy_progress(self.folder, self.out)
         print(f"resuming at step {self.clock.step}")
 
-    def batches(self):
+    def batches(self, shard: tuple[int, int] = (0, 1), *, start_step: int | None = None):
+        """Return the training batches from a step on, by default from the next.
+
+        Args:
+            shard: the part that one of several processes has.
+        """
         return training_batches(
             self.data,
             self.model.preprocessing,
             data_config=self.config.data,
             batch_size=self.config.train.batch_size,
             seed=self.config.train.seed,
-            start_step=self.clock.step,
+            start_step=self.clock.step if start_step is None else start_step,
+            shard=shard,
             progress=self.clock.progress_at,
             tile=self.tile,
         )
@@ -181,6 +189,7 @@ class Run:
     def fit(self, *, dry_run: bool) -> dict:
         self._announce()
         if dry_run:
+            require_alone(self.team)
             return rehearsal.dry_run(
                 self.config,
                 self.model,
@@ -205,7 +214,7 @@ class Run:
             with self.interruption.mode(Mode.HELD):
                 return self._finish(callbacks)
 
-    def _steps(self, callbacks: "Callbacks"):
+    def _steps(self, callbacks: Callbacks):
         """Make the evaluation that an interrupted run still owes, then take the remaining steps."""
         if not self.resumes:
             callbacks.checkpoint.save()  # from here on a killed run can be resumed
@@ -216,58 +225,54 @@ class Run:
             return
         with strict_errors(self.data.problems):
             self.model.fit(
-                self.batches(),
+                own_batches(self.team, self.batches, size=self.config.train.batch_size),
                 steps_per_epoch=total_steps(self.config.train) - self.clock.step,
                 callbacks=list(callbacks),
                 verbose=0,
                 shuffle=False,
             )
 
-    def _save_interrupted(self, callbacks: "Callbacks"):
+    def _save_interrupted(self, callbacks: Callbacks):
         # One more than counted if a second signal fell between a step and its callbacks.
         taken = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         self.clock.step = max(self.clock.step, taken)
         callbacks.checkpoint.save()
-        print(f"\nstopped at step {self.clock.step}; resume with --resume {self.out}")
+        print(f"\nstopped at step {self.clock.step}; resume with --resume {self.folder}")
 
-    def _callbacks(self) -> "Callbacks":
-        train, clock, every = self.config.train, self.clock, self.evaluate_every
-        save_every = train.checkpoint_every or every
-        validation = None
-        if self.validation is not None:
-            validation = Validation(self.validation, batch_size=self.config.evaluate.batch_size)
-        log = cb.Log(clock, self.out, evaluate_every=every, save_every=save_every)
-        evaluation = cb.Evaluation(
-            clock,
+    def _callbacks(self) -> Callbacks:
+        callbacks = build_callbacks(
+            self.config,
             self.out,
-            every=every,
-            validation=validation,
-            draw_threshold=self.config.predict.draw_threshold,
-            log=log,
+            team=self.team,
+            clock=self.clock,
+            state=self.state,
             interruption=self.interruption,
+            evaluate_every=self.evaluate_every,
+            validation=self.validation,
+            own=self.own_callbacks,
+            draw=lambda step: rehearsal.draw_batch(
+                self.batches(start_step=step), self.model, self.out / BAD_BATCH_FILE
+            ),
         )
-        evaluation.set_model(self.model)  # needed if it runs before the first step
-        own = OwnCallbacks(self.own_callbacks, clock=clock, every=every, logs=log.latest)
-        checkpoint = cb.Checkpoint(
-            clock, self.state, every=save_every, interruption=self.interruption
-        )
-        return Callbacks(cb.Pace(clock), log, evaluation, own, checkpoint)
+        callbacks.evaluation.set_model(self.model)  # needed if it runs before the first step
+        return callbacks
 
-    def _finish(self, callbacks: "Callbacks") -> dict:
+    def _finish(self, callbacks: Callbacks) -> dict:
         if not (self.out / "best.keras").exists():  # it was deleted
             callbacks.evaluation.run()
         with cb.averaged_weights(self.model):
             self.model.metadata["step"] = str(self.clock.step)
             store_threshold(self.model.metadata, self.clock.threshold)
             save_model(self.model, self.out / "last.keras")
+        self.team.wait()  # for the chief's files, which others may read next
         self._tell_problems()
         write_data_report(self.data, self.validation, self.out)
         validated = 0 if self.validation is None else len(self.validation.records)
         for line in ending_lines(self.out, self.clock, self.config, validated=validated):
             print(line)
         return {
-            "best": self.out / "best.keras",
-            "last": self.out / "last.keras",
+            "best": self.folder / "best.keras",
+            "last": self.folder / "last.keras",
             "best_score": self.clock.best,
             "steps": self.clock.step,
             "seconds": self.clock.seconds,

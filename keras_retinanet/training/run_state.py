@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -43,6 +45,7 @@ class Clock:
         window: sums of the losses since the last row of the log, and "steps", their number.
         earlier_seconds: spent before the last resume.
         started: when this process began, in `time.monotonic` seconds.
+        told_seconds: the chief's `seconds`, where several processes train together.
     """
 
     train: TrainConfig
@@ -54,10 +57,17 @@ class Clock:
     window: dict[str, float] = field(default_factory=dict)
     earlier_seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    told_seconds: float | None = None
+
+    @property
+    def own_seconds(self) -> float:
+        """Return the duration of the run by the clock of this process."""
+        return self.earlier_seconds + time.monotonic() - self.started
 
     @property
     def seconds(self) -> float:
-        return self.earlier_seconds + time.monotonic() - self.started
+        """Return the duration of the run, the same in all processes."""
+        return self.own_seconds if self.told_seconds is None else self.told_seconds
 
     @property
     def progress(self) -> float:
@@ -103,10 +113,14 @@ class RunState:
 
     Weights, optimizer slots, moving averages and the clock; the data's order and randomness are
     functions of the seed and the step. One device or several write and read the same state.
+
+    Args:
+        folder: of the run.
+        writes: whether this process saves states; others only read them.
     """
 
-    def __init__(self, model, folder: Path):
-        self.folder = folder / STATE_FOLDER
+    def __init__(self, model, folder: Path, *, writes: bool = True):
+        self.folder, self._writes = folder / STATE_FOLDER, writes
         self._clock = tf.Variable("", dtype=tf.string)
         # Lists of a checkpoint are its own: `weights/0`, `weights/1`, ...
         self._values = {
@@ -136,6 +150,8 @@ class RunState:
         Raises:
             OSError: it cannot be written. The states before it are kept.
         """
+        if not self._writes:
+            return
         self._clock.assign(clock.to_json())
         prefix = self.folder / f"{PREFIX}{clock.step}"
         try:
@@ -156,6 +172,13 @@ class RunState:
         Raises:
             UserError: none is whole, or it is the state of another model or version.
         """
+        self._read_newest(lambda reader: _read_clock(clock, reader))
+
+    def restore_weights(self) -> None:
+        """Read the newest whole state into the model and its optimizer, as `restore`."""
+        self._read_newest(lambda reader: None)
+
+    def _read_newest(self, read_more: Callable[[Any], None]) -> None:
         damaged: dict[int, str] = {}
         for step in self.steps():
             prefix = str(self.folder / f"{PREFIX}{step}")
@@ -163,7 +186,7 @@ class RunState:
                 reader = tf.train.load_checkpoint(prefix)
                 self._check_model(prefix, reader.get_variable_to_shape_map())
                 tf.train.Checkpoint(**self._values).restore(prefix).expect_partial()
-                _read_clock(clock, reader)
+                read_more(reader)
             except UserError:
                 raise
             except Exception as error:  # whatever TensorFlow raises for damaged bytes
@@ -197,6 +220,8 @@ class RunState:
             )
 
     def _remove(self, step: int) -> None:
+        if not self._writes:
+            return
         for path in self.folder.glob(f"{PREFIX}{step}.*"):
             path.unlink(missing_ok=True)
 

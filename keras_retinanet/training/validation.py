@@ -1,5 +1,6 @@
 """Evaluate during training: metrics, curves and a few images from one pass over a split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,11 @@ from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, fig
 from keras_retinanet.evaluation.metrics.curves import OperatingPoints, operating_points
 from keras_retinanet.evaluation.metrics.matching import match_detections
 from keras_retinanet.evaluation.report.gallery import dataset_pictures
-from keras_retinanet.evaluation.runner import detections_for
+from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.evaluation.tables import Found, evaluation_set, found_from_results
 from keras_retinanet.modeling.tiling import is_tiled
+from keras_retinanet.training.shared_validation import shared_run
+from keras_retinanet.training.team import Team
 
 # Number of images shown, the same in every evaluation, and their long side in pixels.
 EXAMPLES = 4
@@ -48,12 +51,26 @@ class Validation:
     Args:
         dataset: data set with at least one box.
         batch_size: images per batch.
+        team: the processes that share the images; None: this one has all.
+        check: called by all of them from time to time; what it raises ends the evaluation.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int):
-        self.dataset, self.batch_size = dataset, batch_size
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch_size: int,
+        team: Team | None = None,
+        check: Callable[[], object] = lambda: None,
+    ):
+        self.dataset, self.batch_size, self.team, self.check = dataset, batch_size, team, check
         self.pictures = evaluation_set(dataset)
         self.examples = _spread(self.pictures.truths.image[~self.pictures.truths.ignore])
+
+    @property
+    def is_alone(self) -> bool:
+        """Return whether one process detects in all images."""
+        return self.team is None or self.team.count == 1
 
     @property
     def class_names(self) -> list[str]:
@@ -61,8 +78,13 @@ class Validation:
 
     def __call__(self, model: Any) -> Score:
         """Detect in every image and return the metrics."""
-        rows = detections_for(model, self.dataset, batch_size=self.batch_size, progress=False)
-        found = found_from_results(rows, self.pictures)
+        if self.team is None or self.team.count == 1:
+            run = run_detector(model, self.dataset, batch_size=self.batch_size, progress=False)
+        else:
+            run = shared_run(
+                model, self.dataset, self.team, batch_size=self.batch_size, check=self.check
+            )
+        found = found_from_results(run.detections, self.pictures)
         limit = counted_detections(self.pictures, in_tiles=is_tiled(model))
         coco = coco_evaluation(self.pictures, found, limit=limit)
         points = operating_points(found, match_detections(self.pictures, found))

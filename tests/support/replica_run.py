@@ -53,10 +53,16 @@ def main(replicas: int, norm: str, clip: float, path: str, micro_batch: int) -> 
     )
     keras.utils.set_random_seed(0)
     config = ModelConfig(
-        # Weights "given" elsewhere: batch norms are frozen, nothing is read.
-        backbone=BackboneConfig("resnet18", weights="given", frozen_stages=0),
+        # Weights "given" elsewhere: batch norms are frozen, nothing is read. "sync": they train.
+        backbone=BackboneConfig(
+            "resnet18",
+            weights="given",
+            frozen_stages=0,
+            freeze_bn=norm != "sync",
+            sync_bn=norm == "sync",
+        ),
         fpn=FPNConfig(channels=32),
-        head=HeadConfig(channels=32, depth=1, norm=norm),
+        head=HeadConfig(channels=32, depth=1, norm="none" if norm == "sync" else norm),
     )
     scope = strategy()
     if scope.num_replicas_in_sync != replicas:

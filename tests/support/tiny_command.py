@@ -82,6 +82,23 @@ def run(*words: str | Path, **options) -> tuple[int, str]:
     return finish(start(*words, **options))
 
 
+def run_cluster(*words: str | Path, count: int = 2) -> list[tuple[int, str]]:
+    """Run the command as processes of one cluster; return the codes and what they printed."""
+    return [finish(process) for process in start_cluster(*words, count=count)]
+
+
+def start_cluster(*words: str | Path, count: int = 2) -> list[subprocess.Popen]:
+    """Start the command as the processes of one cluster."""
+    from keras_retinanet.training.cluster import VARIABLE, of_this_machine
+    from keras_retinanet.training.launching import free_ports
+
+    ports = free_ports(count)
+    return [
+        start(*words, env={**os.environ, VARIABLE: of_this_machine(ports, index)})
+        for index in range(count)
+    ]
+
+
 def wait_for(condition, process: subprocess.Popen) -> None:
     """Wait until `condition()` holds; fail if `process` ends before."""
     end = time.monotonic() + TIMEOUT
@@ -116,9 +133,9 @@ def stop_where_asked() -> None:
             return super().__call__(model)
 
     callbacks.Pace = Pace
-    from keras_retinanet.training import run as training
+    from keras_retinanet.training import run_callbacks
 
-    training.Validation = Validation
+    run_callbacks.Validation = Validation
 
 
 def is_stopped(process: subprocess.Popen) -> bool:

@@ -1,4 +1,4 @@
-"""Two replicas with 4 pictures each are one with the same 8; several machines are refused."""
+"""Two replicas with 4 pictures each are one with the same 8."""
 
 import subprocess
 import sys
@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_retinanet.errors import UserError
-from keras_retinanet.training.distribution import require_one_machine
-
 # float32 sums in another order; a loss normalised per replica would be off by tens of per cent.
 LOSS_RTOL = 1e-5
 GRADIENT_ATOL = 1e-6
 WEIGHT_ATOL = 2e-6
+WEIGHT_RTOL = 5e-6  # moving variances, of sums in another order
 
 
 def run(replicas, norm, clip, path, micro_batch=0):
@@ -32,8 +30,12 @@ def run(replicas, norm, clip, path, micro_batch=0):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("norm", "clip"),
-    [("none", 0.0), ("group_norm", 1.0)],
-    ids=["frozen batch norm", "group norm heads, clipping, averaged normaliser"],
+    [("none", 0.0), ("group_norm", 1.0), ("sync", 0.0)],
+    ids=[
+        "frozen batch norm",
+        "group norm heads, clipping, averaged normaliser",
+        "batch norms of all devices",
+    ],
 )
 def test_two_replicas_equal_one(tmp_path, norm, clip):
     one = run(1, norm, clip, tmp_path / "one.npz")
@@ -47,26 +49,4 @@ def assert_equal(one, two):
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=LOSS_RTOL)
     assert np.abs(one["momentum"]).max() > 100 * GRADIENT_ATOL
     np.testing.assert_allclose(two["momentum"], one["momentum"], rtol=0, atol=GRADIENT_ATOL)
-    np.testing.assert_allclose(two["weights"], one["weights"], rtol=0, atol=WEIGHT_ATOL)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}',
-        '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}',
-        "{",
-        "[]",
-        '{"cluster": 3}',
-    ],
-)
-def test_one_of_several_machines_does_not_train_everything_alone(monkeypatch, text):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError, match=r"are not supported yet\. Received: TF_CONFIG="):
-        require_one_machine()
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"cluster": {"worker": ["a:1"]}}'])
-def test_a_cluster_of_one_is_one_machine(monkeypatch, text):
-    monkeypatch.setenv("TF_CONFIG", text)
-    require_one_machine()
+    np.testing.assert_allclose(two["weights"], one["weights"], rtol=WEIGHT_RTOL, atol=WEIGHT_ATOL)

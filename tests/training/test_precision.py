@@ -2,12 +2,15 @@
 
 import keras
 import pytest
+import tensorflow as tf
 
 from keras_retinanet.config import Config, ModelConfig
 from keras_retinanet.config.files import save_config, with_overrides
 from keras_retinanet.config.model import BackboneConfig, FPNConfig, HeadConfig
 from keras_retinanet.training import precision
+from keras_retinanet.training.team import Team
 
+ALONE = Team(tf.distribute.get_strategy())
 AUTO = with_overrides(Config(), {"train.precision": "auto"})
 
 
@@ -18,7 +21,7 @@ def test_bfloat16_is_chosen_where_it_is_clearly_faster(
     share, chosen, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setattr(precision, "bfloat16_share", lambda model: share)
-    config = precision.resolved_precision(AUTO, tmp_path, resume=False)
+    config = precision.resolved_precision(AUTO, tmp_path, ALONE, resume=False)
     assert config == with_overrides(Config(), {"train.precision": chosen})
     assert (
         f"train.precision: {chosen}, because bfloat16 takes {share:.2f}" in capsys.readouterr().out
@@ -30,14 +33,14 @@ def test_a_resumed_run_keeps_what_it_began_with(monkeypatch, tmp_path):
     save_config(
         with_overrides(Config(), {"train.precision": "mixed_bfloat16"}), tmp_path / "config.yaml"
     )
-    config = precision.resolved_precision(AUTO, tmp_path, resume=True)
+    config = precision.resolved_precision(AUTO, tmp_path, ALONE, resume=True)
     assert config.train.precision == "mixed_bfloat16"
 
 
 def test_a_precision_of_the_user_stays(monkeypatch, tmp_path):
     monkeypatch.delattr(precision, "bfloat16_share")
-    assert precision.resolved_precision(Config(), tmp_path, resume=False) is not AUTO
-    assert precision.resolved_precision(Config(), tmp_path, resume=False) == Config()
+    assert precision.resolved_precision(Config(), tmp_path, ALONE, resume=False) is not AUTO
+    assert precision.resolved_precision(Config(), tmp_path, ALONE, resume=False) == Config()
 
 
 def test_both_networks_are_timed_and_the_policy_stays(monkeypatch):

@@ -8,7 +8,17 @@ import signal
 
 import numpy as np
 import pytest
-from tiny_command import STEPS, finish, is_stopped, run, start, train_words, wait_for
+from tiny_command import (
+    STEPS,
+    finish,
+    is_stopped,
+    run,
+    run_cluster,
+    start,
+    start_cluster,
+    train_words,
+    wait_for,
+)
 
 from keras_retinanet.modeling.saving import load
 
@@ -89,6 +99,56 @@ def test_a_run_resumes_on_another_number_of_devices(base, on_two_devices, tmp_pa
     assert code == 0, printed
     assert "resuming at step 9\n" in printed
     assert_equal_runs(out, base)
+
+
+def test_two_processes_train_as_one(base, tmp_path):
+    out = tmp_path / "run"
+    (code, printed), (other_code, others) = run_cluster(*train_words(out))
+    assert (code, other_code) == (0, 0), printed + others
+    assert_equal_runs(out, base)
+    assert "AP 0" in printed and "AP 0" not in others  # the first one prints
+    assert {path.name for path in out.iterdir()} == {path.name for path in base.iterdir()}
+
+
+def test_a_run_goes_on_in_two_processes(base, tmp_path):
+    out = half_of(base, tmp_path / "run")
+    for code, printed in run_cluster("train", "--resume", out):
+        assert code == 0, printed
+    assert_equal_runs(out, base)
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_step(base, tmp_path):
+    out = tmp_path / "run"
+    chief, other = start_cluster(*train_words(out))
+    wait_for(lambda: "ckpt-3" in states(out), chief)
+    other.send_signal(signal.SIGTERM)
+    (code, printed), (other_code, others) = finish(chief), finish(other)
+    assert (code, other_code) == (143, 143), printed + others
+    assert "stopped at step" in printed
+    code, printed = run("train", "--resume", out)  # alone
+    assert code == 0, printed
+    assert_equal_runs(out, base)
+
+
+def test_a_process_that_is_killed_ends_the_others(base, tmp_path):
+    out = tmp_path / "run"
+    chief, other = start_cluster(*train_words(out))
+    wait_for(lambda: "ckpt-3" in states(out), chief)
+    other.kill()
+    code, printed = finish(chief)
+    assert code == 2, printed
+    assert "Expected 2 processes that train together. Received: no answer of one" in printed
+    for code, printed in run_cluster("train", "--resume", out):
+        assert code == 0, printed
+    assert_equal_runs(out, base)
+
+
+def test_a_refusal_reaches_all_processes(tmp_path):
+    (tmp_path / "stranger.txt").touch()
+    (code, printed), (other_code, others) = run_cluster(*train_words(tmp_path))
+    assert (code, other_code) == (2, 2), printed + others
+    assert "Expected a new or empty folder" in printed
+    assert "Expected the first process to accept the run" in others
 
 
 def test_dry_run_on_two_devices(tmp_path):

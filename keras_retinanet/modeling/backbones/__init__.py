@@ -64,6 +64,7 @@ def build_backbone(
     pool_padding: str | None = BackboneConfig.pool_padding,
     bn_epsilon: float | None = BackboneConfig.bn_epsilon,
     freeze_bn: bool = BackboneConfig.freeze_bn,
+    sync_bn: bool = BackboneConfig.sync_bn,
     frozen_stages: int = BackboneConfig.frozen_stages,
     load_weights: bool = True,
 ) -> keras.Model:
@@ -76,6 +77,7 @@ def build_backbone(
         stride_in_1x1, stem_padding, pool_padding: of ResNets, as described in `BackboneConfig`.
         padding, bn_epsilon, freeze_bn, frozen_stages: the same. Frozen random statistics would be
             noise: the last two are ignored unless `weights` is given.
+        sync_bn: compute the statistics of batch norms that train over all devices.
         load_weights: False freezes in the same way but reads no file, for a model whose weights
             come from elsewhere.
 
@@ -106,11 +108,18 @@ def build_backbone(
     demanded = required_options(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
     backbone = builder(name=name, **{**demanded, **options})
+    _synchronize(backbone, sync_bn)
     if weights is not None:
         if load_weights:
             _load_weights(backbone, name, weights)
         _freeze(backbone, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
     return backbone
+
+
+def _synchronize(backbone: keras.Model, is_synchronized: bool) -> None:
+    for layer in backbone.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.synchronized = is_synchronized
 
 
 def _freeze(backbone: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> None:
