@@ -96,8 +96,7 @@ class RetinaNet(TrainedModel):
         self.class_head, self.box_head = class_head, box_head
         self._class_loss = keras.metrics.Mean(name="class_loss")
         self._box_loss = keras.metrics.Mean(name="box_loss")
-        self._frozen_as_built = frozen_layers(self)
-        self._folded = FoldedNetwork(self)
+        self._frozen_as_built, self._folded = frozen_layers(self), FoldedNetwork(self)
 
     # ----------------------------------------------------------------------------- detection
 
@@ -118,7 +117,8 @@ class RetinaNet(TrainedModel):
         """Return the same as `detect_batch`, with batch norms as layers of their own."""
         return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
 
-    @tf.function(input_signature=_INPUTS)
+    # Python's code is rewritten for graphs by default, which takes most of the time of tracing.
+    @tf.function(input_signature=_INPUTS, autograph=False)
     def _detect_folded(self, images: tf.Tensor, sizes: tf.Tensor) -> DetectionBatch:
         return self.detect_outputs(self._folded(images), spatial_shape(images), sizes)
 
@@ -126,8 +126,9 @@ class RetinaNet(TrainedModel):
         """Return whether batch norms can be folded: not in a graph, nor on other devices."""
         if not tf.executing_eagerly() or self.distribute_strategy.num_replicas_in_sync > 1:
             return False
-        is_own = type(self).call is not RetinaNet.call
-        return bool(self._folded) and not is_own and not tf.config.list_logical_devices("GPU")
+        kind = type(self)
+        is_ours = (kind.call, kind.detect_outputs) == (RetinaNet.call, RetinaNet.detect_outputs)
+        return bool(self._folded) and is_ours and not tf.config.list_logical_devices("GPU")
 
     def detect_outputs(
         self,
