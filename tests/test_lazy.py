@@ -8,6 +8,14 @@ import pytest
 
 import keras_retinanet
 
+HELP = """
+import sys
+from keras_retinanet.cli import main
+try:
+    main(["predict", "--help"])
+except SystemExit:
+    assert not {"keras", "tensorflow", "numpy"} & set(sys.modules)
+"""
 LOAD = """
 import sys
 {imports}
@@ -48,6 +56,11 @@ def test_the_import_loads_neither_keras_nor_tensorflow():
     code = "import sys, keras_retinanet; assert not {'keras', 'tensorflow'} & set(sys.modules)"
     done = python("-c", code)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_help_of_a_command_loads_nothing_that_takes_long():
+    done = python("-c", HELP)
+    assert done.returncode == 0 and "usage" in done.stdout, done.stderr[-2000:]
 
 
 def test_another_backend_is_one_clear_line(file):

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from keras_retinanet.commands.common import (
@@ -43,6 +42,8 @@ from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable, progress
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from keras_retinanet.data.images.rasters import Raster
     from keras_retinanet.modeling.detections import Detections
 

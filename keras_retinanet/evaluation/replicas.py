@@ -50,7 +50,7 @@ def replicated(
     """
     replicas = strategy.num_replicas_in_sync
     # Without its own graph, whose signature takes no values of several replicas.
-    detect_rows = model.detect_batch.python_function
+    detect_rows = model.detect_as_built.python_function
 
     @tf.function(reduce_retracing=True)
     def run(images: Any, sizes: Any) -> Any:

@@ -28,6 +28,7 @@ from keras_retinanet.evaluation.tables import (
 from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.tiling import is_tiled, with_own_tiles
+from keras_retinanet.processes.read_ahead import read_ahead
 from keras_retinanet.terminal import progress as progress_bar
 
 
@@ -183,7 +184,7 @@ def _batches(
         prepared = prepared_canvases(model, dataset, batch_size=batch_size)
         model = FullBatches(model, batch_size, strategy)
     else:
-        prepared = prepared_images(model, dataset)
+        prepared = read_ahead(prepared_images(model, dataset))
     return detect_batches(model, prepared, batch_size=batch_size)
 
 

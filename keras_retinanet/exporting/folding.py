@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.modeling.batch_norms import folded_kernel, own_norms, scale_and_shift
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Precision -> dtype of the stored weights, and of what the network computes in.
@@ -21,12 +22,6 @@ PRECISIONS = {
 }
 # The heads' last layers (`heads.py`): 8 bits of fraction would make scores equal that are not.
 _FINAL = {"final", "per_anchor", "joined"}
-# Where a batch norm before or after the bias is the same thing: kernel's axes of output channels.
-_KERNELS = {
-    layers.SeparableConv2D: ("pointwise_kernel", (3,)),
-    layers.DepthwiseConv2D: ("kernel", (2, 3)),
-    layers.Conv2D: ("kernel", (3,)),
-}
 
 
 class StoredPolicy(keras.DTypePolicy):
@@ -87,7 +82,7 @@ class _Copy:
 
     def run(self, model: Any, inputs: Any, prefix: str = "") -> Any:
         """Return the outputs of `model` on `inputs`; `prefix` goes before its layers' names."""
-        norms = _own_norms(model)
+        norms = own_norms(model)
         taken = {id(norm) for norm in norms.values()}
 
         def call(layer: Any, features: Any, **_: Any) -> Any:
@@ -114,7 +109,7 @@ class _Copy:
         name = prefix + layer.name
         if isinstance(layer, layers.BatchNormalization):
             policy = StoredPolicy(self._stored, "float32")
-            return ChannelAffine(name=name, dtype=policy), [*_scale_and_shift(layer)]
+            return ChannelAffine(name=name, dtype=policy), [*scale_and_shift(layer)]
         config = layer.get_config() | {"name": name, "dtype": self._policy(layer)}
         # They are set right after; drawing them would take longer than all else.
         config |= {key: "zeros" for key in config if key.endswith("_initializer")}
@@ -129,41 +124,9 @@ class _Copy:
         return StoredPolicy(self._stored, "float32" if is_exact else self._computed)
 
 
-def _own_norms(model: Any) -> dict[int, Any]:
-    """Return id of convolution -> batch norm, where each is the other's only neighbor."""
-    depths = model._nodes_by_depth.values()
-    nodes = [node for depth in depths for node in depth if not node.is_input]
-    calls: dict[int, int] = {}
-    readers: dict[int, int] = {id(tensor): 1 for tensor in model.outputs}
-    for node in nodes:
-        calls[id(node.operation)] = calls.get(id(node.operation), 0) + 1
-        for tensor in node.input_tensors:
-            readers[id(tensor)] = readers.get(id(tensor), 0) + 1
-    norms = {}
-    for node in nodes:
-        if isinstance(node.operation, layers.BatchNormalization):
-            (features,) = node.input_tensors
-            before = features._keras_history.operation
-            alone = calls.get(id(before)) == calls[id(node.operation)] == readers[id(features)] == 1
-            if alone and isinstance(before, tuple(_KERNELS)):
-                norms[id(before)] = node.operation
-    return norms
-
-
-def _scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a batch norm multiplies by and adds, (C,) float64 each."""
-    gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    return scale, beta - mean * scale
-
-
 def _folded_weights(conv: Any, norm: Any) -> list[np.ndarray]:
     """Return the weights of `conv` with a bias that do what it and `norm` did."""
-    scale, shift = _scale_and_shift(norm)
-    name, axes = next(found for kind, found in _KERNELS.items() if isinstance(conv, kind))
-    weights = {weight.name: np.asarray(weight.numpy(), np.float64) for weight in conv.weights}
-    kernel = weights[name]
-    sides = [size if axis in axes else 1 for axis, size in enumerate(kernel.shape)]
-    bias = weights.get("bias", 0.0) * scale + shift
-    weights |= {name: kernel * scale.reshape(sides), "bias": bias}
+    folded = folded_kernel(conv, norm)
+    weights = {weight.name: weight.numpy() for weight in conv.weights}
+    weights |= {folded.variable.name: folded.kernel, "bias": folded.bias}
     return list(weights.values())

@@ -112,27 +112,34 @@ class PostProcessing(DetectionConfig):
             ranked, _ = tf.math.top_k(tf.transpose(logits, [0, 2, 1]), k)  # (B, K, k)
             kept = logits >= ranked[:, None, :, -1]
             return None, tf.where(kept, tf.sigmoid(logits), 0.0)
+        best_class = tf.reduce_max(logits, axis=2)  # (B, R)
         parts, start = [], 0
         for cells in level_cells:
-            scores, index, classes = self._level_candidates(logits[:, start : start + cells])
-            parts.append((scores, index + start, classes))
+            parts.append(self._level_candidates(logits, best_class, start, cells))
             start += cells
         scores, index, classes = (tf.concat(part, axis=1) for part in zip(*parts, strict=True))
         # One score column per class makes the suppression per class.
         return index, tf.one_hot(classes, tf.shape(logits)[2]) * scores[..., None]
 
-    def _level_candidates(self, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _level_candidates(
+        self, logits: tf.Tensor, best_class: tf.Tensor, start: Any, cells: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Return scores, anchor index and class, each (B, k), of the best of one level.
 
         Among all (anchor, class) pairs, not one class per anchor.
+
+        Args:
+            best_class: (B, R) the highest logit of each anchor.
+            start, cells: the level has the anchors `start` to `start + cells`. The logits of all
+                levels come along, because a slice would copy them.
         """
-        anchors, classes = tf.shape(logits)[1], tf.shape(logits)[2]
+        classes = tf.shape(logits)[2]
         # A pair among the k best has its anchor among the k anchors with the best top class:
         # ranking R anchors first spares ranking R * K pairs.
-        k = tf.minimum(self.pre_nms_top_k, anchors)
-        _, best = tf.math.top_k(tf.reduce_max(logits, axis=2), k, sorted=False)  # (B, k)
+        k = tf.minimum(self.pre_nms_top_k, cells)
+        _, best = tf.math.top_k(best_class[:, start : start + cells], k, sorted=False)  # (B, k)
         # In anchor order, so that equal scores are ranked as one flat top-k would.
-        best = tf.sort(best, axis=1)
+        best = tf.sort(best, axis=1) + start
         pairs = tf.reshape(tf.gather(logits, best, batch_dims=1), [-1, k * classes])
         top, flat = tf.math.top_k(pairs, tf.minimum(self.pre_nms_top_k, k * classes))
         index = tf.gather(best, flat // classes, batch_dims=1)

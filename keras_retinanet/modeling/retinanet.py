@@ -19,6 +19,7 @@ from keras_retinanet.modeling.backbones import backbone_preprocessing, build_bac
 from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detecting import Images
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.folded_network import FoldedNetwork
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
 from keras_retinanet.modeling.heads import build_head
@@ -29,6 +30,10 @@ from keras_retinanet.modeling.trained_model import TrainedModel
 
 # Of the `.keras` file. A reader refuses a newer one; raise it when an older reader would be wrong.
 FORMAT = 1
+_INPUTS = [
+    tf.TensorSpec((None, None, None, 3), tf.float32),
+    tf.TensorSpec((None, 2), tf.int32),
+]
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -91,16 +96,10 @@ class RetinaNet(TrainedModel):
         self.class_head, self.box_head = class_head, box_head
         self._class_loss = keras.metrics.Mean(name="class_loss")
         self._box_loss = keras.metrics.Mean(name="box_loss")
-        self._frozen_as_built = frozen_layers(self)
+        self._frozen_as_built, self._folded = frozen_layers(self), FoldedNetwork(self)
 
     # ----------------------------------------------------------------------------- detection
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None, None, 3), tf.float32),
-            tf.TensorSpec((None, 2), tf.int32),
-        ]
-    )
     def detect_batch(self, images: tf.Tensor, sizes: tf.Tensor) -> DetectionBatch:
         """Return detections in pixels of the network input.
 
@@ -108,7 +107,28 @@ class RetinaNet(TrainedModel):
             images: (B, H, W, 3) float32 RGB 0..255, letterboxed by `preprocessing`.
             sizes: (B, 2) int32 height and width of each image inside its canvas.
         """
+        if not self._is_folded_here():
+            return self.detect_as_built(images, sizes)
+        self._folded.refresh()
+        return self._detect_folded(images, sizes)
+
+    @tf.function(input_signature=_INPUTS)
+    def detect_as_built(self, images: tf.Tensor, sizes: tf.Tensor) -> DetectionBatch:
+        """Return the same as `detect_batch`, with batch norms as layers of their own."""
         return self.detect_outputs(self(images, training=False), spatial_shape(images), sizes)
+
+    # Python's code is rewritten for graphs by default, which takes most of the time of tracing.
+    @tf.function(input_signature=_INPUTS, autograph=False)
+    def _detect_folded(self, images: tf.Tensor, sizes: tf.Tensor) -> DetectionBatch:
+        return self.detect_outputs(self._folded(images), spatial_shape(images), sizes)
+
+    def _is_folded_here(self) -> bool:
+        """Return whether batch norms can be folded: not in a graph, nor on other devices."""
+        if not tf.executing_eagerly() or self.distribute_strategy.num_replicas_in_sync > 1:
+            return False
+        kind = type(self)
+        is_ours = (kind.call, kind.detect_outputs) == (RetinaNet.call, RetinaNet.detect_outputs)
+        return bool(self._folded) and is_ours and not tf.config.list_logical_devices("GPU")
 
     def detect_outputs(
         self,

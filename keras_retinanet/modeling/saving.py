@@ -1,5 +1,6 @@
 """One self-contained `.keras` file: written whole, and read without running code from it."""
 
+import io
 import warnings
 import zipfile
 import zlib
@@ -81,13 +82,24 @@ def load(path: str | Path) -> RetinaNet:
         with warnings.catch_warnings():
             # Keras only warns about layers without weights in the file.
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            model.load_weights(_WeightsInMemory(weights))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (*BAD_WEIGHTS, UserWarning) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:SHOWN_REASON]
         raise UserError(f"{path}: the weights do not fit the graph: {reason}") from error
     return model
+
+
+class _WeightsInMemory(io.BytesIO):
+    """The bytes of a file of weights, which Keras takes for one by its name.
+
+    In a `.keras` file Keras reads them through `zipfile`, which starts again from the first byte
+    at each step back: many times the whole file.
+    """
+
+    def __str__(self) -> str:
+        return KERAS_WEIGHTS
 
 
 def _weights(path: str | Path) -> memoryview:

@@ -1,5 +1,7 @@
 """Exported files over a data set: how they are given pictures, and how they are timed."""
 
+import threading
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +10,7 @@ from keras_retinanet.config import ModelConfig
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.processes.read_ahead import read_ahead
 
 
 class FileOfOnes:
@@ -76,3 +79,41 @@ def test_a_file_is_given_pictures_as_it_takes_them(dataset, takes, shapes):
     assert len(run.first_ms) == 2
     assert len(run.first_ms) + len(run.warm_ms) == len(shapes)
     assert 0 < run.ms_per_picture < 1000
+
+
+class FileThatWaits(FileOfOnes):
+    """Runs once the picture after its own is prepared; the last has none after it."""
+
+    takes_batches = False
+
+    def __init__(self):
+        super().__init__()
+        self.prepared = [threading.Event() for _ in range(4)]
+        self.in_time = []
+
+    def prepare(self, image):
+        next(event for event in self.prepared if not event.is_set()).set()
+        return super().prepare(image)
+
+    def infer(self, inputs, sizes=None):
+        following = self.prepared[min(len(self.shapes) + 1, 3)]
+        self.in_time.append(following.wait(timeout=20))
+        return super().infer(inputs, sizes)
+
+
+def test_the_next_picture_is_read_while_the_file_runs(dataset):
+    file = FileThatWaits()
+    run_detector(file, dataset, progress=False, indices=[0, 1, 3, 4])  # 2 cannot be read
+    assert file.in_time == [True] * 4
+
+
+def test_an_error_comes_in_its_turn():
+    def items():
+        yield 1
+        yield 2
+        raise ValueError("third")
+
+    found = read_ahead(items())
+    assert [next(found), next(found)] == [1, 2]
+    with pytest.raises(ValueError, match="third"):
+        next(found)

@@ -298,3 +298,17 @@ def test_bfloat16_outputs_give_float32_detections(rng):
     assert found.boxes.dtype == found.scores.dtype == tf.float32
     best = tf.reduce_max(tf.sigmoid(tf.cast(logits, tf.float32)))
     assert float(found.scores[0, 0]) == pytest.approx(float(best))
+
+
+def test_the_logits_of_a_level_are_not_copied():
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, 45, 80)), tf.TensorSpec((None, 45, 4)),
+                         tf.TensorSpec((45, 4))]
+    )  # fmt: skip
+    def detections(logits, deltas, anchors):
+        outputs = {"class_logits": logits, "box_deltas": deltas}
+        return PostProcessing()(outputs, anchors, [36, 9], tf.constant(HUGE), BoxCoder())
+
+    operations = detections.get_concrete_function().graph.get_operations()
+    slices = [op.outputs[0].shape for op in operations if op.type in ("Slice", "StridedSlice")]
+    assert slices and not [shape for shape in slices if shape.rank == 3 and shape[2] == 80]

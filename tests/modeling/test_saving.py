@@ -231,6 +231,17 @@ def test_whatever_h5py_raises_is_one_line(trained, tmp_path, monkeypatch, error)
         load(tmp_path / "model.keras")
 
 
+def test_weights_are_not_read_through_the_zip(trained, tmp_path, monkeypatch):
+    """`zipfile` reads a member again from its start at each of HDF5's steps back."""
+    save_model(trained, tmp_path / "model.keras")
+
+    def read(*_):
+        raise AssertionError("a member of the zip is read")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", read)
+    assert_same(trained, load(tmp_path / "model.keras"))
+
+
 def test_weights_that_end_the_process_end_another_one(trained, tmp_path):
     """Data sets that claim what the file does not hold are found before Keras reads them."""
 

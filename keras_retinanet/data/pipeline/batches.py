@@ -17,6 +17,7 @@ from keras_retinanet.config import DataConfig
 from keras_retinanet.data.augmentation.geometry import fit_within
 from keras_retinanet.data.augmentation.mixing import Recipe, draw_mix, mix
 from keras_retinanet.data.augmentation.transforms import View, choose_view, render
+from keras_retinanet.data.autotuning import without_autotuning
 from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.balance import images_per_pass
 from keras_retinanet.data.pipeline.crowding import note_crowded, pad_labels, room_for_boxes
@@ -102,7 +103,7 @@ def training_batches(
 
     example = _renderer(dataset, preprocessing, data_config, tile)
     loaded = _examples(batches).map(
-        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        example, num_parallel_calls=_parallel_images(), deterministic=True
     )
     # A plan's batch is whole and of one canvas, so batches are formed by counting.
     batched = loaded.batch(mine.stop - mine.start, drop_remainder=True)
@@ -212,7 +213,7 @@ def evaluation_dataset(
         return row["batch"], (row["index"], image, view.size, source_size)
 
     loaded = _examples(lambda: iter(batches)).map(
-        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        example, num_parallel_calls=_parallel_images(), deterministic=True
     )
     grouped = loaded.group_by_window(
         key_func=lambda number, _: number,
@@ -261,12 +262,21 @@ def _ignore_all(canvas):
     }
 
 
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _parallel_images() -> int:
+    """Return how many images may be rendered or wait for a slower one before them, in order."""
+    return _cores() + 2
+
+
 def _tuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
     # Each op on one thread, and no more threads than cores: images are what runs in parallel.
     options.threading.max_intra_op_parallelism = 1
-    options.threading.private_threadpool_size = os.cpu_count() or 1
+    options.threading.private_threadpool_size = _cores()
     # A strategy splits each global batch over its replicas; files are not what it may split.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.with_options(options).prefetch(2)
+    return without_autotuning(batches.with_options(options).prefetch(2))

@@ -15,6 +15,7 @@ from typing import TypeVar
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from keras_retinanet.data.autotuning import without_autotuning
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, read_slice
 from keras_retinanet.errors import UserError
@@ -93,7 +94,8 @@ def read_records(path: str, problems: Problems) -> Iterator[tuple[int, bytes]]:
     count, size = _sound_records(path)
     start = 0
     try:
-        for content in tf.data.TFRecordDataset(path).take(count).as_numpy_iterator():
+        contents = without_autotuning(tf.data.TFRecordDataset(path).take(count))
+        for content in contents.as_numpy_iterator():
             yield start + _HEADER.size, content
             start += _HEADER.size + len(content) + _FOOTER.size
     except tf.errors.DataLossError:
