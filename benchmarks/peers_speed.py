@@ -73,23 +73,15 @@ BFLOAT16 = [
 CANDIDATES = [
     Row(f"**ours**, {count:,}", "ours", "saved_model", ("--candidates", str(count)))
     for count in (500, 20, 100_000)
-] + [
-    Row(f"KerasHub, {count:,}", "KerasHub", "detect", ("--candidates", str(count)))
-    for count in (500, 20, 100_000)
 ]
 FROZEN = [
     Row("**ours**", "ours", "train"),
-    Row("**ours**, inside `fit`, 10 steps", "ours", "fit"),
     Row("torchvision", "torchvision", "train"),
     Row("KerasHub", "KerasHub", "train"),
     Row("**ours**, mixed bfloat16", "ours", "train_bfloat16"),
     Row("KerasHub, mixed bfloat16", "KerasHub", "train_bfloat16"),
 ]
-ALL_LAYERS = [
-    Row(row.label, row.source, row.job.replace("train", "train_all"))
-    for row in FROZEN
-    if row.job != "fit"
-]
+ALL_LAYERS = [Row(row.label, row.source, row.job.replace("train", "train_all")) for row in FROZEN]
 # Name -> caption, rows, side of the input, images.
 TABLES = {
     "inference": ("Image to detections, 800x800, one image, float32", INFERENCE, 800, 1),
@@ -196,8 +188,7 @@ def table(name: str, rows: list[dict], args: argparse.Namespace) -> str:
     lines.append("|---|---|---|---|---|")
     first = statistics.median(rows[0]["seconds"])
     for row in rows:
-        steps = 10 if "10 steps" in row["label"] else 1
-        seconds = [value / steps for value in row["seconds"]]
+        seconds = row["seconds"]
         middle = statistics.median(seconds)
         spread = f"{1000 * min(seconds):,.0f} to {1000 * max(seconds):,.0f}"
         spread += f" ({row['disturbed']} disturbed)" * bool(row["disturbed"])
@@ -239,7 +230,8 @@ def main(words: list[str] | None = None) -> None:
         if not (files / "torchvision.onnx").exists():
             script = [python_of("torch", args.out), str(SCRIPTS / "speed_torchvision.py")]
             run([*script, "--job", "write", "--size", str(size), "--files", str(files)], log(args))
-    found = {}
+    stored = args.out / "speed.json"
+    found = json.loads(stored.read_text()) if stored.exists() else {}  # tables of earlier runs
     for name in args.tables:
         found[name] = measure(name, args)
         write(found, args)

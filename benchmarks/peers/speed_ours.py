@@ -4,7 +4,7 @@
 uint8 image to detections; "network" is the first without post-processing, "detect" is
 `model.detect` in Python. "train" and "train_all" are steps
 of `fit`'s own function with SGD, with the stem, the first stage and all batch norms frozen or
-everything trained; "_bfloat16" the same in mixed precision. "fit" are steps inside `fit`.
+everything trained; "_bfloat16" the same in mixed precision.
 """
 
 import keras
@@ -62,13 +62,6 @@ def training_step(args, model: RetinaNet):
     return lambda: float(model.train_function(iterator)["loss"])
 
 
-def inside_fit(args, model: RetinaNet):
-    """Return a function that takes ten steps inside `fit`."""
-    model.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9))
-    data = training_data(args)
-    return lambda: model.fit(data, steps_per_epoch=10, verbose=0)
-
-
 def exported(args, model: RetinaNet):
     """Return a function that calls a signature of an exported folder."""
     precision = "bfloat16" if args.job.endswith("bfloat16") else "float32"
@@ -86,7 +79,7 @@ def exported(args, model: RetinaNet):
 
 
 def main() -> None:
-    training = ["train", "train_all", "train_bfloat16", "train_all_bfloat16", "fit"]
+    training = ["train", "train_all", "train_bfloat16", "train_all_bfloat16"]
     inference = ["saved_model", "saved_model_bfloat16", "network", "network_bfloat16", "detect"]
     args = arguments(__doc__.splitlines()[0], inference + training).parse_args()
     keras.utils.set_random_seed(0)
@@ -94,9 +87,7 @@ def main() -> None:
         keras.config.set_dtype_policy("mixed_bfloat16")
     model = build(args, frozen="all" not in args.job)
     version = f"keras_retinanet {keras_retinanet.__version__}, TensorFlow {tf.__version__}"
-    if args.job == "fit":
-        step = inside_fit(args, model)
-    elif args.job in training:
+    if args.job in training:
         step = training_step(args, model)
     elif args.job == "detect":
         pictures = [image(args.size)] * args.batch_size
