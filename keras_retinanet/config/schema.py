@@ -182,6 +182,11 @@ class TrainConfig:
         "Where the loss of a step is no finite number: stop the run; skip the step, which then "
         "changes no weight; or roll back to the weights of the last saved state.",
     )
+    hang_minutes: NaturalFloat = option(
+        30.0,
+        "End the process, and print where its threads stand, if a step takes longer than this; 0: "
+        "wait for ever.",
+    )
     seed: NaturalInt = option(0, "Seed of weights, data order and augmentation.")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = option(
         "float32",

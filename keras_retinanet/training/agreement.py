@@ -21,6 +21,7 @@ from keras_retinanet.training.interruption import Interruption
 from keras_retinanet.training.run_folder import require_begun, require_new, resume_config
 from keras_retinanet.training.run_state import Clock
 from keras_retinanet.training.team import Team
+from keras_retinanet.training.watchdog import Watchdog
 
 GONE = (
     tf.errors.UnavailableError,
@@ -36,17 +37,23 @@ class Agreement(keras.callbacks.Callback):
     """Share the chief's time and the signals that any process received.
 
     The first of the callbacks: the learning rate of a run that is limited in minutes, its end, and
-    the step at which an interrupted run saves its state are then the same everywhere.
+    the step at which an interrupted run saves its state are then the same everywhere. It has each
+    step, and each exchange, watched.
     """
 
-    def __init__(self, team: Team, clock: Clock, interruption: Interruption):
+    def __init__(self, team: Team, clock: Clock, interruption: Interruption, watchdog: Watchdog):
         super().__init__()
         self.team, self.clock, self.interruption = team, clock, interruption
+        self.watchdog = watchdog
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.share()
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.watchdog.begin()
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.watchdog.end()
         self.share()
 
     def check(self) -> None:
@@ -59,7 +66,8 @@ class Agreement(keras.callbacks.Callback):
         if self.team.count == 1:
             return
         seconds = self.clock.own_seconds if self.team.is_chief else 0.0
-        signals, seconds = self.team.sums([self.interruption.is_pending, seconds])
+        with self.watchdog.watching():
+            signals, seconds = self.team.sums([self.interruption.is_pending, seconds])
         self.clock.told_seconds = float(seconds)
         if signals:
             self.interruption.pass_on()

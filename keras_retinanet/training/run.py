@@ -52,6 +52,7 @@ from keras_retinanet.training.run_folder import (
 from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
 from keras_retinanet.training.schedules import total_steps
 from keras_retinanet.training.team import Team
+from keras_retinanet.training.watchdog import Watchdog
 
 
 def train(
@@ -148,6 +149,7 @@ class Run:
         every = max(1, per_pass // config.train.batch_size)
         self.evaluate_every = config.train.eval_every or every
         self.clock, self.interruption = Clock(config.train), Interruption()
+        self.watchdog = Watchdog(config.train.hang_minutes)
         self.state = RunState(self.model, folder, writes=team.is_chief)
         require_same(team, self.config, self.data)
         if resume:
@@ -190,13 +192,9 @@ class Run:
         self._announce()
         if dry_run:
             require_alone(self.team)
-            return rehearsal.dry_run(
-                self.config,
-                self.model,
-                self.batches(),
-                step=self.clock.step,
-                picture=self.out / DRY_RUN_FILE,
-            )
+            drawn = self.out / DRY_RUN_FILE
+            options = {"step": self.clock.step, "picture": drawn}
+            return rehearsal.dry_run(self.config, self.model, self.batches(), **options)
         if cache := self.config.data.cache:
             augment, resize = self.config.data.augment, self.model.preprocessing
             self.data = cached(self.data, resize, augment, cache, tile=self.tile)
@@ -204,7 +202,7 @@ class Run:
             begin_run(self.config, self.out)
         write_data_report(self.data, self.validation, self.out)
         callbacks = self._callbacks()
-        with self.interruption, self.state.disk_space():
+        with self.interruption, self.watchdog, self.state.disk_space():
             try:
                 self._steps(callbacks)
             except KeyboardInterrupt:
@@ -247,6 +245,7 @@ class Run:
             clock=self.clock,
             state=self.state,
             interruption=self.interruption,
+            watchdog=self.watchdog,
             evaluate_every=self.evaluate_every,
             validation=self.validation,
             own=self.own_callbacks,

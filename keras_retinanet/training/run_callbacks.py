@@ -16,6 +16,7 @@ from keras_retinanet.training.own_callbacks import OwnCallbacks
 from keras_retinanet.training.run_state import Clock, RunState
 from keras_retinanet.training.team import Team
 from keras_retinanet.training.validation import Validation
+from keras_retinanet.training.watchdog import Watchdog
 
 
 class Callbacks(NamedTuple):
@@ -38,6 +39,7 @@ def build_callbacks(
     clock: Clock,
     state: RunState,
     interruption: Interruption,
+    watchdog: Watchdog,
     evaluate_every: int,
     validation: Dataset | None,
     own: Sequence[keras.callbacks.Callback],
@@ -51,7 +53,7 @@ def build_callbacks(
         own: the user's.
         draw: writes an image of the batch of a step; returns its path.
     """
-    agreement = Agreement(team, clock, interruption)
+    agreement = Agreement(team, clock, interruption, watchdog)
     save_every = config.train.checkpoint_every or evaluate_every
     paces = {"evaluate_every": evaluate_every, "save_every": save_every}
     log = cb.Log(clock, place, **paces, is_shown=team.is_chief)
