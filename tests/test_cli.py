@@ -37,8 +37,8 @@ def trained(monkeypatch, tmp_path):
     """Runs `train` in an empty folder with a stand-in for training; returns what it was given."""
     calls = {}
 
-    def train(config, out_dir, *, callbacks, resume, dry_run, data):
-        assert callbacks == []
+    def train(config, out_dir, *, callbacks, resume, dry_run, data, strategy):
+        assert (callbacks, strategy) == ([], "auto")
         assert data == calls.pop("planned_data", None)
         calls.update(config=config, out_dir=Path(out_dir), resume=resume, dry_run=dry_run)
 

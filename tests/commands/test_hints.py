@@ -1,5 +1,7 @@
 """Hints that can be followed: lists by commands, lengths in steps, paths that are not there."""
 
+import re
+
 import pytest
 from in_process import command as run_command
 
@@ -30,7 +32,7 @@ def test_the_program_alone_lists_its_commands(capsys):
     assert end.value.code == 0
     printed = capsys.readouterr().out
     for name, module in COMMANDS.items():
-        assert f"    {name} " in printed
+        assert re.search(rf"^    {name}\s", printed, re.MULTILINE)
         assert module.__doc__.split()[0] in printed
 
 

@@ -43,15 +43,15 @@ def dataset(tmp_path):
 def score(dataset, monkeypatch):
     """Of a detector that finds every cat, and half a dog in each picture, and no other."""
 
-    def detections_for(model, pictures, *, batch_size, progress):
+    def run_detector(model, pictures, *, batch_size, progress):
         assert (model, pictures, batch_size, progress) == (MODEL, dataset, 2, False)
         cat, dog = [10, 10, 20, 20], [40, 20, 30, 15]
         rows = [(number, name, box, value) for number in range(1, COUNT)
                 for name, box, value in ((3, cat, 0.9), (7, dog, 0.4))]  # fmt: skip
         names = ("image_id", "category_id", "bbox", "score")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return SimpleNamespace(detections=[dict(zip(names, row, strict=True)) for row in rows])
 
-    monkeypatch.setattr(validation, "detections_for", detections_for)
+    monkeypatch.setattr(validation, "run_detector", run_detector)
     return Validation(dataset, batch_size=2)(MODEL)
 
 
@@ -69,7 +69,8 @@ def test_a_detector_in_tiles_is_scored_by_all_it_finds(side, ap50, tmp_path, mon
         {"image_id": 0, "category_id": 3, "bbox": [*map(float, box[:2]), 4.0, 4.0], "score": 0.9}
         for box in boxes
     ]
-    monkeypatch.setattr(validation, "detections_for", lambda *_, **__: rows)
+    found = SimpleNamespace(detections=rows)
+    monkeypatch.setattr(validation, "run_detector", lambda *_, **__: found)
     model = SimpleNamespace(config=ModelConfig(tiles=TilesConfig(side)))
     score = Validation(dataset, batch_size=2)(model)
     assert score.figures["AP50"] == pytest.approx(ap50)
