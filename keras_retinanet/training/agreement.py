@@ -104,7 +104,7 @@ def run_place(team: Team, config: Config, out: Path, *, resume: bool) -> Iterato
     if not team.is_chief:
         if team.any(False):
             raise UserError(
-                "Expected the chief to accept the run. Received: a refusal; it says why."
+                "Expected the first process to accept the run. Received: a refusal; it says why."
             )
         print(f"process {team.index + 1} of {team.count}: the first one prints and writes")
         with (

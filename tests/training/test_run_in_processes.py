@@ -135,6 +135,7 @@ def test_a_process_that_is_killed_ends_the_others(base, tmp_path):
     chief, other = start_cluster(*train_words(out))
     wait_for(lambda: "ckpt-3" in states(out), chief)
     other.kill()
+    finish(other)
     code, printed = finish(chief)
     assert code == 2, printed
     assert "Expected 2 processes that train together. Received: no answer of one" in printed
