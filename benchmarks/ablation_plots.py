@@ -37,7 +37,7 @@ def plot_gammas(points: dict[str, tuple[list[float], float]], path: Path) -> Non
     axis.set_xticks(places, list(points))
     axis.set(xlabel="gamma, each with its best alpha", ylabel="AP here")
     other.set_ylabel("AP on COCO, in the paper")
-    axis.legend(lines, ["here", "paper"], frameon=False, loc="lower left")
+    axis.legend(lines, ["here", "paper"], frameon=False, loc="lower center")
     axis.grid(alpha=0.3)
     save(figure, path)
 
