@@ -150,7 +150,7 @@ class TrainConfig:
     recompute: bool = option(
         False,
         "Keep only the outputs of the backbone's blocks and compute what lies within them, and the "
-        "heads, again in the backward pass: the same step in less memory and about a quarter more "
+        "heads, again in the backward pass: the same step in less memory and more "
         "time.",
     )
     steps: PositiveInt = option(
