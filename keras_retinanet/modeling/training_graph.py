@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from keras_retinanet.modeling.batch_norms import own_norms
 from keras_retinanet.modeling.recomputation import Piece, run_pieces
 
 # id of a model within the network -> its pieces, whose activations are computed again.
@@ -40,24 +41,9 @@ def run_for_training(model: Any, inputs: Any, recomputed: Recomputed | None = No
 
 def frozen_norms(model: Any) -> dict[int, layers.BatchNormalization]:
     """Return id of convolution -> frozen batch norm, where each is the other's only neighbor."""
-    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
-    calls: dict[int, int] = {}
-    readers: dict[int, int] = {id(tensor): 1 for tensor in model.outputs}
-    for node in nodes:
-        calls[id(node.operation)] = calls.get(id(node.operation), 0) + 1
-        for tensor in node.input_tensors:
-            readers[id(tensor)] = readers.get(id(tensor), 0) + 1
-    norms = {}
-    for node in nodes:
-        norm = node.operation
-        if not isinstance(norm, layers.BatchNormalization) or norm.trainable:
-            continue
-        (features,) = node.input_tensors
-        before = features._keras_history.operation
-        alone = calls[id(before)] == calls[id(norm)] == readers[id(features)] == 1
-        if alone and _can_fold(before):
-            norms[id(before)] = norm
-    return norms
+    norms = own_norms(model)
+    folded = [layer for layer in model.layers if id(layer) in norms and _can_fold(layer)]
+    return {id(conv): norms[id(conv)] for conv in folded if not norms[id(conv)].trainable}
 
 
 def _can_fold(layer: Any) -> bool:
