@@ -27,14 +27,17 @@ class Watchdog:
         self._limit = 60 * minutes
         self._left: float | None = None  # seconds, while something is watched
         self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watchdog", daemon=True)
 
     def __enter__(self) -> "Watchdog":
         if self._limit:
-            threading.Thread(target=self._look, daemon=True).start()
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        if self._limit:
+            self._thread.join()
 
     def begin(self) -> None:
         """Watch from now on."""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -34,8 +35,12 @@ def test_a_step_that_hangs_ends_the_process_with_the_places_of_its_threads():
     assert "in waits_for_images" in ended.stderr
 
 
-@pytest.mark.parametrize("minutes", [0, 10])
-def test_a_watchdog_leaves_no_thread_behind(minutes):
+@pytest.mark.parametrize(("minutes", "threads"), [(0, 0), (10, 1)])
+def test_a_watchdog_has_a_thread_as_long_as_it_watches(minutes, threads):
+    def count():
+        return sum(thread.name == "watchdog" for thread in threading.enumerate())
+
     with Watchdog(minutes) as dog:
         dog.begin()
-    assert dog._ended.is_set()
+        assert count() == threads
+    assert count() == 0
