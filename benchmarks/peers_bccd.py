@@ -25,6 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_retinanet.files import atomic_write
+from keras_retinanet.speed.tables import processor
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
 FIGURES = ("AP", "AP50", "AP75")
@@ -141,14 +142,6 @@ def table(args: argparse.Namespace, names: list[str], data: Path) -> str:
     size = "x".join(map(str, args.input))
     note = f"{args.minutes:g} minutes of training each, batch {args.batch_size}, {size} px; "
     return "\n".join(lines) + f"\n\n{note}{machine}; {when}.\n"
-
-
-def processor() -> str:
-    """Return the name of the processor, as far as the system tells it."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def draw(args: argparse.Namespace, names: list[str], data: Path, path: Path) -> None:

@@ -26,15 +26,15 @@ from typing import NamedTuple
 
 from environments import python_of, run
 from marked_section import replace_section
-from peers_bccd import processor
 
 from keras_retinanet.files import atomic_write
+from keras_retinanet.speed.tables import processor
+from keras_retinanet.speed.timing import OTHERS, processor_seconds
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
 SIGN = "turn: "  # as `peers/turns.py` writes
 SECTION = "speed tables"
 SETTLE = 0.4  # seconds until the threads of the step before have gone to sleep
-MOST_OTHERS = 1 / 8  # of a core
 TRIES = 3
 # Peer -> its script and environment.
 SOURCES = {
@@ -105,12 +105,12 @@ class Worker:
 
     def step(self) -> dict:
         """Let it take a step; return its facts, with the share of a core that others used."""
-        before, begin = _busy_seconds(), time.perf_counter()
+        before, begin = processor_seconds()[0], time.perf_counter()
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         found = answer(self.process, self.row)
         wall = time.perf_counter() - begin
-        return found | {"others": (_busy_seconds() - before - found["cpu"]) / wall}
+        return found | {"others": (processor_seconds()[0] - before - found["cpu"]) / wall}
 
     def turn(self) -> None:
         """Take a timed step after one that warms up."""
@@ -118,20 +118,11 @@ class Worker:
             time.sleep(SETTLE)
             self.step()
             found = self.step()
-            if found["others"] <= MOST_OTHERS:
+            if found["others"] <= OTHERS:
                 break
             self.disturbed += attempt == TRIES - 1
         self.seconds.append(found["seconds"])
         self.peak = found["peak"]
-
-
-def _busy_seconds() -> float:
-    """Return the seconds that all cores together have worked since the start (Linux; else 0)."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return 0.0
-    user, nice, system, _, _, irq, soft = map(int, stat.read_text().split()[1:8])
-    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def answer(process: subprocess.Popen, row: Row) -> dict:

@@ -52,7 +52,7 @@ def run(driver, out: Path) -> list[dict]:
 
 
 def test_peers_take_turns_and_each_warms_up(driver, tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "_busy_seconds", lambda: 0.0)  # an idle machine
+    monkeypatch.setattr(driver, "processor_seconds", lambda: (0.0, 0.0))  # an idle machine
     rows = run(driver, tmp_path)
     assert (tmp_path / "turns.txt").read_text() == "aabbaabb"
     assert [row["version"] for row in rows] == ["peer a", "peer b"]
@@ -64,7 +64,7 @@ def test_peers_take_turns_and_each_warms_up(driver, tmp_path, monkeypatch):
 
 def test_a_disturbed_step_is_taken_again_and_counted(driver, tmp_path, monkeypatch):
     clock = itertools.count(step=1000.0)  # others are busy all the time
-    monkeypatch.setattr(driver, "_busy_seconds", lambda: next(clock))
+    monkeypatch.setattr(driver, "processor_seconds", lambda: (next(clock), 0.0))
     rows = run(driver, tmp_path)
     assert [row["disturbed"] for row in rows] == [2, 2]
     assert (tmp_path / "turns.txt").read_text() == ("a" * 6 + "b" * 6) * 2

@@ -87,19 +87,19 @@ def _repeat(
     call: Callable[[], object], count: int, wait: Callable[[], object]
 ) -> tuple[float, bool]:
     """Return the seconds of a call, the mean of `count`, and whether others kept still."""
-    busy, own = _processor_seconds()
+    busy, own = processor_seconds()
     start = time.perf_counter()
     results = [call() for _ in range(count)]
     wait()
     seconds = time.perf_counter() - start
-    busy_after, own_after = _processor_seconds()
+    busy_after, own_after = processor_seconds()
     others = (busy_after - busy) - (own_after - own)
     is_quiet = others <= OTHERS * seconds + CLOCK
     own_seconds = [result for result in results if isinstance(result, float)]
     return (float(np.mean(own_seconds)) if own_seconds else seconds / count), is_quiet
 
 
-def _processor_seconds() -> tuple[float, float]:
+def processor_seconds() -> tuple[float, float]:
     """Return the processor time of all processes, and of this one with its ended children."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)

@@ -18,7 +18,7 @@ for _setting in SMALL:
 def tables(tmp_path, monkeypatch, capsys):
     """Runs the command with one short repeat; returns its tables from JSON, by their first word."""
     monkeypatch.setattr(timing, "SHORTEST", 0.0)
-    monkeypatch.setattr(timing, "_processor_seconds", lambda: (0.0, 0.0))
+    monkeypatch.setattr(timing, "processor_seconds", lambda: (0.0, 0.0))
 
     def run(*words: str | Path) -> dict[str, list[dict]]:
         file = tmp_path / "figures.json"

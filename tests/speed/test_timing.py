@@ -8,7 +8,7 @@ from keras_retinanet.speed import Times, measure, timing
 @pytest.fixture
 def quiet(monkeypatch):
     """No other process does anything."""
-    monkeypatch.setattr(timing, "_processor_seconds", lambda: (0.0, 0.0))
+    monkeypatch.setattr(timing, "processor_seconds", lambda: (0.0, 0.0))
 
 
 def test_calls_are_made_in_turn_after_a_warm_up(quiet):
@@ -43,15 +43,15 @@ def test_a_call_may_measure_itself():
 )
 def test_a_repeat_that_others_disturbed_is_made_again(monkeypatch, others, count, disturbed):
     busy = iter([value for other in others for value in (0.0, float(other))])
-    monkeypatch.setattr(timing, "_processor_seconds", lambda: (next(busy), 0.0))
+    monkeypatch.setattr(timing, "processor_seconds", lambda: (next(busy), 0.0))
     (times,) = measure({"a": lambda: None}, repeat=2, shortest=0.0).values()
     assert (len(times.seconds), times.disturbed) == (count, disturbed)
 
 
 def test_the_own_time_of_the_processor_is_not_that_of_others():
-    busy, own = timing._processor_seconds()
+    busy, own = timing.processor_seconds()
     sum(range(3_000_000))
-    busy_after, own_after = timing._processor_seconds()
+    busy_after, own_after = timing.processor_seconds()
     assert own_after > own > 0
     assert busy_after >= busy > 0
 
