@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,13 @@ def start(model: RetinaNet, encoded: bytes, folder: Path, *, repeat: int) -> lis
         "import keras_retinanet": ["-c", "import keras_retinanet"],
         "import tensorflow": ["-c", "import tensorflow"],
         **{name: ["-c", code[name], str(files[name]), str(image)] for name in files},
-        "TFLite by LiteRT alone": ["-c", _CLOCK + _LITERT + _PRINT, str(files["TFLite"])],
     }
+    notes = []
+    if find_spec("ai_edge_litert"):
+        litert = ["-c", _CLOCK + _LITERT + _PRINT, str(files["TFLite"])]
+        commands["TFLite by LiteRT alone"] = litert
+    else:
+        notes.append("TFLite without TensorFlow: not timed, ai-edge-litert is not installed.")
     marks: dict[str, list[list[float]]] = {name: [] for name in commands}
     calls = {name: _process(words, marks[name]) for name, words in commands.items()}
     times = measure(calls, repeat=repeat, shortest=0.0)
@@ -79,7 +85,7 @@ def start(model: RetinaNet, encoded: bytes, folder: Path, *, repeat: int) -> lis
     ]
     for row in rows:
         row["of import tensorflow"] = row.pop("of total")
-    return [Table("Start: ms of a new process, with those of its steps", rows)]
+    return [Table("Start: ms of a new process, with those of its steps", rows, notes)]
 
 
 def _files(model: RetinaNet, size: tuple[int, int], folder: Path) -> dict[str, Path]:
