@@ -31,7 +31,8 @@ from keras_retinanet.evaluation import set_from_annotations
 from keras_retinanet.evaluation.metrics.coco_metric import annotation_file
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling import AnchorLabeler, RetinaNet, RetinaNetLoss, level_cells, retinanet
-from keras_retinanet.speed import Times, machine, measure, scene
+from keras_retinanet.processes.machine import machine
+from keras_retinanet.speed import Times, measure, scene
 from keras_retinanet.speed.tables import number
 
 SIZES = (320, 480, 640, 800, 960, 1280)

@@ -25,7 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_retinanet.files import atomic_write
-from keras_retinanet.speed.tables import processor
+from keras_retinanet.processes.machine import processor
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
 FIGURES = ("AP", "AP50", "AP75")

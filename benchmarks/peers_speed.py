@@ -28,7 +28,7 @@ from environments import python_of, run
 from marked_section import replace_section
 
 from keras_retinanet.files import atomic_write
-from keras_retinanet.speed.tables import processor
+from keras_retinanet.processes.machine import processor
 from keras_retinanet.speed.timing import OTHERS, processor_seconds
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"

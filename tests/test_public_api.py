@@ -110,7 +110,7 @@ ROOMS = {
         with_tiles
     """,
     "speed": """
-        Subject Table Times as_plain as_text drawn_image machine measure peak_of scene time_row
+        Subject Table Times as_plain as_text drawn_image measure peak_of scene time_row
     """,
     "ui": """serve""",
 }

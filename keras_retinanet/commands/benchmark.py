@@ -253,7 +253,8 @@ def run(args: Namespace) -> int:
         config = with_overrides(config, {"data.source": "shapes"})
 
     import_tensorflow()
-    from keras_retinanet.speed.tables import as_plain, as_text, machine
+    from keras_retinanet.processes.machine import machine
+    from keras_retinanet.speed.tables import as_plain, as_text
 
     facts = {"what": args.what, "machine": machine()}
     print("\n".join(f"{name:<16} {value}" for name, value in facts["machine"].items()))

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from keras_retinanet.speed.evaluate import scene
     from keras_retinanet.speed.memory import peak_of
     from keras_retinanet.speed.models import Subject, drawn_image
-    from keras_retinanet.speed.tables import Table, as_plain, as_text, machine, time_row
+    from keras_retinanet.speed.tables import Table, as_plain, as_text, time_row
     from keras_retinanet.speed.timing import Times, measure
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "as_plain",
     "as_text",
     "drawn_image",
-    "machine",
     "measure",
     "peak_of",
     "scene",
@@ -31,7 +30,7 @@ __getattr__, __dir__ = lazily(
         "evaluate": "scene",
         "memory": "peak_of",
         "models": "Subject drawn_image",
-        "tables": "Table as_plain as_text machine time_row",
+        "tables": "Table as_plain as_text time_row",
         "timing": "Times measure",
     },
 )

@@ -4,22 +4,13 @@ A row is a dict of plain values, the same keys in all rows of a table. The text 
 that is empty in all rows.
 """
 
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from keras_retinanet.evaluation.summary import format_rows
 from keras_retinanet.speed.timing import Times
-from keras_retinanet.version import __version__
 
-# Of which the version decides times.
-LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "onnxruntime", "numpy")
 DISTURBED = "*"
 NOTE = f"{DISTURBED} Other processes used the processor in every repeat: run it again when idle."
 
@@ -65,37 +56,6 @@ def time_row(
         "of floor": least / times.median if least else None,
         "disturbed": times.disturbed,
     }
-
-
-def machine() -> dict[str, Any]:
-    """Return the facts that times depend on, and the command."""
-    program = Path(sys.argv[0]).name.replace("__main__.py", "keras_retinanet")
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "processor": processor(),
-        "cores": psutil.cpu_count(),
-        "memory GiB": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "keras_retinanet": __version__,
-        **versions,
-        "command": " ".join([program, *sys.argv[1:]]),
-    }
-
-
-def processor() -> str:
-    """Return the name of the processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # another system than Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def as_plain(tables: Sequence[Table], facts: dict[str, Any]) -> dict[str, Any]:

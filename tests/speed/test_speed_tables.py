@@ -2,7 +2,8 @@
 
 import json
 
-from keras_retinanet.speed import Table, Times, as_plain, as_text, machine, time_row
+from keras_retinanet.processes.machine import machine
+from keras_retinanet.speed import Table, Times, as_plain, as_text, time_row
 
 
 def test_a_row_has_milliseconds_and_shares():
