@@ -55,6 +55,7 @@ TRAIN_KEYS = {
     "learning_rate": "train.optimizer.learning_rate",
     "precision": "train.precision",
     "seed": "train.seed",
+    "deterministic": "train.deterministic",
     "on_nan": "train.on_nan",
     "weights": "train.weights",
 }
@@ -80,6 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     option("--learning_rate", type=float, metavar="LR")
     option("--precision")
     option("--seed", type=int, metavar="N")
+    option("--deterministic", action="store_true", default=None)
     option("--on_nan")
     add(
         "--weights",

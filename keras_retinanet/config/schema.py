@@ -188,6 +188,11 @@ class TrainConfig:
         "wait for ever.",
     )
     seed: NaturalInt = option(0, "Seed of weights, data order and augmentation.")
+    deterministic: bool = option(
+        False,
+        "Use only operations that give the same bits each time, so that a run can be repeated on "
+        "its machine exactly. On a CPU they do anyway; on a GPU it costs time.",
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"] = option(
         "float32",
         "Precision of the layers: float32, mixed_bfloat16 or mixed_float16; weights, loss and "

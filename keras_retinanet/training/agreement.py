@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_to_dict
+from keras_retinanet.data.fingerprint import fingerprint
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.owners import folder_lock
@@ -172,8 +173,8 @@ def require_same(team: Team, config: Config, data: Dataset) -> None:
     Raises:
         UserError: those of any process are not the chief's.
     """
-    facts = config_to_dict(config), data.class_names, [r.file_name for r in data.records]
-    digest = int(hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest(), 16)
+    facts = repr((config_to_dict(config), fingerprint(data)))
+    digest = int(hashlib.sha256(facts.encode("utf-8", "surrogateescape")).hexdigest(), 16)
     own = float(digest % (1 << DIGEST_BITS))
     (chiefs,) = team.sums([own if team.is_chief else 0.0])
     if team.any(own != chiefs):

@@ -30,12 +30,15 @@ def resolved_precision(config: Config, out: Path, team: Team, *, resume: bool) -
 
     Args:
         out: folder of the run; a resumed one keeps the precision that it began with.
-        team: the processes that train together; the first one measures.
+        team: the processes that train together; the first one measures. A run that can be
+            repeated takes float32: a measurement may choose otherwise another time.
     """
     if config.train.precision != AUTO:
         return config
     if resume:
         chosen = stored_config(out).train.precision
+    elif config.train.deterministic:
+        chosen = FLOAT32
     else:
         (share,) = team.sums([bfloat16_share(config.model) if team.is_chief else 0.0])
         chosen = BFLOAT16 if share < WORTHWHILE else FLOAT32

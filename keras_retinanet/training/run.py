@@ -38,6 +38,7 @@ from keras_retinanet.training.cluster import StrategyName
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.loss_guard import BAD_BATCH_FILE
+from keras_retinanet.training.numbers import numbers
 from keras_retinanet.training.precision import resolved_precision
 from keras_retinanet.training.run_callbacks import Callbacks, build_callbacks
 from keras_retinanet.training.run_folder import (
@@ -49,6 +50,7 @@ from keras_retinanet.training.run_folder import (
     require_same_pictures,
     write_data_report,
 )
+from keras_retinanet.training.run_record import record_start
 from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
 from keras_retinanet.training.schedules import total_steps
 from keras_retinanet.training.team import Team
@@ -69,8 +71,8 @@ def train(
 
     The folder holds `best.keras` (highest AP on the validation split, or lowest loss without one),
     `last.keras`, `config.yaml` as resolved, `data.json` (the images of training and validation and
-    their problems), `metrics.csv`, `curves.png` (drawn at each evaluation), `tensorboard/`, and
-    `state/` to resume from. While the run lasts, no other process can train in `out`.
+    their problems), `run.json` (commands, versions, machines), `metrics.csv`, `curves.png`,
+    `tensorboard/`, and `state/` to resume from. No other process can train in `out` meanwhile.
 
     Args:
         callbacks: Keras callbacks for `fit`, called as `OwnCallbacks` says: an epoch ends with
@@ -95,14 +97,12 @@ def train(
     try:
         with all_there(team, out), run_place(team, config, out, resume=resume) as place:
             config = resolved_precision(config, out, team, resume=resume)
-            keras.utils.set_random_seed(config.train.seed)
-            keras.config.set_dtype_policy(config.train.precision)
             # A run that ended before its first state starts from the beginning.
             resume = resume and bool(saved_steps(out))
-            run = Run(config, out, place, team, callbacks=callbacks, resume=resume, data=data)
-            return run.fit(dry_run=dry_run)
+            with numbers(config.train):
+                run = Run(config, out, place, team, callbacks=callbacks, resume=resume, data=data)
+                return run.fit(dry_run=dry_run)
     finally:
-        keras.config.set_dtype_policy("float32")
         if team.is_chief:
             remove_if_empty(out)
 
@@ -202,6 +202,8 @@ class Run:
         if not self.resumes:
             begin_run(self.config, self.out)
         write_data_report(self.data, self.validation, self.out)
+        parts = [self.data, self.validation]
+        record_start(self.out, parts, step=self.clock.step, team=self.team)
         callbacks = self._callbacks()
         with self.interruption, self.watchdog, self.state.disk_space():
             try:
@@ -286,10 +288,8 @@ class Run:
             f"{validating} to validate on, {counted(len(self.data.class_names), 'class')}"
         )
         self._tell_problems()
-        replicas = self.strategy.num_replicas_in_sync
-        rehearsal.announce(
-            self.config, self.model, self.data, step=self.clock.step, replicas=replicas
-        )
+        step, replicas = self.clock.step, self.strategy.num_replicas_in_sync
+        rehearsal.announce(self.config, self.model, self.data, step=step, replicas=replicas)
 
     def _tell_problems(self):
         """Print the counts that grew since they were printed; the run folder lists all names."""

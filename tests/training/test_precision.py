@@ -37,6 +37,13 @@ def test_a_resumed_run_keeps_what_it_began_with(monkeypatch, tmp_path):
     assert config.train.precision == "mixed_bfloat16"
 
 
+def test_a_run_that_can_be_repeated_measures_nothing(monkeypatch, tmp_path):
+    monkeypatch.delattr(precision, "bfloat16_share")
+    asked = with_overrides(AUTO, {"train.deterministic": True})
+    config = precision.resolved_precision(asked, tmp_path, ALONE, resume=False)
+    assert config.train.precision == "float32"
+
+
 def test_a_precision_of_the_user_stays(monkeypatch, tmp_path):
     monkeypatch.delattr(precision, "bfloat16_share")
     assert precision.resolved_precision(Config(), tmp_path, ALONE, resume=False) is not AUTO

@@ -79,7 +79,7 @@ def test_run_folder_holds_all_of_the_run(finished):
     out, _ = finished
     names = {path.name for path in out.iterdir()}
     assert {"best.keras", "last.keras", "config.yaml", "data.json", "metrics.csv", "curves.png",
-            "state", "tensorboard"} <= names  # fmt: skip
+            "run.json", "state", "tensorboard"} <= names  # fmt: skip
     assert yaml.safe_load((out / "config.yaml").read_text())["train"]["batch_size"] == 4
     rows = rows_of(out)
     logged = [step for step in range(1, LAST_STEP + 1)

@@ -233,3 +233,15 @@ def test_sighup_saves_and_nohup_holds(tmp_path):
     process = stopped(*train_words(tmp_path / "run"), at=2)
     code, printed = go_on(process, signal.SIGHUP)
     assert (code, states(tmp_path / "run")) == (129, ["ckpt-0", "ckpt-2"]), printed
+
+
+def test_a_deterministic_run_repeats_its_bits(tmp_path):
+    for name in ("one", "other"):
+        code, printed = run(*train_words(tmp_path / name), "--deterministic", "--seed", 3)
+        assert code == 0, printed
+    for file in ("best.keras", "last.keras"):
+        one, other = (load(tmp_path / name / file) for name in ("one", "other"))
+        for ours, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    rows = [rows_of(tmp_path / name) for name in ("one", "other")]
+    assert rows[0] == rows[1]
