@@ -1,11 +1,15 @@
 """Fixtures: where data lies, and one seed for every test."""
 
+import os
 import random
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Tests call commands that infer, and train, in one process.
+os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = "0"
 
 GOLDENS = Path(__file__).parent / "goldens"
 # Data that the project does not ship, beside the repository; a user's clone has none.

@@ -28,6 +28,7 @@ from keras_retinanet.commands.common import (
     add_option,
     add_recipe_arguments,
     add_trust_argument,
+    import_for_inference,
     import_tensorflow,
     recipe_config,
 )
@@ -188,19 +189,21 @@ class Kind(NamedTuple):
     Attributes:
         measure: returns its tables.
         needs_data: whether a data set must be named.
+        only_infers: as predict and evaluate do, with weights that never change.
     """
 
     measure: Callable[[Task], list["Table"]]
     needs_data: bool = False
+    only_infers: bool = False
 
 
 KINDS = {
-    "inference": Kind(_inference),
+    "inference": Kind(_inference, only_infers=True),
     "train": Kind(_train),
     "data": Kind(_data, needs_data=True),
-    "evaluate": Kind(_evaluate),
+    "evaluate": Kind(_evaluate, only_infers=True),
     "start": Kind(_start),
-    "formats": Kind(_formats, needs_data=True),
+    "formats": Kind(_formats, needs_data=True, only_infers=True),
 }
 
 
@@ -252,7 +255,7 @@ def run(args: Namespace) -> int:
     if not is_named and not args.config:
         config = with_overrides(config, {"data.source": "shapes"})
 
-    import_tensorflow()
+    import_for_inference() if kind.only_infers else import_tensorflow()
     from keras_retinanet.processes.machine import machine
     from keras_retinanet.speed.tables import as_plain, as_text
 

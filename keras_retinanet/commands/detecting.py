@@ -12,7 +12,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import import_tensorflow
+from keras_retinanet.commands.common import import_for_inference
 from keras_retinanet.commands.passes import with_passes
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError
@@ -252,7 +252,7 @@ def _work(
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == QUIET:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # the first process set it
-    import_tensorflow()
+    import_for_inference()
     import tensorflow as tf
     from tqdm import tqdm
 

@@ -20,6 +20,7 @@ from keras_retinanet.commands.common import (
     add_trust_argument,
     find_model,
     flag_overrides,
+    import_for_inference,
     import_tensorflow,
     run_config,
     with_source,
@@ -101,7 +102,7 @@ def run(args: Namespace) -> int:
     path = find_model(args.model)
     trained = run_config(path)
     config = config_from_args(args, trained)
-    import_tensorflow()
+    import_for_inference()
     passes = Namespace(**{flag: getattr(args, flag) for flag in PASS_FLAGS})
     task = Task(path, config, trained, passes=passes, limit=args.limit, trust=args.trust)
     dataset = task.dataset()

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
-    import_tensorflow,
+    import_for_inference,
     run_config,
 )
 from keras_retinanet.commands.default_model import (
@@ -100,7 +100,7 @@ def run(args: Namespace) -> int:
     if args.threshold is not None:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
 
-    import_tensorflow()
+    import_for_inference()
     from keras_retinanet.exporting.exported import load_detector
     from keras_retinanet.modeling.draw_threshold import draw_threshold
 

@@ -15,7 +15,7 @@ from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
     find_model,
-    import_tensorflow,
+    import_for_inference,
     run_config,
 )
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model, introduce
@@ -78,7 +78,7 @@ def run(args: Namespace) -> int:
     # Take the port first: loading the models takes longer.
     with _until_ctrl_c(), upload_folder() as folder, bound_socket(args.port) as bound:
         require_gradio(folder)
-        import_tensorflow()
+        import_for_inference()
         from keras_retinanet.exporting.exported import load_detector
         from keras_retinanet.modeling.draw_threshold import draw_threshold
         from keras_retinanet.ui.shown_pictures import Side

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from in_process import command
 from PIL import Image
 
-from keras_retinanet.commands.common import find_model, run_config
+from keras_retinanet.commands.common import FROZEN_WEIGHTS, find_model, run_config
 from keras_retinanet.commands.info import tiles_text
 from keras_retinanet.commands.predict import drawing_paths, find_pictures
 from keras_retinanet.config import TilesConfig
@@ -149,3 +151,33 @@ def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
     assert sum("@[ IoU=" in line for line in lines) == 12
     assert {row["image_id"] for row in json.loads(out.read_text())} <= {1, 2, 3}
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("kind", [".keras", "SavedModel"])
+def test_weights_that_are_laid_out_once_detect_the_same(kind, model_file, tmp_path):
+    """In processes of their own: the setting is read once, and training here must not have it."""
+    if kind == "SavedModel":
+        from keras_retinanet.exporting.saved_model.folder import export_saved_model
+        from keras_retinanet.modeling.saving import load
+
+        export_saved_model(load(model_file), tmp_path / "saved_model", say=lambda line: None)
+        model_file = tmp_path / "saved_model"
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, height in enumerate((60, 60, 90)):  # another input may ask for another layout
+        image = np.random.default_rng(number).integers(0, 255, (height, 90, 3), np.uint8)
+        Image.fromarray(image).save(images / f"{number}.png")
+    found = []
+    for setting in ("0", "1"):
+        out = tmp_path / setting
+        words = ["predict", images, "--model", model_file, "--out", out]
+        done = subprocess.run(
+            [sys.executable, "-m", "keras_retinanet", *map(str, words)],
+            env={**os.environ, FROZEN_WEIGHTS: setting},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((out / "detections.json").read_text()))
+    assert len(found[0]) == 15
+    assert found[0] == found[1]
