@@ -215,8 +215,9 @@ def import_for_inference() -> None:
     """Import TensorFlow as `import_tensorflow`, for a process that changes no weight.
 
     oneDNN then lays out the weights of a convolution once, and not at each call: a quarter less
-    processor time for one image, the same detections, and the weights twice in memory. A user's
-    own setting stays.
+    processor time for one image, the same detections, and the weights twice in memory. It holds
+    within graphs alone: called eagerly, convolutions of one shape share what was laid out first.
+    A user's own setting stays.
     """
     import_tensorflow()
     os.environ.setdefault(FROZEN_WEIGHTS, "1")  # read at the first convolution

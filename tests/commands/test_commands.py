@@ -181,3 +181,25 @@ def test_weights_that_are_laid_out_once_detect_the_same(kind, model_file, tmp_pa
         found.append(json.loads((out / "detections.json").read_text()))
     assert len(found[0]) == 15
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("flags", [[], ["--tta"], ["--tile", "48"]])
+def test_no_convolution_of_predict_runs_outside_of_a_graph(
+    flags, model_file, tmp_path, monkeypatch
+):
+    """There the weights that are laid out first would serve all convolutions of their shape."""
+    import tensorflow as tf
+
+    kinds = []
+    convolve = tf.nn.convolution
+    monkeypatch.setattr(
+        tf.nn,
+        "convolution",
+        lambda *args, **kwargs: kinds.append(tf.executing_eagerly()) or convolve(*args, **kwargs),
+    )
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    words = ["predict", tmp_path / "a.png", "--model", model_file, "--out", tmp_path / "out"]
+    assert command(*words, *flags) == 0
+    assert kinds
+    assert not any(kinds)
