@@ -63,24 +63,25 @@ def draw_boxes(
 
 
 def draw_detections(
-    image: np.ndarray, detections: Detections, *, threshold: float = 0.5
+    image: np.ndarray, detections: Detections, *, threshold: float | np.ndarray = 0.5
 ) -> np.ndarray:
     """Draw one image's detections of at least `threshold`.
 
     Args:
         image: (H, W, 3) uint8 RGB, the image that was detected in.
         detections: what `detect` gave for it.
-        threshold: 0..1; for drawing alone, the detections are not changed.
+        threshold: 0..1, or (K,) one for each class; for drawing alone, the detections are not
+            changed.
 
     Returns and Raises: as `draw_boxes`.
     """
-    keep = np.asarray(detections.scores) >= threshold
+    drawn = detections.with_score(threshold)
     return draw_boxes(
         image,
-        detections.boxes[keep],
-        classes=detections.classes[keep],
-        class_names=detections.class_names,
-        scores=detections.scores[keep],
+        drawn.boxes,
+        classes=drawn.classes,
+        class_names=drawn.class_names,
+        scores=drawn.scores,
     )
 
 

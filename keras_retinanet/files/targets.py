@@ -70,6 +70,16 @@ def is_free(path: Path, kind: str) -> bool:
     return path.is_file() and (not path.stat().st_size or KINDS[kind](path))
 
 
+def check_new_folder(path: str | Path) -> None:
+    """Raise UserError unless `path` is free, or an empty folder."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"Expected a new or an empty folder to write to. Received: {path}, which is there. "
+            "Name another one, or remove it."
+        )
+
+
 def check_target(path: str | Path, kind: str, *, flag: str) -> None:
     """Refuse to replace what this package did not write.
 

@@ -8,7 +8,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -153,7 +153,8 @@ def annotate_video(
     path: str | Path,
     target: str | Path,
     *,
-    threshold: float = 0.5,
+    threshold: float | np.ndarray = 0.5,
+    classes: Sequence[str] | None = None,
     batch_size: int = 8,
     progress: bool = True,
 ) -> VideoFigures:
@@ -166,7 +167,8 @@ def annotate_video(
             of COCO's results form, with the frame, from 0, as `image_id` and `frame`, and
             `seconds`; and a .csv of the same rows with corners and class names. Each file is made
             or replaced in one step, when the video is done.
-        threshold: least score of a drawn box; the rows hold all.
+        threshold: least score of a drawn box, or (K,) one for each class; the rows hold all.
+        classes: names of those whose detections are kept; None: all.
         batch_size: frames at a time.
         progress: show a bar with rate and time left, on standard error.
 
@@ -196,6 +198,7 @@ def annotate_video(
             for frame, found in zip(
                 frames, model.detect(frames, batch_size=batch_size), strict=True
             ):
+                found = found if classes is None else found.of_classes(*classes)
                 rows.write(number, number / video.frames_per_second, found)
                 drawn.write(draw_detections(*readable(frame, found), threshold=threshold))
                 shown += len(found.with_score(threshold))

@@ -86,9 +86,11 @@ class Detections:
             self, boxes=self.boxes[rows], scores=self.scores[rows], classes=self.classes[rows]
         )
 
-    def with_score(self, least: float) -> "Detections":
-        """Return the detections with a score of at least `least`."""
-        return self.select(self.scores >= least)
+    def with_score(self, least: float | np.ndarray) -> "Detections":
+        """Return the detections with a score of at least `least`, or (K,) one for each class."""
+        # As float32, which the scores are: a score of .9 is at least .9.
+        of_class = np.broadcast_to(np.float32(least), len(self.class_names))
+        return self.select(self.scores >= of_class[self.classes])
 
     def of_classes(self, *names: str) -> "Detections":
         """Return the detections of the classes with these names.

@@ -20,6 +20,7 @@ from keras_retinanet.data.writers import (
 from keras_retinanet.data.writers.shared import WriteOptions
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_folder
+from keras_retinanet.files.targets import check_new_folder
 
 # Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
 # empty folder and splits of the same classes; it raises `UserError` for what it cannot write.
@@ -69,11 +70,7 @@ def write_dataset(
         splits = {name: dataset for name, dataset in splits.items() if name not in hidden}
     if not splits:
         raise UserError(f"Expected a split with boxes to write as {form}. Received: none.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
-            "Name another one, or remove it."
-        )
+    check_new_folder(folder)
     with atomic_folder(folder.resolve()) as temporary:
         written = WRITERS[form].write(_with_common_classes(splits), temporary, options)
     return sentences + written
