@@ -1,22 +1,20 @@
-"""Detect objects in images and videos, draw them, and write JSON and CSV.
+"""Detect objects in images, videos and streams, draw them, and write JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
     keras_retinanet predict photos/ 'more/*.png' --model best.keras --threshold .3
     keras_retinanet predict photo.jpg --model model.tflite
     keras_retinanet predict satellite.png --tile 800 --overlap .2
-    keras_retinanet predict street.mp4 --tta
+    keras_retinanet predict street.mp4 --track --line 0,400,1280,400
+    keras_retinanet predict rtsp://camera.local/live --stride 5
     keras_retinanet predict photos/ --threshold .5,RBC=.7 --write coco --crops
 """
 
 import contextlib
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.choosing import (
     CROPS,
@@ -38,13 +36,21 @@ from keras_retinanet.commands.default_model import (
     shown_name,
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
-from keras_retinanet.commands.predict_files import ROWS, drawing_paths, find_pictures, is_video
+from keras_retinanet.commands.predict_files import ROWS, Sources, find_sources
+from keras_retinanet.commands.predict_videos import (
+    Done,
+    add_video_arguments,
+    check_videos,
+    predict_video,
+    say,
+    video_options,
+)
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_folder
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.inference.batching import bounded_batches
-from keras_retinanet.terminal import printable, progress
+from keras_retinanet.terminal import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,22 +59,17 @@ if TYPE_CHECKING:
     from keras_retinanet.inference.labels import Found
     from keras_retinanet.modeling.detections import Detections
 
-# A video's frame count is often an estimate: report only a larger gap.
-FRAMES_MISSED = 2
-
-
-class Done(NamedTuple):
-    """How many files were read, rows written for them, and boxes drawn."""
-
-    files: int
-    rows: int
-    drawn: int
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
-    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="images and videos")
+    add(
+        "images",
+        nargs="+",
+        metavar="SOURCE",
+        help="file, folder or pattern of images and videos; number of a camera; address of a "
+        "stream (rtsp://, http://); - for an image or a video on standard input",
+    )
     add_model_argument(parser, otherwise=OTHERWISE)
     add_trust_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
@@ -79,55 +80,55 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
     add_choice_arguments(parser)
+    add_video_arguments(parser)
     add_pass_arguments(parser)
 
 
 def run(args: Namespace) -> int:
     """Write a drawn copy of each image and video, and the detections as JSON and CSV."""
-    paths, out = find_pictures(args.images), Path(args.out)
-    targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
-    if not all(map(is_video, paths)):
-        for name, kind in ROWS.items():
-            check_target(out / name, kind, flag="--out")
-    check_passes(args)
-    check_choice(args, has_images=not all(map(is_video, paths)))
-    model_path = find_any_model(args.model)
-    if args.model is None:
-        introduce(model_path)
-    config = run_config(model_path) or Config()
+    with contextlib.ExitStack() as stack:
+        sources = find_sources(args.images, Path(args.out), stack)
+        if sources.pictures:
+            for name, kind in ROWS.items():
+                check_target(Path(args.out, name), kind, flag="--out")
+        check_passes(args)
+        check_choice(args, has_images=bool(sources.pictures))
+        check_videos(args, [sources.targets[video] for video in sources.videos])
+        model_path = find_any_model(args.model)
+        if args.model is None:
+            introduce(model_path)
+        _predict(args, sources, model_path)
+    return 0
 
+
+def _predict(args: Namespace, sources: Sources, model_path: Path) -> None:
+    config = run_config(model_path) or Config()
     import_tensorflow()
     from keras_retinanet.exporting.exported import load_detector
 
     model = with_passes(load_detector(model_path, trust=args.trust), args)
     choice = chosen(args, model, usual=config.predict.draw_threshold)
-    options: dict[str, Any] = {"choice": choice, "batch_size": config.predict.batch_size}
-    videos = [path for path in paths if is_video(path)]
-    pictures = [path for path in paths if not is_video(path)]
-    with atomic_folder(out / CROPS) if args.crops else contextlib.nullcontext() as crops:
-        first, found = _predict_pictures(
-            model, pictures, targets, exif=args.exif, crops=crops, **options
+    usual: dict[str, Any] = {"choice": choice, "batch_size": config.predict.batch_size}
+    pictures, videos, targets = sources
+    with atomic_folder(Path(args.out, CROPS)) if args.crops else contextlib.nullcontext() as crops:
+        done, found = _predict_pictures(
+            model, pictures, targets, exif=args.exif, crops=crops, **usual
         )
-    done = [first, *(_predict_video(model, path, targets[path], **options) for path in videos)]
-    count, rows, drawn = (sum(figures) for figures in zip(*done, strict=True))
-    if not count:
-        raise UserError(f"None of {len(paths)} {_kinds(pictures, videos)} could be read.")
+    for video in videos:
+        figures = predict_video(model, video, targets[video], options=video_options(args), **usual)
+        done = Done(*(a + b for a, b in zip(done, figures, strict=True)))
+    if not done.files:
+        raise UserError(f"None of {len(targets)} {sources.kinds} could be read.")
     if args.write and found:
         _write_labels(found, model, choice, args, name=shown_name(model_path))
     print(
-        f"{counted(rows, 'detection')} in {count} of {len(paths)} {_kinds(pictures, videos)} by "
+        f"{counted(done.rows, 'detection')} in {done.files} of {len(targets)} {sources.kinds} by "
         f"{shown_name(model_path)}"
     )
-    drawn_text = f"{counted(drawn, 'box')} of {choice.shown(model.class_names)} drawn"
-    print(f"{drawn_text}, all in JSON and CSV")
+    drawn = f"{counted(done.drawn, 'box')} of {choice.shown(model.class_names)} drawn"
+    print(f"{drawn}, all in JSON and CSV")
     names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]
-    print(f"{', '.join(names[:-1])} and {names[-1]} are in {out}/")
-    return 0
-
-
-def _kinds(pictures: list[Path], videos: list[Path]) -> str:
-    kinds = [("images", pictures), ("videos", videos)]
-    return " and ".join(name for name, paths in kinds if paths)
+    print(f"{', '.join(names[:-1])} and {names[-1]} are in {Path(args.out)}/")
 
 
 def _predict_pictures(
@@ -154,7 +155,7 @@ def _predict_pictures(
                 number, image = batch[place]
                 path = paths[number]
                 if isinstance(detections, UserError):  # met in the middle of a raster
-                    _say(f"skipped {path}: {detections}")
+                    say(f"skipped {path}: {detections}")
                     continue
                 kept = detections.of_classes(*choice.classes)
                 _draw(image, kept, choice.threshold, targets[path])
@@ -200,32 +201,6 @@ def _write_labels(
     write_splits({dataset.split: dataset}, str(folder), args.write, model=name)
 
 
-def _predict_video(
-    model: Any, path: Path, target: Path, *, choice: Choice, batch_size: int
-) -> Done:
-    from keras_retinanet.inference.videos import annotate_video
-
-    try:
-        figures = annotate_video(
-            model,
-            path,
-            target,
-            threshold=choice.threshold,
-            classes=choice.classes,
-            batch_size=batch_size,
-        )
-    except (UserError, OSError) as error:
-        _say(f"skipped {path}: {error}")
-        return Done(0, 0, 0)
-    if figures.frames + FRAMES_MISSED < figures.stated:
-        _say(f"{path}: {figures.frames} of {figures.stated} frames could be read.")
-    return Done(1, figures.detections, figures.drawn)
-
-
-def _say(line: str) -> None:
-    tqdm.write(printable(line), file=sys.stderr)  # above a bar, not across it
-
-
 def _readable(
     paths: Sequence[Path], exif: str, *, in_parts: bool
 ) -> "Iterator[tuple[int, np.ndarray | Raster]]":
@@ -253,12 +228,12 @@ def _readable(
             image = decode_image(encoded, on_cut=lambda: cut.append("cut off"))  # noqa: B023
             turned = orientation(encoded)
         except (UserError, OSError) as error:
-            _say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
+            say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
             continue
         for problem in cut:
-            _say(f"{path}: {problem}; used as far as it goes.")
+            say(f"{path}: {problem}; used as far as it goes.")
         if turned != 1 and exif == "stored":
-            _say(
+            say(
                 f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "
                 "stored. --exif apply turns it."
             )
