@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from keras_retinanet.commands.choosing import Choice
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.live import RETRIES
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 # Frame counts are often estimates: report only a larger gap.
 FRAMES_MISSED = 2
-# Of `files.live.RETRIES`, which only a handler may import.
-RETRIES = 5
 FEWEST_CORNERS = 3
 
 

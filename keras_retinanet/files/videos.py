@@ -35,7 +35,6 @@ def opencv() -> Any:
     """
     # FFmpeg would report damaged files on standard error itself; we say so in one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         import cv2
     except ImportError as error:
@@ -43,6 +42,8 @@ def opencv() -> Any:
             "Expected OpenCV, which reads and writes videos. Received: none. "
             "Install it: pip install opencv-python-headless."
         ) from error
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2
 
 
@@ -80,33 +81,34 @@ class Video:
     Attributes:
         frames_per_second: of the video, or `FRAMES_PER_SECOND`.
         stated: how many frames it says it has; 0: it does not.
-        is_live: False: no frame is lost, however long each takes.
+        shown: the source for messages.
+        is_live, dropped: False and 0: no frame is lost, however long each takes.
 
     Raises:
         UserError: OpenCV is missing, or cannot read the video.
     """
 
-    is_live = False
+    is_live, dropped = False, 0
 
     def __init__(self, source: str | os.PathLike[str] | BinaryIO):
         cv2 = opencv()
         if isinstance(source, str | os.PathLike):
-            self._name = str(source)
+            self.shown = str(source)
             # A file that is not there, or none that ends, is an OSError, as for images.
             with open_regular(source):
                 self._capture = cv2.VideoCapture(str(source))
         else:
-            self._name = "standard input"
+            self.shown = "standard input"
             self._capture = cv2.VideoCapture(f"pipe:{_piped(source)}", cv2.CAP_FFMPEG)
         self.frames_per_second = frame_rate(self._capture)
         self.stated = frame_count(self._capture)
-        check_size(self._capture, self._name)
+        check_size(self._capture, self.shown)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield each frame as uint8 RGB (H, W, 3), turned as the file says."""
         read, frame = self._capture.read()
         if not read:
-            raise UserError(f"Expected a video that OpenCV can read. Received: {self._name}.")
+            raise UserError(f"Expected a video that OpenCV can read. Received: {self.shown}.")
         while read:
             yield np.ascontiguousarray(frame[..., ::-1])
             read, frame = self._capture.read()

@@ -20,7 +20,7 @@ from keras_retinanet.drawing.pictures import draw_detections, readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
 from keras_retinanet.files.live import RETRIES, Live, Source, every, open_frames
-from keras_retinanet.files.videos import Frame, Video, video_name
+from keras_retinanet.files.videos import Frame, Video, is_address, video_name
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.inference.counting import Line, Point, Zone
 from keras_retinanet.inference.tracking import Tracker, Tracking
@@ -124,8 +124,8 @@ def annotate_video(
                 if not wanted:
                     break
         if not copy.frames:
-            raise UserError(f"Expected a source that sends frames. Received: {source}.")
-    return copy.figures(stated, getattr(video, "dropped", 0))
+            raise UserError(f"Expected a source that sends frames. Received: {video.shown}.")
+    return copy.figures(stated, video.dropped)
 
 
 def open_source(source: Source, options: VideoOptions) -> Video | Live:
@@ -138,9 +138,10 @@ def open_source(source: Source, options: VideoOptions) -> Video | Live:
 
 
 def _bar(source: Source, stated: int, *, disable: bool) -> Any:
-    name = video_name(source) if isinstance(source, int | str | os.PathLike) else "video"
-    if isinstance(source, os.PathLike) or (isinstance(source, str) and "://" not in source):
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and not is_address(source)):
         name = Path(source).name
+    else:
+        name = video_name(source) if isinstance(source, int | str) else "video"
     return progress_bar(total=stated or None, desc=printable(name), unit="frame", disable=disable)
 
 
