@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.addresses import is_address, video_name
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES, SUFFIXES, image_format
 from keras_retinanet.files.targets import HEAD, is_free
-from keras_retinanet.files.videos import is_address, video_name
 
 # Suffixes to search a folder for, besides images; a file named directly may have any.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from keras_retinanet.commands.choosing import Choice
 from keras_retinanet.errors import UserError
-from keras_retinanet.files.live import RETRIES
+from keras_retinanet.files.addresses import RETRIES
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 

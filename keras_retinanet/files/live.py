@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.addresses import RETRIES, is_address
 from keras_retinanet.files.videos import (
     Frame,
     Video,
     check_size,
     frame_count,
     frame_rate,
-    is_address,
     opencv,
 )
 
@@ -29,9 +29,8 @@ from keras_retinanet.files.videos import (
 WAITING = 4
 # How long a source may be silent, in milliseconds.
 TIMEOUT = 10_000
-# How often in a row it is opened again, and seconds before the first time; twice as long before
-# each next one.
-RETRIES, PAUSE = 5, 0.5
+# Seconds before it is opened again for the first time; twice as long before each next one.
+PAUSE = 0.5
 
 
 class Live:

@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -134,21 +133,3 @@ def _piped(stream: BinaryIO) -> int:
 
     threading.Thread(target=copy, daemon=True, name="standard input").start()
     return end
-
-
-def is_address(source: object) -> bool:
-    """Return whether `source` is the address of a stream, as rtsp:// and http://."""
-    return isinstance(source, str) and "://" in source
-
-
-def video_name(source: str | os.PathLike[str] | int) -> str:
-    """Return a name for files of a source: camera_0, or the end of a path or an address."""
-    if isinstance(source, int):
-        return f"camera_{source}"
-    if not is_address(source):
-        return Path(source).stem
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(str(source))
-    stem = Path(parts.path).stem or parts.hostname or "stream"
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".") or "stream"

@@ -19,8 +19,9 @@ from keras_retinanet.drawing.counters import draw_counter
 from keras_retinanet.drawing.pictures import draw_detections, readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
-from keras_retinanet.files.live import RETRIES, Live, Source, every, open_frames
-from keras_retinanet.files.videos import Frame, Video, is_address, video_name
+from keras_retinanet.files.addresses import RETRIES, is_address, video_name
+from keras_retinanet.files.live import Live, Source, every, open_frames
+from keras_retinanet.files.videos import Frame, Video
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.inference.counting import Line, Point, Zone
 from keras_retinanet.inference.tracking import Tracker, Tracking

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from keras_retinanet.files.live import RETRIES, Live, Source, every, open_frames
+from keras_retinanet.files.addresses import RETRIES
+from keras_retinanet.files.live import Live, Source, every, open_frames
 from keras_retinanet.files.videos import Frame, Video
 from keras_retinanet.modeling.detections import Detections
 

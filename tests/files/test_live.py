@@ -9,8 +9,9 @@ from stream_server import Camera, number_of, numbered, serving
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import live
+from keras_retinanet.files.addresses import video_name
 from keras_retinanet.files.live import WAITING, Live, every
-from keras_retinanet.files.videos import Frame, video_name
+from keras_retinanet.files.videos import Frame
 
 pytest.importorskip("cv2", reason="needs OpenCV, the extra `video`")
 
