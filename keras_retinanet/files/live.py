@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.addresses import RETRIES, is_address
 from keras_retinanet.files.videos import (
     Frame,
@@ -158,7 +158,8 @@ class Live:
                     break
             self._capture = self._open()
         if self.is_live and not self._closed:
-            self._report(f"{self.shown} is gone: tried {self._retries} times.")
+            tries = f" is gone after {counted(self._retries, 'attempt')} to open it again."
+            self._report(self.shown + (tries if self._retries else " has ended."))
         return None
 
     def _open(self) -> Any:

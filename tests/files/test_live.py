@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from rtsp_server import rtsp_camera
 from stream_server import Camera, number_of, numbered, serving
 
 from keras_retinanet.errors import UserError
@@ -28,16 +29,30 @@ def test_frames_of_a_camera_come_in_order_and_over_an_interruption():
         assert (source.is_live, source.stated) == (True, 0)
         frames = list(source.frames())
         source.close()
-    assert [number_of(frame.image) for frame in frames] == list(range(9))
-    assert [frame.number for frame in frames] == list(range(9))
+    numbers = [frame.number for frame in frames]
+    assert [number_of(frame.image) for frame in frames] == numbers == sorted(numbers)
+    # On a busy machine some may be dropped; the newest never are.
+    assert len(frames) + source.dropped == 9 and numbers[-1] == 8
     times = [frame.seconds for frame in frames]
     assert times == sorted(times) and times[0] >= 0
     # Opened twice, and once in vain.
-    assert camera.asked == 3 and source.dropped == 0
+    assert camera.asked == 3
     assert lines == [
         *[f"{address} broke off; trying again."] * 2,
-        f"{address} is gone: tried 1 times.",
+        f"{address} is gone after 1 attempt to open it again.",
     ]
+
+
+def test_frames_of_an_rtsp_camera():
+    lines = []
+    with rtsp_camera(range(20)) as address:
+        source = opened(address, retries=0, report=lines.append)
+        frames = list(source.frames())
+        source.close()
+    assert (source.is_live, source.frames_per_second) == (True, 25)
+    assert [number_of(frame.image) for frame in frames] == [frame.number for frame in frames]
+    assert len(frames) + source.dropped == 20
+    assert lines == [f"{address} has ended."]
 
 
 def test_a_slow_reader_gets_the_newest_frames():
