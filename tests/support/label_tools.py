@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from PIL import Image
 
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
@@ -84,6 +85,8 @@ class LabelStudio:
                 box = [*corner, *(corner + extent)]
                 objects.append((box, names.index(label), False, None))
                 sizes.add(size)
-            assert len(sizes) <= 1
-            images.append((path, sizes.pop() if sizes else (30, 40), objects))
+            with Image.open(path) as image:
+                size = image.height, image.width
+            assert sizes <= {size}
+            images.append((path, size, objects))
         return _dataset(split, names, images)
