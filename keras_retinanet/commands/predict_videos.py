@@ -41,7 +41,7 @@ def add_video_arguments(parser: ArgumentParser) -> None:
         type=_count_or_0,
         default=RETRIES,
         metavar="N",
-        help=f"open a camera or stream that breaks off up to N times in a row ({RETRIES})",
+        help=f"open a camera or stream that breaks off again, up to N times in a row ({RETRIES})",
     )
     add(
         "--track",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from keras_retinanet.drawing.counters import draw_counter
+from keras_retinanet.drawing.counters import draw_shape, draw_text
 from keras_retinanet.drawing.pictures import draw_detections, readable
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_path
@@ -209,10 +209,13 @@ class _Copy:
         height = image.shape[0]
         image, found = readable(image, found)
         factor = image.shape[0] / height
+        counters = () if self._tracking is None else self._tracking.counters
+        places = [[(factor * x, factor * y) for x, y in counter.points] for counter in counters]
+        for points in places:  # below the boxes, and the counts above them
+            image = draw_shape(image, points)
         image = draw_detections(image, found, threshold=self._threshold)
-        for counter in () if self._tracking is None else self._tracking.counters:
-            points = [(factor * x, factor * y) for x, y in counter.points]
-            image = draw_counter(image, points, counter.text())
+        for counter, points in zip(counters, places, strict=True):
+            image = draw_text(image, points[0], counter.text())
         return image
 
     def figures(self, stated: int, dropped: int) -> VideoFigures:
