@@ -91,6 +91,9 @@ setup(
         # The page of `keras_retinanet ui`.
         "ui": UI,
         "video": VIDEO,
+        # `predict --track`: ByteTrack, which supervision gave to this package. It brings
+        # opencv-python, which takes the place of opencv-python-headless.
+        "track": ["trackers>=2.6,<3"],
         # The site: sphinx-build docs build/site.
         "docs": DOCS,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

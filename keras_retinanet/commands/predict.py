@@ -1,24 +1,28 @@
-"""Detect objects in images and videos, draw them, and write JSON and CSV.
+"""Detect objects in images, videos and streams, draw them, and write JSON and CSV.
 
 Examples:
     keras_retinanet predict photo.jpg
     keras_retinanet predict photos/ 'more/*.png' --model best.keras --threshold .3
     keras_retinanet predict photo.jpg --model model.tflite
     keras_retinanet predict satellite.png --tile 800 --overlap .2
-    keras_retinanet predict street.mp4 --tta
+    keras_retinanet predict street.mp4 --track --line 0,400,1280,400
+    keras_retinanet predict rtsp://camera.local/live --stride 5
+    keras_retinanet predict photos/ --threshold .5,RBC=.7 --write coco --crops
 """
 
 import contextlib
-import glob
-import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from keras_retinanet.commands.choosing import (
+    CROPS,
+    Choice,
+    add_choice_arguments,
+    check_choice,
+    chosen,
+)
 from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
@@ -32,41 +36,40 @@ from keras_retinanet.commands.default_model import (
     shown_name,
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
+from keras_retinanet.commands.predict_files import ROWS, Sources, find_sources
+from keras_retinanet.commands.predict_videos import (
+    Done,
+    add_video_arguments,
+    check_videos,
+    predict_video,
+    say,
+    video_options,
+)
 from keras_retinanet.config import Config
-from keras_retinanet.config.files import with_overrides
-from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.errors import UserError, counted
-from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
-from keras_retinanet.files.targets import check_target, is_free
+from keras_retinanet.files import atomic_folder
+from keras_retinanet.files.targets import check_target
 from keras_retinanet.inference.batching import bounded_batches
-from keras_retinanet.terminal import printable, progress
+from keras_retinanet.terminal import progress
 
 if TYPE_CHECKING:
     import numpy as np
 
     from keras_retinanet.data.images.rasters import Raster
+    from keras_retinanet.inference.labels import Found
     from keras_retinanet.modeling.detections import Detections
-
-# Suffixes to search a folder for, besides images; a file named directly may have any.
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-# The rows of all images, and their kinds. The rows of a video never take these names.
-ROWS = {"detections.json": "results", "detections.csv": "rows"}
-# A video's frame count is often an estimate: report only a larger gap.
-FRAMES_MISSED = 2
-
-
-class Done(NamedTuple):
-    """How many files were read, rows written for them, and boxes drawn."""
-
-    files: int
-    rows: int
-    drawn: int
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of `predict` to its parser."""
     add = parser.add_argument
-    add("images", nargs="+", metavar="FILE|FOLDER|GLOB", help="images and videos")
+    add(
+        "images",
+        nargs="+",
+        metavar="SOURCE",
+        help="file, folder or pattern of images and videos; number of a camera; address of a "
+        "stream (rtsp://, http://); - for an image or a video on standard input",
+    )
     add_model_argument(parser, otherwise=OTHERWISE)
     add_trust_argument(parser)
     add("--out", default="predictions", metavar="DIR", help="folder to write (predictions/)")
@@ -76,57 +79,56 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="stored",
         help="apply: rotate images as their EXIF says; boxes are then in the rotated image",
     )
-    add(
-        "--threshold",
-        type=float,
-        metavar="S",
-        help="minimum score of a drawn box (the model's own)",
-    )
+    add_choice_arguments(parser)
+    add_video_arguments(parser)
     add_pass_arguments(parser)
 
 
 def run(args: Namespace) -> int:
     """Write a drawn copy of each image and video, and the detections as JSON and CSV."""
-    paths, out = find_pictures(args.images), Path(args.out)
-    targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
-    if not all(map(is_video, paths)):
-        for name, kind in ROWS.items():
-            check_target(out / name, kind, flag="--out")
-    check_passes(args)
-    model_path = find_any_model(args.model)
-    if args.model is None:
-        introduce(model_path)
-    config = run_config(model_path) or Config()
-    if args.threshold is not None:
-        config = with_overrides(config, {"predict.draw_threshold": args.threshold})
-
-    import_for_inference()
-    from keras_retinanet.exporting.exported import load_detector
-    from keras_retinanet.modeling.draw_threshold import draw_threshold
-
-    model = with_passes(load_detector(model_path, trust=args.trust), args)
-    threshold = draw_threshold(model.metadata, config.predict.draw_threshold)
-    options: dict[str, Any] = {"threshold": threshold, "batch_size": config.predict.batch_size}
-    videos = [path for path in paths if is_video(path)]
-    pictures = [path for path in paths if not is_video(path)]
-    done = [_predict_pictures(model, pictures, targets, exif=args.exif, **options)]
-    done += [_predict_video(model, path, targets[path], **options) for path in videos]
-    count, rows, drawn = (sum(figures) for figures in zip(*done, strict=True))
-    if not count:
-        raise UserError(f"None of {len(paths)} {_kinds(pictures, videos)} could be read.")
-    print(
-        f"{counted(rows, 'detection')} in {count} of {len(paths)} {_kinds(pictures, videos)} by "
-        f"{shown_name(model_path)}"
-    )
-    print(f"{counted(drawn, 'box')} of score {threshold:.3f} or more drawn, all in JSON and CSV")
-    names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]
-    print(f"{', '.join(names[:-1])} and {names[-1]} are in {out}/")
+    with contextlib.ExitStack() as stack:
+        sources = find_sources(args.images, Path(args.out), stack)
+        if sources.pictures:
+            for name, kind in ROWS.items():
+                check_target(Path(args.out, name), kind, flag="--out")
+        check_passes(args)
+        check_choice(args, has_images=bool(sources.pictures))
+        check_videos(args, [sources.targets[video] for video in sources.videos])
+        model_path = find_any_model(args.model)
+        if args.model is None:
+            introduce(model_path)
+        _predict(args, sources, model_path)
     return 0
 
 
-def _kinds(pictures: list[Path], videos: list[Path]) -> str:
-    kinds = [("images", pictures), ("videos", videos)]
-    return " and ".join(name for name, paths in kinds if paths)
+def _predict(args: Namespace, sources: Sources, model_path: Path) -> None:
+    config = run_config(model_path) or Config()
+    import_for_inference()
+    from keras_retinanet.exporting.exported import load_detector
+
+    model = with_passes(load_detector(model_path, trust=args.trust), args)
+    choice = chosen(args, model, usual=config.predict.draw_threshold)
+    usual: dict[str, Any] = {"choice": choice, "batch_size": config.predict.batch_size}
+    pictures, videos, targets = sources
+    with atomic_folder(Path(args.out, CROPS)) if args.crops else contextlib.nullcontext() as crops:
+        done, found = _predict_pictures(
+            model, pictures, targets, exif=args.exif, crops=crops, **usual
+        )
+    for video in videos:
+        figures = predict_video(model, video, targets[video], options=video_options(args), **usual)
+        done = Done(*(a + b for a, b in zip(done, figures, strict=True)))
+    if not done.files:
+        raise UserError(f"None of {len(targets)} {sources.kinds} could be read.")
+    if args.write and found:
+        _write_labels(found, model, choice, args, name=shown_name(model_path))
+    print(
+        f"{counted(done.rows, 'detection')} in {done.files} of {len(targets)} {sources.kinds} by "
+        f"{shown_name(model_path)}"
+    )
+    drawn = f"{counted(done.drawn, 'box')} of {choice.shown(model.class_names)} drawn"
+    print(f"{drawn}, all in JSON and CSV")
+    names = ["Drawn copies", *(ROWS if pictures else ["JSON and CSV of each video"])]
+    print(f"{', '.join(names[:-1])} and {names[-1]} are in {Path(args.out)}/")
 
 
 def _predict_pictures(
@@ -134,125 +136,69 @@ def _predict_pictures(
     paths: list[Path],
     targets: dict[Path, Path],
     *,
+    choice: Choice,
     exif: str,
-    threshold: float,
     batch_size: int,
-) -> Done:
-    from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
-    from keras_retinanet.evaluation.results import write_coco_json, write_csv
-    from keras_retinanet.inference.rasters import as_drawn, detect_each, pixels
+    crops: Path | None = None,
+) -> tuple[Done, "list[Found]"]:
+    from keras_retinanet.inference.labels import Found, image_size, save_crops
+    from keras_retinanet.inference.rasters import detect_each, pixels
     from keras_retinanet.modeling.tiling import Tiled
 
     rows: list[dict[str, Any]] = []
-    found: list[tuple[Path, Detections]] = []
+    found: list[Found] = []
     with progress(total=len(paths), desc="predict", unit="image", disable=not paths) as bar:
         readable_files = _readable(paths, exif, in_parts=isinstance(model, Tiled))
         for batch in bounded_batches(readable_files, batch_size, lambda item: pixels(item[1])):
             results = detect_each(model, [image for _, image in batch], batch_size=batch_size)
             for place, detections in enumerate(results):
-                number = batch[place][0]
+                number, image = batch[place]
+                path = paths[number]
                 if isinstance(detections, UserError):  # met in the middle of a raster
-                    _say(f"skipped {paths[number]}: {detections}")
+                    say(f"skipped {path}: {detections}")
                     continue
-                shown = readable(*as_drawn(batch[place][1], detections))
-                drawn = draw_detections(*shown, threshold=threshold)
-                save_picture(drawn, targets[paths[number]])
-                del shown, drawn
-                for row in detections.to_coco(number + 1, model.class_ids):
-                    rows.append({**row, "file_name": str(paths[number])})
-                found.append((paths[number], detections))
+                kept = detections.of_classes(*choice.classes)
+                _draw(image, kept, choice.threshold, targets[path])
+                for row in kept.to_coco(number + 1, model.class_ids):
+                    rows.append({**row, "file_name": str(path)})
+                found.append(Found(path, image_size(image), kept))
+                if crops is not None:
+                    labels = kept.with_score(choice.threshold)
+                    save_crops(image, labels, crops, stem=targets[path].stem)
+                del image
             bar.update(number + 1 - bar.n)
     if found:
-        folder = next(iter(targets.values())).parent
-        json_name, csv_name = ROWS
-        write_coco_json(rows, folder / json_name)
-        write_csv(found, folder / csv_name)
-    kept = sum(len(detections.with_score(threshold)) for _, detections in found)
-    return Done(len(found), len(rows), kept)
+        _write_rows(rows, found, next(iter(targets.values())).parent)
+    drawn = sum(len(each.found.with_score(choice.threshold)) for each in found)
+    return Done(len(found), len(rows), drawn), found
 
 
-def _predict_video(
-    model: Any, path: Path, target: Path, *, threshold: float, batch_size: int
-) -> Done:
-    from keras_retinanet.inference.videos import annotate_video
+def _write_rows(rows: list[dict[str, Any]], found: "list[Found]", folder: Path) -> None:
+    from keras_retinanet.evaluation.results import write_coco_json, write_csv
 
-    try:
-        figures = annotate_video(model, path, target, threshold=threshold, batch_size=batch_size)
-    except (UserError, OSError) as error:
-        _say(f"skipped {path}: {error}")
-        return Done(0, 0, 0)
-    if figures.frames + FRAMES_MISSED < figures.stated:
-        _say(f"{path}: {figures.frames} of {figures.stated} frames could be read.")
-    return Done(1, figures.detections, figures.drawn)
+    json_name, csv_name = ROWS
+    write_coco_json(rows, folder / json_name)
+    write_csv([(each.path, each.found) for each in found], folder / csv_name)
 
 
-def _say(line: str) -> None:
-    tqdm.write(printable(line), file=sys.stderr)  # above a bar, not across it
+def _draw(image: "np.ndarray | Raster", found: "Detections", threshold: Any, target: Path) -> None:
+    from keras_retinanet.drawing.pictures import draw_detections, readable, save_picture
+    from keras_retinanet.inference.rasters import as_drawn
+
+    shown = readable(*as_drawn(image, found))
+    save_picture(draw_detections(*shown, threshold=threshold), target)
 
 
-def is_video(path: Path) -> bool:
-    """Return whether a file goes by a video's name."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
+def _write_labels(
+    found: "list[Found]", model: Any, choice: Choice, args: Namespace, *, name: str
+) -> None:
+    from keras_retinanet.commands.dataset.convert import write_splits
+    from keras_retinanet.inference.labels import labels_dataset
 
-
-def find_pictures(words: Sequence[str]) -> list[Path]:
-    """Return the files that the words of the command line name, each once.
-
-    Args:
-        words: each a file; a folder, whose images and videos are taken in the order of their
-            names; or a pattern with `*`, `?` or `**`.
-
-    Raises:
-        UserError: a word means no file.
-    """
-    paths: list[Path] = []
-    for word in words:
-        path = Path(word)
-        if path.is_file():
-            files = [path]
-        elif path.is_dir():
-            files = sorted(
-                p
-                for p in path.iterdir()
-                if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not is_hidden(p.name)
-            )
-        else:
-            files = sorted(p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file())
-        if not files:
-            raise UserError(
-                f"Expected an image, a video, a folder of them or a pattern. Received: {word}."
-            )
-        paths += files
-    return list(dict.fromkeys(paths))
-
-
-def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Return where to draw each file: `<out>/<stem>.jpg` or .mp4, numbered where that is taken.
-
-    Taken are the files themselves, and whatever lies there that `predict` did not write. A video's
-    rows go by its drawn copy's name, so these must be free as well.
-    """
-    # Unlike Path.resolve, it takes a link to itself, of which the reading says that it is none.
-    taken = {os.path.realpath(path) for path in (*paths, *(out / name for name in ROWS))}
-    targets = []
-    for path in paths:
-        suffixes, count = ((".mp4", ".json", ".csv") if is_video(path) else (".jpg",)), 1
-        files = [out / f"{path.stem}{suffix}" for suffix in suffixes]
-        while taken & {os.path.realpath(file) for file in files} or not _are_free(files):
-            count += 1
-            files = [out / f"{path.stem}_{count}{suffix}" for suffix in suffixes]
-        taken |= {os.path.realpath(file) for file in files}
-        targets.append(files[0])
-    return targets
-
-
-def _are_free(files: Sequence[Path]) -> bool:
-    drawn, *rows = files
-    if not rows:
-        return is_free(drawn, "picture")
-    # A video has no place for a mark: it is one of ours if its rows are.
-    is_ours = not drawn.exists() or (drawn.is_file() and all(row.exists() for row in rows))
-    return is_ours and is_free(rows[0], "results") and is_free(rows[1], "video rows")
+    labels = [each._replace(found=each.found.with_score(choice.threshold)) for each in found]
+    dataset = labels_dataset(labels, model.class_names, model.class_ids, classes=choice.classes)
+    folder = Path(args.out, args.write)
+    write_splits({dataset.split: dataset}, str(folder), args.write, model=name)
 
 
 def _readable(
@@ -282,12 +228,12 @@ def _readable(
             image = decode_image(encoded, on_cut=lambda: cut.append("cut off"))  # noqa: B023
             turned = orientation(encoded)
         except (UserError, OSError) as error:
-            _say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
+            say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
             continue
         for problem in cut:
-            _say(f"{path}: {problem}; used as far as it goes.")
+            say(f"{path}: {problem}; used as far as it goes.")
         if turned != 1 and exif == "stored":
-            _say(
+            say(
                 f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "
                 "stored. --exif apply turns it."
             )

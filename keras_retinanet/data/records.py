@@ -48,6 +48,7 @@ class Record:
         file_name: what messages call the image.
         orientation: the EXIF orientation 1..8 to apply after decoding (1: none). All the other
             fields are of the turned image.
+        scores: (N,) float32 0..1 of boxes that a model detected; None: ground truth.
     """
 
     image_id: int | str
@@ -60,6 +61,7 @@ class Record:
     areas: np.ndarray
     file_name: str
     orientation: int = 1
+    scores: np.ndarray | None = None
 
 
 def read_slice(image: ImageRef) -> bytes:
@@ -251,4 +253,5 @@ def _renumbered(record: Record, new_index: np.ndarray) -> Record:
         classes=classes[keep],
         ignore=record.ignore[keep],
         areas=record.areas[keep],
+        scores=None if record.scores is None else record.scores[keep],
     )

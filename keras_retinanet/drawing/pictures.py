@@ -35,6 +35,7 @@ def draw_boxes(
     classes: np.ndarray,
     class_names: list[str],
     scores: np.ndarray | None = None,
+    tracks: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw boxes with class names, and scores if there are any, on a copy of an image.
 
@@ -44,6 +45,7 @@ def draw_boxes(
         classes: (N,) int, indices into `class_names`; they choose the colors.
         class_names: all names.
         scores: (N,) float 0..1; the highest is drawn on top. Without, the order given is kept.
+        tracks: (N,) int numbers of tracks, -1: none; they stand before the class, as "#3 dog".
 
     Returns:
         (H, W, 3) uint8 RGB; lines and letters grow with the image, and shrink with the boxes.
@@ -56,6 +58,8 @@ def draw_boxes(
     marks, names = [], machine_fonts().drawn_names(class_names)
     for index in order:
         name = names[int(classes[index])]
+        if tracks is not None and tracks[index] >= 0:
+            name = f"#{tracks[index]} {name}"
         text = name if scores is None else f"{name} {scores[index]:.2f}"
         x1, y1, x2, y2 = (float(corner) for corner in boxes[index])
         marks.append(Mark((x1, y1, x2, y2), text, class_color(int(classes[index]))))
@@ -63,24 +67,26 @@ def draw_boxes(
 
 
 def draw_detections(
-    image: np.ndarray, detections: Detections, *, threshold: float = 0.5
+    image: np.ndarray, detections: Detections, *, threshold: float | np.ndarray = 0.5
 ) -> np.ndarray:
-    """Draw one image's detections of at least `threshold`.
+    """Draw one image's detections of at least `threshold`, and those that have a track.
 
     Args:
         image: (H, W, 3) uint8 RGB, the image that was detected in.
         detections: what `detect` gave for it.
-        threshold: 0..1; for drawing alone, the detections are not changed.
+        threshold: 0..1, or (K,) one for each class; for drawing alone, the detections are not
+            changed.
 
     Returns and Raises: as `draw_boxes`.
     """
-    keep = np.asarray(detections.scores) >= threshold
+    drawn = detections.drawn(threshold)
     return draw_boxes(
         image,
-        detections.boxes[keep],
-        classes=detections.classes[keep],
-        class_names=detections.class_names,
-        scores=detections.scores[keep],
+        drawn.boxes,
+        classes=drawn.classes,
+        class_names=drawn.class_names,
+        scores=drawn.scores,
+        tracks=drawn.tracks,
     )
 
 

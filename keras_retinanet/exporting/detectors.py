@@ -19,6 +19,7 @@ from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.post_processing import PostProcessing
 from keras_retinanet.modeling.preprocessing import Preprocessing
+from keras_retinanet.modeling.streaming import Streaming
 from keras_retinanet.modeling.tiling import detect
 
 # Network inputs (B, H, W, 3) -> the file's outputs, in its order.
@@ -45,7 +46,7 @@ class ExportedFile:
         self.metadata = {str(name): str(text) for name, text in facts["metadata"].items()}
 
 
-class ExportedDetector(ExportedFile, abc.ABC):
+class ExportedDetector(ExportedFile, Streaming, abc.ABC):
     """The detections of an exported file.
 
     `prepare` resizes an image outside the file, `infer` runs the file and alone is timed, and

@@ -51,7 +51,10 @@ KINDS: Mapping[str, Callable[[Path], bool]] = {
     "figures": _begins(r'\{\s*"pictures": \d+,\s*"boxes": '),
     "class table": _begins("class,boxes,pictures,detections,"),
     "rows": _begins("path,x1,y1,x2,y2,class,score\n"),
-    "video rows": _begins("frame,seconds,x1,y1,x2,y2,class,score\n"),
+    "video rows": _begins("frame,seconds,x1,y1,x2,y2,class,score(,track)?\n"),
+    # Of MOTChallenge.
+    "tracks": _begins(r"(\d+,){2}([-\d.]+,){5}-1,-1,-1\n"),
+    "counts": _begins(r'\{\s*"lines": \['),
     "page": _begins(f'.*<meta name="generator" content="{MARK}">'),
     "recipe": _begins("# Anchors fitted to [^\n]* by `keras_retinanet anchors fit`"),
     "picture": _begins(rf"(\x89PNG|\xff\xd8).*{MARK}"),
@@ -68,6 +71,16 @@ def is_free(path: Path, kind: str) -> bool:
     if not path.exists():
         return True
     return path.is_file() and (not path.stat().st_size or KINDS[kind](path))
+
+
+def check_new_folder(path: str | Path) -> None:
+    """Raise UserError unless `path` is free, or an empty folder."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"Expected a new or an empty folder to write to. Received: {path}, which is there. "
+            "Name another one, or remove it."
+        )
 
 
 def check_target(path: str | Path, kind: str, *, flag: str) -> None:

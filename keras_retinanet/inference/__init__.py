@@ -1,18 +1,26 @@
-"""What is done with a detector beyond one image: tiles, passes, videos."""
+"""What is done with a detector beyond one image: tiles, passes, videos, tracks."""
 
 from typing import TYPE_CHECKING
 
 from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
+    from keras_retinanet.files.videos import Frame, Video
+    from keras_retinanet.inference.counting import Line, Zone
     from keras_retinanet.inference.merging import fuse, overlaps
+    from keras_retinanet.inference.tracking import Tracker
     from keras_retinanet.inference.tta import with_test_time
-    from keras_retinanet.inference.videos import Video, annotate_video
+    from keras_retinanet.inference.videos import VideoOptions, annotate_video
     from keras_retinanet.modeling.tiling import Tiled, merge_tiles, tile_windows, with_tiles
 
 __all__ = [
+    "Frame",
+    "Line",
     "Tiled",
+    "Tracker",
     "Video",
+    "VideoOptions",
+    "Zone",
     "annotate_video",
     "fuse",
     "merge_tiles",
@@ -25,9 +33,12 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "counting": "Line Zone",
         "merging": "fuse overlaps",
+        "tracking": "Tracker",
         "tta": "with_test_time",
-        "videos": "Video annotate_video",
+        "videos": "VideoOptions annotate_video",
+        ".files.videos": "Frame Video",
         ".modeling.tiling": "Tiled merge_tiles tile_windows with_tiles",
     },
 )

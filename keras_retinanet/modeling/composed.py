@@ -7,9 +7,10 @@ import numpy as np
 
 from keras_retinanet.modeling.detecting import Images
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.streaming import Streaming
 
 
-class ComposedDetector(abc.ABC):
+class ComposedDetector(Streaming, abc.ABC):
     """The detections of several passes of `inner`, with the public attributes of a `RetinaNet`.
 
     `prepare` and `finish` do nothing: each pass of `infer` has its own.

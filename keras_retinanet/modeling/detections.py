@@ -16,6 +16,8 @@ from keras_retinanet.modeling.numpy_boxes import xyxy_to_xywh
 
 # The columns of `Detections.csv_cells`.
 CSV_COLUMNS = ("x1", "y1", "x2", "y2", "class", "score")
+# That which tracked detections have besides.
+TRACK_COLUMN = "track"
 # Where `supervision.Detections.data` keeps the names of classes.
 SUPERVISION_NAMES = "class_name"
 
@@ -51,12 +53,15 @@ class Detections:
         scores: (N,) float32.
         classes: (N,) int32, indices into `class_names`.
         class_names: the names of all K classes of the model.
+        tracks: (N,) int, of frames of a video: the number of the object's track, from 1, or -1
+            for none; None: not tracked.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
     class_names: list[str] = field(repr=False)
+    tracks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -83,12 +88,27 @@ class Detections:
             rows: (N,) bool, or the indices to keep, in their new order.
         """
         return dataclasses.replace(
-            self, boxes=self.boxes[rows], scores=self.scores[rows], classes=self.classes[rows]
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            classes=self.classes[rows],
+            tracks=None if self.tracks is None else self.tracks[rows],
         )
 
-    def with_score(self, least: float) -> "Detections":
-        """Return the detections with a score of at least `least`."""
-        return self.select(self.scores >= least)
+    def with_score(self, least: float | np.ndarray) -> "Detections":
+        """Return the detections with a score of at least `least`, or (K,) one for each class."""
+        return self.select(self._reach(least))
+
+    def drawn(self, least: float | np.ndarray) -> "Detections":
+        """Return the detections to draw: those of `with_score`, and all that have a track."""
+        if self.tracks is None:
+            return self.with_score(least)
+        return self.select(self._reach(least) | (self.tracks >= 0))
+
+    def _reach(self, least: float | np.ndarray) -> np.ndarray:
+        # As float32, which the scores are: a score of .9 is at least .9.
+        of_class = np.broadcast_to(np.float32(least), len(self.class_names))
+        return self.scores >= of_class[self.classes]
 
     def of_classes(self, *names: str) -> "Detections":
         """Return the detections of the classes with these names.
@@ -106,22 +126,33 @@ class Detections:
         Args:
             image_id: the id of the image in the annotation file.
             class_ids: the K original ids of the dataset, such as `RetinaNet.class_ids`.
+
+        Returns:
+            Of tracked detections, each row has its `track_id` besides, or null.
         """
         category_ids = np.take(class_ids, np.asarray(self.classes, np.int64))
-        return coco_rows(
+        rows = coco_rows(
             [image_id] * len(self), category_ids, xywh=self.xywh, scores=np.asarray(self.scores)
         )
+        if self.tracks is None:
+            return rows
+        pairs = zip(rows, self.tracks.tolist(), strict=True)
+        return [row | {"track_id": track if track >= 0 else None} for row, track in pairs]
 
     def csv_cells(self) -> list[list[str]]:
-        """Return the text of `CSV_COLUMNS` of each detection.
+        """Return the text of `CSV_COLUMNS` of each detection, and of its track if it is tracked.
 
         Corners have two decimals, scores have five, and a name that begins like a formula stands
         behind an apostrophe (`files.csv_cells`).
         """
-        return [
+        cells = [
             [*(f"{corner:.2f}" for corner in box), quoted(name), f"{score:.5f}"]
             for box, name, score in zip(self.boxes, self.names, self.scores, strict=True)
         ]
+        if self.tracks is None:
+            return cells
+        texts = (str(track) if track >= 0 else "" for track in self.tracks.tolist())
+        return [[*row, text] for row, text in zip(cells, texts, strict=True)]
 
     def to_supervision(self) -> Any:
         """Return the detections as a `supervision.Detections`.
@@ -140,6 +171,7 @@ class Detections:
             xyxy=np.asarray(self.boxes, np.float32).reshape(-1, 4),
             confidence=np.asarray(self.scores, np.float32),
             class_id=np.asarray(self.classes, int),
+            tracker_id=None if self.tracks is None else np.asarray(self.tracks, int),
             data={SUPERVISION_NAMES: np.array(self.names, dtype=str)},
         )
 
@@ -156,6 +188,7 @@ class Detections:
             ValueError: scores or classes are missing, or a class is not one of `class_names`.
         """
         names, ids = detections.data.get(SUPERVISION_NAMES), detections.class_id
+        tracks = getattr(detections, "tracker_id", None)
         if detections.confidence is None or (names is None and ids is None):
             raise ValueError(
                 "Expected detections with `confidence`, and `class_id` or "
@@ -172,6 +205,7 @@ class Detections:
             np.asarray(detections.confidence, np.float32),
             classes,
             list(class_names),
+            None if tracks is None else np.asarray(tracks, np.int64),
         )
 
 

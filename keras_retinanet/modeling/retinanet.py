@@ -25,6 +25,7 @@ from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
+from keras_retinanet.modeling.streaming import Streaming
 from keras_retinanet.modeling.tiling import detect
 from keras_retinanet.modeling.trained_model import TrainedModel
 
@@ -37,7 +38,7 @@ _INPUTS = [
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class RetinaNet(TrainedModel):
+class RetinaNet(TrainedModel, Streaming):
     """RetinaNet (Lin et al. 2017): backbone, FPN P3..P7, class and box subnets over anchors.
 
     Calling it on RGB float32 images 0..255, (B, H, W, 3) of any height and width, gives

@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_retinanet.commands.common import FROZEN_WEIGHTS, find_model, run_config
 from keras_retinanet.commands.info import tiles_text
-from keras_retinanet.commands.predict import drawing_paths, find_pictures
+from keras_retinanet.commands.predict_files import drawing_paths, find_pictures
 from keras_retinanet.config import TilesConfig
 from keras_retinanet.config.files import load_config, save_config
 

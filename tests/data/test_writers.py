@@ -1,5 +1,6 @@
 """Forms of small sets: names, what a form loses, and nothing half-written."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from writer_sets import CAT, CROWD, DOG, assert_same, encoded, load_all, made_se
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.sources import shapes
 from keras_retinanet.data.writers import WRITERS, shared, write_dataset
-from keras_retinanet.data.writers.shared import PictureNames, decimal
+from keras_retinanet.data.writers.shared import PictureNames, WriteOptions, decimal
 from keras_retinanet.errors import UserError
 
 FILE_NAMES = [
@@ -211,3 +212,50 @@ def test_class_id_0_makes_way_for_the_background(tmp_path):
 def test_decimals_give_the_same_float32(value):
     shown = decimal(value)
     assert np.float32(shown) == np.float32(value) and "e" not in shown
+
+
+def scored_set():
+    data = made_set([("a b&.png", [CAT, DOG]), ("b.png", [])], names=['<"cat"&>', "dog"])
+    scores = [np.float32([0.25, 0.5]), np.zeros(0, np.float32)]
+    records = [replace(r, scores=s) for r, s in zip(data.records, scores, strict=True)]
+    return replace(data, records=records)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_the_score_of_detected_boxes_is_written_or_its_loss_is_said(tmp_path, form):
+    sentences = write_dataset({"train": scored_set()}, tmp_path / "out", form)
+    assert_same(load_all(form, tmp_path / "out")["train"], scored_set())
+    loses = "2 boxes with a score that is lost." in sentences
+    assert loses == (form not in ("coco", "labelstudio"))
+
+
+def test_where_detected_boxes_have_their_score(tmp_path):
+    for form in ("coco", "labelstudio", "cvat"):
+        write_dataset({"train": scored_set()}, tmp_path / form, form, WriteOptions(model="best"))
+    coco_file = json.loads((tmp_path / "coco/annotations/instances_train.json").read_text())
+    assert [row["score"] for row in coco_file["annotations"]] == [0.25, 0.5]
+    tasks = json.loads((tmp_path / "labelstudio/tasks_train.json").read_text())
+    (found,), (empty,) = (task["predictions"] for task in tasks)
+    assert (found["model_version"], found["score"]) == ("best", 0.25)
+    assert [region["score"] for region in found["result"]] == [0.25, 0.5]
+    assert empty == {"model_version": "best", "result": []}
+    assert tasks[0]["data"]["image"].endswith("?d=labelstudio/images/train/a%20b%26.png")
+    text = (tmp_path / "cvat/train/annotations.xml").read_text()
+    assert text.count('source="auto"') == 2 and 'source="manual"' not in text
+
+
+def test_ground_truth_is_an_annotation_of_the_tools(tmp_path):
+    data = {"train": made_set([("a.png", [CAT, CROWD])])}
+    sentences = write_dataset(data, tmp_path / "labelstudio", "labelstudio")
+    assert "1 box to ignore (crowds), skipped: Label Studio has none." in sentences
+    (task,) = json.loads((tmp_path / "labelstudio/tasks_train.json").read_text())
+    (annotation,) = task["annotations"]
+    (region,) = annotation["result"]
+    # 1.5, 2.25, 10, 20 of 40 x 30 pixels.
+    assert region["value"] == {
+        **{"x": 3.75, "y": 7.5, "width": 21.25, "height": pytest.approx(100 * 17.75 / 30)},
+        **{"rotation": 0, "rectanglelabels": ["cat"]},
+    }
+    sentences = write_dataset(data, tmp_path / "cvat", "cvat")
+    assert "1 box to ignore (crowds), skipped: CVAT has none." in sentences
+    assert 'source="manual"' in (tmp_path / "cvat/train/annotations.xml").read_text()

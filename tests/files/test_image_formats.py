@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.commands.predict import find_pictures
+from keras_retinanet.commands.predict_files import find_pictures
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.sources import yolo
 from keras_retinanet.files.images.decoding import decode_image

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet import cli
-from keras_retinanet.commands.predict import drawing_paths
+from keras_retinanet.commands.predict_files import drawing_paths
 from keras_retinanet.config import Config
 from keras_retinanet.drawing.pictures import save_picture
 from keras_retinanet.errors import UserError

@@ -19,7 +19,7 @@ NAMES = ["cat", "dog"]
 class Walker:
     """Finds the bright square that walks to the right, and remembers the batches it was given."""
 
-    config = ModelConfig()
+    config, class_names = ModelConfig(), NAMES
 
     def __init__(self):
         self.class_ids, self.batches, self.metadata = [17, 18], [], {}
@@ -67,7 +67,9 @@ def test_every_frame_is_drawn_and_has_its_rows(video_file, tmp_path):
     figures = videos.annotate_video(
         model, video_file, tmp_path / "out" / "walk.mp4", batch_size=4, progress=False
     )
-    assert figures == videos.VideoFigures(frames=11, stated=11, detections=22, drawn=11)
+    assert figures.milliseconds > 0
+    expected = videos.VideoFigures(frames=11, stated=11, detections=22, drawn=11)
+    assert figures._replace(milliseconds=0.0) == expected
     assert model.batches == [4, 4, 3]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "walk.csv",

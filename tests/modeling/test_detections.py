@@ -1,7 +1,7 @@
 """Conversions and filters of the detections of one image."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,6 +69,7 @@ class Supervised:
     xyxy: Any
     confidence: Any = None
     class_id: Any = None
+    tracker_id: Any = None
     data: dict = field(default_factory=dict)
 
 
@@ -120,3 +121,26 @@ def test_supervision_is_not_needed_until_asked(found, monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(UserError, match="pip install supervision"):
         found.to_supervision()
+
+
+def test_a_threshold_of_each_class(found):
+    kept = found.with_score(np.array([0.6, 0.25, 0.0]))
+    assert kept.names == ["=dog", "=dog"]
+    # As float32 too, which .9 is not exactly.
+    assert len(found.with_score(0.9)) == 1
+    assert len(found.with_score(np.array([0.9, 0.9, 0.9]))) == 1
+
+
+def test_tracks_go_along(found, supervision):
+    tracked = replace(found, tracks=np.array([3, -1, 7]))
+    assert tracked.select([2, 0]).tracks.tolist() == [7, 3]
+    assert tracked.of_classes("cat").tracks.tolist() == [-1]
+    assert [row["track_id"] for row in tracked.to_coco(1, [1, 2, 3])] == [3, None, 7]
+    assert [cells[-1] for cells in tracked.csv_cells()] == ["3", "", "7"]
+    assert "track_id" not in found.to_coco(1, [1, 2, 3])[0]
+    back = Detections.from_supervision(tracked.to_supervision(), NAMES)
+    assert back.tracks.tolist() == [3, -1, 7]
+    assert Detections.from_supervision(found.to_supervision(), NAMES).tracks is None
+    # A track is drawn whatever its score.
+    assert tracked.drawn(0.8).scores.tolist() == [pytest.approx(0.9), 0.25]
+    assert found.drawn(0.8).scores.tolist() == [pytest.approx(0.9)]

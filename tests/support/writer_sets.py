@@ -4,6 +4,7 @@ import hashlib
 import io
 
 import numpy as np
+from label_tools import Cvat, LabelStudio
 from PIL import Image
 
 from keras_retinanet.config import DataConfig
@@ -11,9 +12,17 @@ from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.data.sources import coco, csv_files, tfrecord, voc, yolo
 
-READERS = {"coco": coco, "voc": voc, "csv": csv_files, "yolo": yolo, "tfrecord": tfrecord}
+READERS = {
+    "coco": coco,
+    "voc": voc,
+    "csv": csv_files,
+    "yolo": yolo,
+    "tfrecord": tfrecord,
+    "labelstudio": LabelStudio,
+    "cvat": Cvat,
+}
 # They have no boxes to ignore.
-WITHOUT_IGNORE = ("csv", "yolo")
+WITHOUT_IGNORE = ("csv", "yolo", "labelstudio", "cvat")
 
 
 def load_all(source, folder):

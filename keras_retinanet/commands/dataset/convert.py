@@ -1,4 +1,4 @@
-"""Convert a data set to another format: coco, voc, csv, yolo or tfrecord.
+"""Convert a data set to another format: coco, voc, csv, yolo, tfrecord, labelstudio or cvat.
 
 Examples:
     keras_retinanet dataset convert bccd bccd_coco --to coco
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
 
 # Those of `data.writers.WRITERS`, which only a handler may import.
-FORMS = ("coco", "voc", "csv", "yolo", "tfrecord")
+FORMS = ("coco", "voc", "csv", "yolo", "tfrecord", "labelstudio", "cvat")
 # The source that has no files.
 EMBEDDED = "shapes"
 

@@ -7,10 +7,20 @@ from pathlib import Path
 from types import ModuleType
 
 from keras_retinanet.data.records import Dataset, align_classes
-from keras_retinanet.data.writers import coco, csv_files, tfrecord, voc, yolo
+from keras_retinanet.data.writers import (
+    coco,
+    csv_files,
+    cvat,
+    label_studio,
+    lost,
+    tfrecord,
+    voc,
+    yolo,
+)
 from keras_retinanet.data.writers.shared import WriteOptions
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_folder
+from keras_retinanet.files.targets import check_new_folder
 
 # Each has `write(splits, folder, options) -> what its form cannot hold, in sentences`, for an
 # empty folder and splits of the same classes; it raises `UserError` for what it cannot write.
@@ -20,7 +30,11 @@ WRITERS: dict[str, ModuleType] = {
     "csv": csv_files,
     "yolo": yolo,
     "tfrecord": tfrecord,
+    "labelstudio": label_studio,
+    "cvat": cvat,
 }
+# Forms that hold the score of a detected box.
+WITH_SCORES = ("coco", "labelstudio")
 
 
 def write_dataset(
@@ -49,20 +63,17 @@ def write_dataset(
         raise UserError(f"Expected one of the forms {', '.join(WRITERS)}. Received: {form}.")
     folder = Path(folder)
     options = replace(options or WriteOptions(), name=folder.resolve().name)
-    lost = []
+    sentences = [] if form in WITH_SCORES else lost.scores(splits)
     hidden = [name for name, dataset in splits.items() if not dataset.has_annotations]
     if hidden and form != "coco":
-        lost = [f"Split {name} has no public boxes and is not written." for name in hidden]
+        sentences += [f"Split {name} has no public boxes and is not written." for name in hidden]
         splits = {name: dataset for name, dataset in splits.items() if name not in hidden}
     if not splits:
         raise UserError(f"Expected a split with boxes to write as {form}. Received: none.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            f"Expected a new or an empty folder to write to. Received: {folder}, which is there. "
-            "Name another one, or remove it."
-        )
+    check_new_folder(folder)
     with atomic_folder(folder.resolve()) as temporary:
-        return lost + WRITERS[form].write(_with_common_classes(splits), temporary, options)
+        written = WRITERS[form].write(_with_common_classes(splits), temporary, options)
+    return sentences + written
 
 
 def _with_common_classes(splits: Mapping[str, Dataset]) -> dict[str, Dataset]:

@@ -22,6 +22,8 @@ Row = tuple[Record, str]
 def write(splits: Mapping[str, Dataset], folder: Path, options: WriteOptions) -> list[str]:
     """Write boxes, classes with their ids, areas, and boxes to ignore as crowd regions.
 
+    Detected boxes have their `score` besides.
+
     Image ids stay where all of a split are different integers; else they count from 1.
     """
     words = split_words(splits, r"\w.-", "_")
@@ -69,8 +71,9 @@ def _write_list(stream: IO[str], key: str, rows: Iterable[dict]) -> None:
 def _annotations(dataset: Dataset, rows: list[Row], ids: list[Any]) -> Iterator[dict]:
     annotation_ids = itertools.count(1)
     for (record, _), image_id in zip(rows, ids, strict=True):
-        columns = (record.boxes, record.classes, record.ignore, record.areas)
-        for box, class_index, ignore, area in zip(*columns, strict=True):
+        scores = record.scores if record.scores is not None else [None] * len(record.boxes)
+        columns = (record.boxes, record.classes, record.ignore, record.areas, scores)
+        for box, class_index, ignore, area, score in zip(*columns, strict=True):
             x1, y1, x2, y2 = (float(decimal(side)) for side in box)
             yield {
                 "id": next(annotation_ids),
@@ -80,4 +83,5 @@ def _annotations(dataset: Dataset, rows: list[Row], ids: list[Any]) -> Iterator[
                 "bbox": [x1, y1, round(x2 - x1, 9), round(y2 - y1, 9)],
                 "area": float(decimal(area)),
                 "iscrowd": int(ignore),
+                **({} if score is None else {"score": float(decimal(score))}),
             }

@@ -36,6 +36,17 @@ def areas(splits: Mapping[str, Dataset]) -> list[str]:
     )
 
 
+def scores(splits: Mapping[str, Dataset]) -> list[str]:
+    """Return the sentence on the scores of detected boxes."""
+    count = sum(
+        len(record.scores)
+        for dataset in splits.values()
+        for record in dataset.records
+        if record.scores is not None
+    )
+    return [f"{counted(count, 'box')} with a score that is lost."] if count else []
+
+
 def image_ids(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int | str]) -> list[str]:
     """Return the sentence on images whose id is not what `ids` now gives them."""
     records = [record for dataset in splits.values() for record in dataset.records]

@@ -28,12 +28,14 @@ class WriteOptions:
         shards: `tfrecord`: files per split; None: one for each thousand images.
         workers: `tfrecord`: processes; None: one for each core, a single one for a small set.
         tick: called with the number of images that are done.
+        model: `labelstudio`: the name of the model that detected boxes with scores.
     """
 
     name: str = "dataset"
     shards: int | None = None
     workers: int | None = None
     tick: Callable[[int], object] = lambda count: None
+    model: str = "keras_retinanet"
 
 
 class PictureNames:
