@@ -13,7 +13,7 @@ from typing import Any
 
 from keras_retinanet.errors import UserError, listed, shown
 from keras_retinanet.files import open_regular
-from keras_retinanet.files.text_files import MAX_JSON_BYTES
+from keras_retinanet.files.text_files import MAX_JSON_BYTES, parse_json
 
 LISTS = ("images", "categories", "annotations")
 # A field that only another tool's file has -> what to do about it.
@@ -111,7 +111,7 @@ def _text(path: str | os.PathLike[str]) -> str:
 
 def _parse(text: str, path: str | os.PathLike[str], **options: Any) -> Any:
     try:
-        return json.loads(text, **options)
+        return parse_json(text, **options)
     except json.JSONDecodeError as error:
         raise _not_whole(path, error.lineno, f"column {error.colno}: {error.msg}") from error
     except RecursionError as error:
