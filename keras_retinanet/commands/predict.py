@@ -6,11 +6,10 @@ Examples:
     keras_retinanet predict photo.jpg --model model.tflite
     keras_retinanet predict satellite.png --tile 800 --overlap .2
     keras_retinanet predict street.mp4 --tta
+    keras_retinanet predict photos/ --shard 2/8
 """
 
 import contextlib
-import glob
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -32,12 +31,13 @@ from keras_retinanet.commands.default_model import (
     shown_name,
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
+from keras_retinanet.commands.predict_files import ROWS, drawing_paths, find_pictures, is_video
+from keras_retinanet.commands.predict_shards import run_sharded
+from keras_retinanet.commands.sharding import add_shard_arguments, shard_flag
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.data.regular_files import is_hidden
 from keras_retinanet.errors import UserError, counted
-from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
-from keras_retinanet.files.targets import check_target, is_free
+from keras_retinanet.files.targets import check_target
 from keras_retinanet.inference.batching import bounded_batches
 from keras_retinanet.terminal import printable, progress
 
@@ -47,10 +47,6 @@ if TYPE_CHECKING:
     from keras_retinanet.data.images.rasters import Raster
     from keras_retinanet.modeling.detections import Detections
 
-# Suffixes to search a folder for, besides images; a file named directly may have any.
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-# The rows of all images, and their kinds. The rows of a video never take these names.
-ROWS = {"detections.json": "results", "detections.csv": "rows"}
 # A video's frame count is often an estimate: report only a larger gap.
 FRAMES_MISSED = 2
 
@@ -82,12 +78,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="S",
         help="minimum score of a drawn box (the model's own)",
     )
+    add_shard_arguments(parser)
     add_pass_arguments(parser)
 
 
 def run(args: Namespace) -> int:
     """Write a drawn copy of each image and video, and the detections as JSON and CSV."""
     paths, out = find_pictures(args.images), Path(args.out)
+    if shard_flag(args):
+        return run_sharded(args, paths, run)
     targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
     if not all(map(is_video, paths)):
         for name, kind in ROWS.items():
@@ -188,71 +187,6 @@ def _predict_video(
 
 def _say(line: str) -> None:
     tqdm.write(printable(line), file=sys.stderr)  # above a bar, not across it
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file goes by a video's name."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def find_pictures(words: Sequence[str]) -> list[Path]:
-    """Return the files that the words of the command line name, each once.
-
-    Args:
-        words: each a file; a folder, whose images and videos are taken in the order of their
-            names; or a pattern with `*`, `?` or `**`.
-
-    Raises:
-        UserError: a word means no file.
-    """
-    paths: list[Path] = []
-    for word in words:
-        path = Path(word)
-        if path.is_file():
-            files = [path]
-        elif path.is_dir():
-            files = sorted(
-                p
-                for p in path.iterdir()
-                if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not is_hidden(p.name)
-            )
-        else:
-            files = sorted(p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file())
-        if not files:
-            raise UserError(
-                f"Expected an image, a video, a folder of them or a pattern. Received: {word}."
-            )
-        paths += files
-    return list(dict.fromkeys(paths))
-
-
-def drawing_paths(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Return where to draw each file: `<out>/<stem>.jpg` or .mp4, numbered where that is taken.
-
-    Taken are the files themselves, and whatever lies there that `predict` did not write. A video's
-    rows go by its drawn copy's name, so these must be free as well.
-    """
-    # Unlike Path.resolve, it takes a link to itself, of which the reading says that it is none.
-    taken = {os.path.realpath(path) for path in (*paths, *(out / name for name in ROWS))}
-    targets = []
-    for path in paths:
-        suffixes, count = ((".mp4", ".json", ".csv") if is_video(path) else (".jpg",)), 1
-        files = [out / f"{path.stem}{suffix}" for suffix in suffixes]
-        while taken & {os.path.realpath(file) for file in files} or not _are_free(files):
-            count += 1
-            files = [out / f"{path.stem}_{count}{suffix}" for suffix in suffixes]
-        taken |= {os.path.realpath(file) for file in files}
-        targets.append(files[0])
-    return targets
-
-
-def _are_free(files: Sequence[Path]) -> bool:
-    drawn, *rows = files
-    if not rows:
-        return is_free(drawn, "picture")
-    # A video has no place for a mark: it is one of ours if its rows are.
-    is_ours = not drawn.exists() or (drawn.is_file() and all(row.exists() for row in rows))
-    return is_ours and is_free(rows[0], "results") and is_free(rows[1], "video rows")
 
 
 def _readable(
