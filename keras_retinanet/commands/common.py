@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import glob
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -161,7 +162,8 @@ def require_there(args: Namespace) -> None:
     """Raise UserError for data that is not there, whatever format and command it is for."""
     for flag in ("data_dir", "annotations", "images", "class_file"):
         path = getattr(args, flag, None)
-        if isinstance(path, str) and not os.path.exists(path):
+        is_there = path is None or os.path.exists(path) or (flag == "data_dir" and glob.glob(path))
+        if isinstance(path, str) and not is_there:
             kind = "a file" if flag in ("annotations", "class_file") else "a folder"
             raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
 
