@@ -91,6 +91,8 @@ setup(
         # The page of `keras_retinanet ui`.
         "ui": UI,
         "video": VIDEO,
+        # Detection on a cluster: keras_retinanet.inference.detect_files.
+        "ray": ["ray[data]>=2.50,<3"],
         # The site: sphinx-build docs build/site.
         "docs": DOCS,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

@@ -50,7 +50,11 @@ class Detector:
         threshold: float = 0.0,
         trust: bool = False,
     ):
-        self._arguments = {"batch_size": batch_size, "threshold": threshold, "trust": trust}
+        self._arguments: dict[str, Any] = {
+            "batch_size": batch_size,
+            "threshold": threshold,
+            "trust": trust,
+        }
         self._path, self._batch_size, self._threshold = str(model), batch_size, threshold
         self._model: Any = with_own_tiles(load_detector(model, trust=trust))
 

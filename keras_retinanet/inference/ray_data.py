@@ -1,7 +1,7 @@
 """Detection on a cluster with Ray Data: paths in, one actor per replica of the model, Parquet out.
 
-Ray starts an actor that died anew and gives it the batches that it had not finished, so that each
-image is detected once in the result.
+Ray starts another actor for one that died and gives it the batches that were not finished, so that
+each image is in the result once.
 """
 
 import os
@@ -115,7 +115,8 @@ def detect_files(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"Expected a new or empty folder. Received: {out}. Name another one.")
     detections = ray_detections(ray.data.from_items(rows), model, **options)
-    detections.write_parquet(os.path.abspath(out))
+    # Actors may have all CPUs: rows must not wait in memory until they end.
+    detections.write_parquet(os.path.abspath(out), ray_remote_args={"num_cpus": 0})
 
 
 def _ray() -> Any:

@@ -35,8 +35,8 @@ def ray():
     ray = pytest.importorskip("ray", reason="the extra `ray`")
     # Its workers read this module by its content; they do not find the tests.
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    # No report over the network.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # No report over the network; and Ray's niceness of 15 waits for all else that runs.
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     ray.init(
         num_cpus=2,
         include_dashboard=False,
