@@ -162,8 +162,9 @@ def require_there(args: Namespace) -> None:
     """Raise UserError for data that is not there, whatever format and command it is for."""
     for flag in ("data_dir", "annotations", "images", "class_file"):
         path = getattr(args, flag, None)
-        is_there = path is None or os.path.exists(path) or (flag == "data_dir" and glob.glob(path))
-        if isinstance(path, str) and not is_there:
+        if not isinstance(path, str) or os.path.exists(path):
+            continue
+        if not (flag == "data_dir" and glob.glob(path)):
             kind = "a file" if flag in ("annotations", "class_file") else "a folder"
             raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
 
