@@ -97,7 +97,7 @@ def main() -> None:
 
     # No report over the network; and Ray's niceness of 15 waits for all else that runs.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    ray.init(num_cpus=max(2, args.actors), include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=max(2, args.actors), include_dashboard=False, log_to_driver=False)
     memory = Memory()
     memory.start()
     start = time.perf_counter()

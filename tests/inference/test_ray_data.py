@@ -38,6 +38,7 @@ def ray():
     # No report over the network; and Ray's niceness of 15 waits for all else that runs.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     ray.init(
+        "local",
         num_cpus=2,
         include_dashboard=False,
         object_store_memory=100 << 20,
@@ -95,7 +96,21 @@ def test_two_actors_of_which_one_is_killed_lose_and_double_nothing(
         )
 
 
-def test_the_users_mistakes(tmp_path, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_bytes_that_ray_has_read(ray, paths):
+    images = ray.data.read_binary_files([str(path) for path in paths[:3]], include_paths=True)
+    model = default_model().path
+    rows = ray_data.ray_detections(images, model, threshold=0.2).take_all()
+    found = {row["path"]: row["scores"] for row in rows}
+    wanted = Detector(model, threshold=0.2).rows(paths[:3])
+    assert sorted(found) == [str(path) for path in paths[:3]]
+    assert {"bytes"}.isdisjoint(rows[0]) and max(len(row["scores"]) for row in wanted) > 0
+    for path, row in zip(paths, wanted, strict=False):
+        np.testing.assert_allclose(found[str(path)], row["scores"], atol=1e-5)
+
+
+def test_the_users_mistakes(tmp_path):
     pytest.importorskip("ray", reason="the extra `ray`")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes").touch()
