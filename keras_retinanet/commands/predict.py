@@ -84,9 +84,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Write a drawn copy of each image and video, and the detections as JSON and CSV."""
-    paths, out = find_pictures(args.images), Path(args.out)
     if shard_flag(args):
-        return run_sharded(args, paths, run)
+        return run_sharded(args, run)
+    paths, out = find_pictures(args.images), Path(args.out)
     targets = dict(zip(paths, drawing_paths(paths, out), strict=True))
     if not all(map(is_video, paths)):
         for name, kind in ROWS.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.commands.default_model import find_any_model
-from keras_retinanet.commands.predict_files import ROWS, is_video
+from keras_retinanet.commands.predict_files import ROWS, find_pictures, is_video
 from keras_retinanet.commands.sharding import Shard, written_shards
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_write
@@ -23,13 +23,13 @@ DONE = "done.json"
 OTHER_FLAGS = frozenset({"images", "merge", "model", "out", "run", "shard", "trust"})
 
 
-def run_sharded(args: Namespace, paths: Sequence[Path], predict: Callable[[Namespace], int]) -> int:
+def run_sharded(args: Namespace, predict: Callable[[Namespace], int]) -> int:
     """Predict a shard of the files, or merge the rows of all shards; return the exit code.
 
     Args:
-        paths: the files of all shards.
         predict: the command without shards.
     """
+    paths = find_pictures(args.images)
     import_tensorflow()
     key = _key(args, paths)
     if args.shard:
