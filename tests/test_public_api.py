@@ -106,8 +106,8 @@ ROOMS = {
         scaled_learning_rate strategy total_steps train
     """,
     "inference": """
-        Frame Line Tiled Tracker Video VideoOptions Zone annotate_video fuse merge_tiles overlaps
-        tile_windows with_test_time with_tiles
+        Detector Frame Line Tiled Tracker Video VideoOptions Zone annotate_video detect_files fuse
+        merge_tiles overlaps ray_detections tile_windows with_test_time with_tiles
     """,
     "speed": """
         Subject Table Times as_plain as_text drawn_image measure peak_of scene time_row

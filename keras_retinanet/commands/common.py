@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import glob
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -164,7 +165,9 @@ def require_there(args: Namespace) -> None:
     """Raise UserError for data that is not there, whatever format and command it is for."""
     for flag in ("data_dir", "annotations", "images", "class_file"):
         path = getattr(args, flag, None)
-        if isinstance(path, str) and not os.path.exists(path):
+        if not isinstance(path, str) or os.path.exists(path):
+            continue
+        if not (flag == "data_dir" and glob.glob(path)):
             kind = "a file" if flag in ("annotations", "class_file") else "a folder"
             raise UserError(f"Expected {kind}. Received: --{flag} {path}, which does not exist.")
 

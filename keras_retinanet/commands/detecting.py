@@ -5,7 +5,7 @@ import os
 import queue
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
@@ -109,15 +109,15 @@ def detected(
 
     with ExitStack() as stack:
         kept = None
-        if journal is not None and _lock(journal, stack, shared=shared):
+        if journal is not None and hold_journal(journal, stack, shared=shared):
             options = {} if task.passes is None else vars(task.passes)
             kept = Journal(journal, run_key(task.model, dataset, options))
-        yield _run(task, dataset, kept, workers=workers)
+        yield detect(task, dataset, kept, asked=range(len(dataset.records)), workers=workers)
         if kept is not None:
             kept.remove()
 
 
-def _lock(journal: Path, stack: ExitStack, *, shared: bool) -> bool:
+def hold_journal(journal: Path, stack: ExitStack, *, shared: bool = False) -> bool:
     """Return whether this process has `journal` until `stack` is left."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     target = journal.with_name(journal.name.removesuffix(JOURNAL_SUFFIX))
@@ -132,20 +132,25 @@ def _lock(journal: Path, stack: ExitStack, *, shared: bool) -> bool:
     return True
 
 
-def _run(
-    task: Task, dataset: "Dataset", journal: "Journal | None", *, workers: int
+def detect(
+    task: Task,
+    dataset: "Dataset",
+    journal: "Journal | None",
+    *,
+    asked: Sequence[int],
+    workers: int,
 ) -> "DetectorRun":
+    """Return the detections in the images `asked`, those that `journal` has from there."""
     from keras_retinanet.evaluation.runner import finished_run
     from keras_retinanet.evaluation.streaming import Columns
 
-    count = len(dataset.records)
     columns, was_other = (Columns(), False) if journal is None else journal.read()
-    columns.keep_readable(count)  # one that could not be read may be there by now
+    columns.keep_readable(len(dataset.records))  # one that could not be read may be there by now
     if len(columns):
-        print(f"Resuming after {len(columns):,} of {count:,} images", flush=True)
+        print(f"Resuming after {len(columns):,} of {len(asked):,} images", flush=True)
     elif was_other:
         print("Starting again: the model, the data or the options have changed", flush=True)
-    missing = [index for index in range(count) if index not in columns]
+    missing = [index for index in asked if index not in columns]
     with nullcontext(None) if journal is None else journal.writer() as keep:
         if min(workers, len(missing)) > 1:
             milliseconds = _run_workers(
@@ -153,7 +158,7 @@ def _run(
             )
         else:
             milliseconds = _run_here(task, dataset, missing, columns=columns, keep=keep)
-    return finished_run(dataset, columns, milliseconds, asked=range(count))
+    return finished_run(dataset, columns, milliseconds, asked=asked)
 
 
 def _run_here(

@@ -4,6 +4,7 @@ Examples:
     keras_retinanet evaluate voc --data_dir bccd --split test
     keras_retinanet evaluate voc --data_dir bccd --model model.tflite --report report.html
     keras_retinanet evaluate coco --data_dir coco --out found.json --workers 4
+    keras_retinanet evaluate coco --data_dir coco --out found.json --shard 2/8
     keras_retinanet evaluate coco --annotations instances.json --detections results.json
 """
 
@@ -11,6 +12,7 @@ import argparse
 import math
 import os
 from argparse import ArgumentParser, Namespace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +28,10 @@ from keras_retinanet.commands.common import (
     with_source,
 )
 from keras_retinanet.commands.detecting import JOURNAL_SUFFIX, Task, detected
+from keras_retinanet.commands.evaluation_shards import check_shard_flags, merged, run_shard
 from keras_retinanet.commands.figures import report, write_figures, write_tables
 from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
+from keras_retinanet.commands.sharding import add_shard_arguments
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.data.problems import SHOWN_PROBLEMS
@@ -51,7 +55,7 @@ ENGINES = ("auto", "hotcoco", "pycocotools")
 EVALUATE_KEYS = {"split": "evaluate.split", "batch_size": "evaluate.batch_size"}
 # Those that mean nothing where a results file is scored.
 MODEL_FLAGS = "data_dir name images classes model split batch_size out report pictures".split()
-MODEL_FLAGS += ["limit", "workers", "trust", *PASS_FLAGS]
+MODEL_FLAGS += ["limit", "workers", "trust", "shard", "merge", *PASS_FLAGS]
 # Flag that names a file to write -> its kind.
 KINDS = {"out": "results", "json": "figures", "csv": "class table", "report": "page"}
 # Files with metrics, which need a split with annotations.
@@ -80,6 +84,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--csv", metavar="FILE", help="write the metrics of each class")
     add("--report", metavar="FILE", help="write a page with metrics, curves, errors and images")
     add("--pictures", metavar="DIR", help=f"folder for {DRAWN} images with their detections")
+    add_shard_arguments(parser)
     add_pass_arguments(parser)
 
 
@@ -99,6 +104,7 @@ def run(args: Namespace) -> int:
     if args.detections:
         return _score_file(args)
     check_passes(args)
+    check_shard_flags(args)
     path = find_model(args.model)
     trained = run_config(path)
     config = config_from_args(args, trained)
@@ -106,15 +112,14 @@ def run(args: Namespace) -> int:
     passes = Namespace(**{flag: getattr(args, flag) for flag in PASS_FLAGS})
     task = Task(path, config, trained, passes=passes, limit=args.limit, trust=args.trust)
     dataset = task.dataset()
+    if args.shard:
+        return run_shard(args, task, dataset)
     _check_annotations(args, dataset)
     first = "the first " if args.limit else ""
     count = counted(len(dataset.records), "image")
     print(f"{path} on {dataset.name}, {dataset.split}: {first}{count}")
     _warn_of_crowds(args, path, dataset)
-    journal, shared = _journal(args, path, trained)
-    with detected(
-        task, dataset, journal=journal, shared=shared, workers=args.workers or 1
-    ) as found:
+    with _found(args, task, dataset) as found:
         if found.unreadable:
             names = printable(", ".join(found.unreadable))
             print(f"{len(found.unreadable)} could not be read: {names}")
@@ -162,6 +167,16 @@ def _warn_of_crowds(args: Namespace, model: Path, dataset: "Dataset") -> None:
     tiles = config.tiles if args.tile is None else None
     for line in crowd_warning(most_objects(dataset, tiles), config.detections.limit):
         print(line)
+
+
+def _found(
+    args: Namespace, task: Task, dataset: "Dataset"
+) -> "AbstractContextManager[DetectorRun]":
+    """Return the context of the detections, which are kept until it is left without an error."""
+    if args.merge:
+        return nullcontext(merged(task, dataset, Path(args.out)))
+    journal, shared = _journal(args, task.model, task.trained)
+    return detected(task, dataset, journal=journal, shared=shared, workers=args.workers or 1)
 
 
 def _journal(args: Namespace, model: Path, trained: Config | None) -> tuple[Path | None, bool]:

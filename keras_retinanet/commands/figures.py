@@ -1,5 +1,6 @@
 """Print and write the metrics of `evaluate`."""
 
+import math
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,9 @@ def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "Detecto
         "limit": counted_detections(run.pictures, in_tiles=bool(tile)),
         "open_images": task.config.data.source == "openimages",
     }
-    facts = {
-        "model": str(task.model),
-        "data": f"{dataset.name}, {dataset.split}",
-        "time": f"{run.ms_per_picture:.1f} ms per image",
-    }
+    facts = {"model": str(task.model), "data": f"{dataset.name}, {dataset.split}"}
+    if not math.isnan(run.ms_per_picture):  # all detections were there
+        facts["time"] = f"{run.ms_per_picture:.1f} ms per image"
     if not (args.json or args.report):
         summary = summarise(run.pictures, run.found, **options)
         report(format_summary(summary), write_tables(args, summary))

@@ -8,6 +8,7 @@ Examples:
     keras_retinanet predict street.mp4 --track --line 0,400,1280,400
     keras_retinanet predict rtsp://camera.local/live --stride 5
     keras_retinanet predict photos/ --threshold .5,RBC=.7 --write coco --crops
+    keras_retinanet predict photos/ --shard 2/8
 """
 
 import contextlib
@@ -37,6 +38,7 @@ from keras_retinanet.commands.default_model import (
 )
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
 from keras_retinanet.commands.predict_files import ROWS, Sources, find_sources
+from keras_retinanet.commands.predict_shards import run_sharded
 from keras_retinanet.commands.predict_videos import (
     Done,
     add_video_arguments,
@@ -45,6 +47,7 @@ from keras_retinanet.commands.predict_videos import (
     say,
     video_options,
 )
+from keras_retinanet.commands.sharding import add_shard_arguments, shard_flag
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_folder
@@ -81,11 +84,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_choice_arguments(parser)
     add_video_arguments(parser)
+    add_shard_arguments(parser)
     add_pass_arguments(parser)
 
 
 def run(args: Namespace) -> int:
     """Write a drawn copy of each image and video, and the detections as JSON and CSV."""
+    if shard_flag(args):
+        return run_sharded(args, run)
     with contextlib.ExitStack() as stack:
         sources = find_sources(args.images, Path(args.out), stack)
         if sources.pictures:

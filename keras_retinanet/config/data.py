@@ -64,7 +64,9 @@ class DataConfig:
         "shapes.",
     )
     data_dir: str | None = option(
-        None, "Folder of the data set; none: the usual place of the source, such as data/coco."
+        None,
+        "Folder of the data set; tfrecord: also a pattern of files, such as shards/train-*; none: "
+        "the usual place of the source, such as data/coco.",
     )
     name: str | None = option(
         None, "tfds: name of the data set, such as coco/2017. voc: year of the devkit."

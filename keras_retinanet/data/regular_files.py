@@ -57,6 +57,11 @@ def matching(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
     return sorted(path for path in seen if os.path.exists(path))
 
 
+def is_pattern(place: Path) -> bool:
+    """Return whether `place` is no file or folder, but a pattern of names: `shards/train-*`."""
+    return glob.has_magic(place.name) and not os.path.lexists(place)
+
+
 def find_folder(parent: str | os.PathLike[str], *names: str) -> Path | None:
     """Return the folder right in `parent` with the first of `names` that is there, in any case."""
     try:

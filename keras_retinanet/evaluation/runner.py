@@ -177,9 +177,11 @@ def _batches(
     strategy: tf.distribute.Strategy | None,
 ) -> Iterator[DetectedBatch]:
     """Yield the batches of the records of `indices`, numbered from 0."""
+    # Not of `indices`: batches of another size round otherwise, and a share is to give what the
+    # whole gives.
+    batch_size = max(1, min(batch_size, len(dataset.records)))
     if len(indices) < len(dataset.records):
         dataset = replace(dataset, records=[dataset.records[index] for index in indices])
-    batch_size = max(1, min(batch_size, len(indices)))
     if hasattr(model, "detect_batch"):
         prepared = prepared_canvases(model, dataset, batch_size=batch_size)
         model = FullBatches(model, batch_size, strategy)

@@ -147,9 +147,13 @@ class Journal:
     def __init__(self, path: Path, key: str):
         self.path, self.key = path, key
 
-    def read(self) -> tuple[Columns, bool]:
-        """Return the detections so far, and whether the file is of another run."""
-        columns = Columns()
+    def read(self, columns: Columns | None = None) -> tuple[Columns, bool]:
+        """Return the detections so far, and whether the file is of another run.
+
+        Args:
+            columns: to add them to; None: new ones.
+        """
+        columns = Columns() if columns is None else columns
         if not self.path.exists():
             return columns, False
         with open(self.path, encoding="utf-8", errors="replace") as lines:
@@ -180,11 +184,19 @@ class Journal:
         """Remove it: the results are written."""
         self.path.unlink(missing_ok=True)
 
+    def finish(self, path: Path) -> None:
+        """Make it the file `path`, on the disk before it has that name."""
+        with open(self.path, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(self.path, path)
+
     def _header(self) -> str:
         return json.dumps({"format": FORMAT, "key": self.key})
 
 
-def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
+def run_key(
+    model: Path, dataset: Dataset, options: dict[str, Any], *, any_machine: bool = False
+) -> str:
     """Return a name of all that the detections of a run depend on: a SHA-256 in hexadecimal.
 
     Args:
@@ -192,7 +204,26 @@ def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
         dataset: its images are told apart by name, size in bytes and time of change, the rest by
             content.
         options: what else changes detections, such as tiles.
+        any_machine: leave out place and time of the images, which differ in copies of the data.
     """
+    digest = model_digest(model, options)
+    digest.update(repr([dataset.name, dataset.split, dataset.class_names]).encode())
+    states: dict[str, tuple[Any, ...]] = {}
+    for record in dataset.records:
+        image = record.image
+        if image.path not in states:
+            size, changed = file_state(Path(image.path))
+            states[image.path] = (size,) if any_machine else (image.path, size, changed)
+        where = (record.image_id, record.file_name, image.offset, image.length)
+        shape = (record.height, record.width, record.orientation)
+        digest.update(repr([*where, *shape, *states[image.path]]).encode())
+        for column in (record.boxes, record.classes, record.ignore):
+            digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+def model_digest(model: Path, options: dict[str, Any]) -> Any:
+    """Return the SHA-256 of this package's version, of options and of a model file or folder."""
     digest = hashlib.sha256()
     digest.update(json.dumps([__version__, options], sort_keys=True, default=str).encode())
     files = sorted(model.rglob("*")) if model.is_dir() else [model]
@@ -200,23 +231,13 @@ def run_key(model: Path, dataset: Dataset, options: dict[str, Any]) -> str:
         if file.is_file():
             digest.update(str(file.relative_to(model)).encode())
             hash_file(file, digest)
-    digest.update(repr([dataset.name, dataset.split, dataset.class_names]).encode())
-    times: dict[str, str] = {}
-    for record in dataset.records:
-        image = record.image
-        if image.path not in times:
-            times[image.path] = _time(Path(image.path))
-        where = (record.image_id, record.file_name, image.path, image.offset, image.length)
-        size = (record.height, record.width, record.orientation)
-        digest.update(repr([*where, *size, times[image.path]]).encode())
-        for column in (record.boxes, record.classes, record.ignore):
-            digest.update(column.tobytes())
-    return digest.hexdigest()
+    return digest
 
 
-def _time(path: Path) -> str:
+def file_state(path: Path) -> tuple[int, int]:
+    """Return a file's size in bytes and its time of change; -1 where there is no file."""
     try:
         status = path.stat()
     except (OSError, ValueError):  # drawn images lie in no file
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

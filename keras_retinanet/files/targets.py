@@ -47,6 +47,7 @@ SAFETENSORS = _begins(r'.{8}\{"__metadata__":\{"format":"pt","writer":"' + MARK)
 # Kind of file -> whether a file is one.
 KINDS: Mapping[str, Callable[[Path], bool]] = {
     "results": _begins(r'\s*\[\s*(\]|\{"image_id": )'),
+    "shard": _begins(r'\{"format": \d+, "key": '),
     "benchmark": _begins(r'\{\s*"what": '),
     "figures": _begins(r'\{\s*"pictures": \d+,\s*"boxes": '),
     "class table": _begins("class,boxes,pictures,detections,"),

@@ -1,14 +1,17 @@
 """Hints that can be followed: lists by commands, lengths in steps, paths that are not there."""
 
 import re
+from argparse import Namespace
 
 import pytest
 from in_process import command as run_command
 
 from keras_retinanet.cli import main
 from keras_retinanet.commands import COMMANDS
+from keras_retinanet.commands.common import require_there
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_names, dotted_keys
+from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones import BACKBONES, has_public_weights
 from keras_retinanet.modeling.backbones.imagenet import APPLICATIONS, LITE_FILES
 from keras_retinanet.training.dry_run import duration
@@ -57,6 +60,13 @@ def test_a_missing_path_is_called_missing_and_leaves_no_folder(
     assert code == 2
     assert f"Received: --{flag} nowhere/x, which does not exist." in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pattern_of_files_is_there(tmp_path):
+    (tmp_path / "train-0.tfrecord").touch()
+    require_there(Namespace(data_dir=str(tmp_path / "train-*")))
+    with pytest.raises(UserError, match="which does not exist"):
+        require_there(Namespace(data_dir=str(tmp_path / "val-*")))
 
 
 def test_epochs_are_answered_with_steps(command, tmp_path, monkeypatch):

@@ -49,6 +49,18 @@ def test_a_lone_folder_is_what_it_holds(tmp_path):
     assert recognise(tmp_path)[0]["data_dir"] == str(tmp_path / "pets/pets")
 
 
+def test_a_pattern_of_tfrecord_files(tmp_path):
+    touch(tmp_path, "train-0.tfrecord", "train-1.tfrecord", "val-0.tfrecord", "notes.txt")
+    place = tmp_path / "train-*"
+    keys, sentence = recognise(place)
+    assert keys == {"source": "tfrecord", "data_dir": str(place)}
+    assert sentence == f"{place} is recognized as tfrecord: train-0.tfrecord, train-1.tfrecord."
+    with pytest.raises(UserError, match=r"matches notes\.txt\. Name the folder"):
+        recognise(tmp_path / "n*")
+    with pytest.raises(UserError, match="matches nothing"):
+        recognise(tmp_path / "test-*")
+
+
 def test_only_a_few_names_are_shown(tmp_path):
     touch(tmp_path, *(f"Annotations/{name}.xml" for name in "abcde"))
     shown = "Annotations/a.xml, Annotations/b.xml, Annotations/c.xml, 2 more."

@@ -216,6 +216,27 @@ def test_mutated_examples_never_crash(tmp_path):
     assert len(dataset.records) + lost == 1000 and 100 < lost < 900
 
 
+def test_a_pattern_of_names_chooses_shards(tmp_path):
+    for split, count in (("train", 3), ("val", 2)):
+        for number in range(count):
+            name = f"{split}-{number:05d}-of-{count:05d}.tfrecord"
+            write_shard(tmp_path / name, [example(**CAT, source_id=[b"%d" % number])])
+    assert splits(tmp_path / "train-*") == ["train"]
+    assert splits(tmp_path / "*-0000[01]-of-*") == ["train", "val"]
+    chosen = load(tmp_path / "train-0000[12]*", "train")
+    assert [record.image_id for record in chosen.records] == [1, 2]
+    assert chosen.problems == {}  # the first one is there
+    (tmp_path / "train-00000-of-00003.tfrecord").unlink()
+    chosen = load(tmp_path / "train-*", "train")
+    assert chosen.problems == {"missing shard": ["train-00000-of-00003.tfrecord"]}
+    with pytest.raises(UserError, match=r"Received: data_dir=.*/test-\*, without them"):
+        splits(tmp_path / "test-*")
+    folder = tmp_path / "a[1]"  # the name of a folder that looks like a pattern
+    folder.mkdir()
+    write_shard(folder / "val.tfrecord", [example(**CAT)])
+    assert splits(folder) == ["val"]
+
+
 def test_folder_without_shards(tmp_path):
     (tmp_path / "record.txt").write_text("no")
     with pytest.raises(UserError, match="Expected TFRecord files"):

@@ -1,5 +1,7 @@
 """Columns that fill in any order, the file that survives a kill, the key of a run."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,24 @@ def test_the_key_names_model_pictures_boxes_and_options(tmp_path):
     ]  # fmt: skip
     (tmp_path / "b.jpg").write_bytes(b"12")
     assert run_key(folder, dataset(tmp_path), {}) != before[1]
+
+
+def test_copies_of_the_data_on_other_machines_have_one_key(tmp_path):
+    model = tmp_path / "model.keras"
+    model.write_bytes(b"weights")
+    keys = {}
+    for age, name in enumerate(("one", "other")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("a.jpg", "b.jpg"):
+            (folder / file).write_bytes(b"1")
+            os.utime(folder / file, (1000 + age, 1000 + age))
+        keys[name] = [
+            run_key(model, dataset(folder), {}, any_machine=everywhere)
+            for everywhere in (True, False)
+        ]
+    assert keys["one"][0] == keys["other"][0]
+    assert keys["one"][1] != keys["other"][1]
+    (tmp_path / "other" / "b.jpg").write_bytes(b"12")
+    changed = run_key(model, dataset(tmp_path / "other"), {}, any_machine=True)
+    assert changed != keys["one"][0]

@@ -4,9 +4,10 @@ Only names are looked at, but for the name in a dataset_info.json: reading is th
 """
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
-from keras_retinanet.data.regular_files import matching
+from keras_retinanet.data.regular_files import is_pattern, matching
 from keras_retinanet.data.sources.csv_files import NO_ANNOTATIONS, is_yolo3_list
 from keras_retinanet.data.sources.source_files import pictures_by_stem
 from keras_retinanet.data.sources.voc_files import ANNOTATIONS
@@ -77,7 +78,7 @@ def recognise(place: str | Path) -> Recognised:
     """Return the keys of `DataConfig` that read `place`, and a sentence that says what it is.
 
     Args:
-        place: a folder, or one annotation file.
+        place: a folder, one annotation file, or a pattern of TFRecord files.
 
     Raises:
         UserError: nothing is there, it is of no known form, or of several.
@@ -85,6 +86,8 @@ def recognise(place: str | Path) -> Recognised:
     place = Path(place)
     if place.is_file():
         return _recognise_file(place)
+    if is_pattern(place):
+        return _recognise_pattern(place)
     if not place.is_dir():
         raise UserError(f"Expected a folder or a file of a data set. Received: {place}, not there.")
     matches = {source: _paths(place, patterns) for source, patterns in PATTERNS.items()}
@@ -108,6 +111,17 @@ def recognise(place: str | Path) -> Recognised:
     if source == "tfds":
         keys |= _tfds_keys(paths[0])
     return keys, _sentence(place, source, _shown(place, paths))
+
+
+def _recognise_pattern(place: Path) -> Recognised:
+    paths = matching(place.parent, place.name)
+    if not any(fnmatch(path.name, name) for path in paths for name in PATTERNS["tfrecord"]):
+        raise UserError(
+            f"Expected a folder, a file or a pattern of TFRecord files. Received: {place}, which "
+            f"matches {_shown(place.parent, paths) or 'nothing'}. Name the folder."
+        )
+    keys = {"source": "tfrecord", "data_dir": str(place)}
+    return keys, _sentence(place, "tfrecord", _shown(place.parent, paths))
 
 
 def _paths(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

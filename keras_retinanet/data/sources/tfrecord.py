@@ -1,7 +1,8 @@
 """TFRecord shards of `tf.train.Example` with the TF Object Detection API's keys.
 
 Layout: `train.tfrecord`, `train-00000-of-00010.tfrecord`, `coco_train.record-00000-of-00010` or
-`name-train.tfrecord-00000-of-00010`, and beside them `label_map.pbtxt` or `labels.txt`. Keys:
+`name-train.tfrecord-00000-of-00010`, and beside them `label_map.pbtxt` or `labels.txt`. The folder
+may be a pattern of files, such as `shards/train-*`. Keys:
 https://github.com/tensorflow/models, object_detection/g3doc/using_your_own_dataset.md.
 """
 
@@ -19,7 +20,7 @@ from google.protobuf.message import DecodeError
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record, make_record, select_classes
-from keras_retinanet.data.regular_files import is_regular, matching
+from keras_retinanet.data.regular_files import is_pattern, is_regular, matching
 from keras_retinanet.data.sources.label_map import LABEL_MAP_SUFFIX, LabelMap, read_label_map
 from keras_retinanet.data.sources.shards import index_shards, picture_of
 from keras_retinanet.data.splits import match_split
@@ -64,7 +65,7 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     the labels) in use in the split, sorted.
 
     Args:
-        config: `data_dir` is used.
+        config: `data_dir` is used, a folder or a pattern of shards.
         split: a split's name; None: all shards of a set without splits.
 
     Raises:
@@ -109,18 +110,21 @@ def read_picture(image: ImageRef) -> bytes:
 
 def _files(config: DataConfig) -> dict[str, list[Path]]:
     """Return split -> its shards in order."""
-    folder = Path(config.data_dir or ".")
+    folder, pattern = Path(config.data_dir or "."), "*record*"
+    chosen = is_pattern(folder)
+    if chosen:
+        folder, pattern = folder.parent, folder.name
     groups: dict[str, list[Path]] = {}
-    for path in _record_files(folder, "*record*"):
+    for path in _record_files(folder, pattern):
         groups.setdefault(_FILE.fullmatch(path.name)["stem"], []).append(path)  # type: ignore[index]
     if groups:
         return _named_groups(folder, groups)
-    for path in _record_files(folder, "*/*record*"):  # as Roboflow packs them
+    for path in () if chosen else _record_files(folder, "*/*record*"):  # as Roboflow packs them
         groups.setdefault(path.parent.name, []).append(path)
     if not groups:
         raise UserError(
-            f"Expected TFRecord files: {LAYOUT}. Received: data_dir={folder}, without them. "
-            "Point --data_dir at their folder."
+            f"Expected TFRecord files: {LAYOUT}. Received: data_dir={config.data_dir}, without "
+            "them. Point --data_dir at their folder."
         )
     return groups
 
@@ -152,13 +156,14 @@ def _known_split(stem: str) -> str | None:
 
 def _missing_shards(paths: Sequence[Path]) -> list[str]:
     """Return the names of the shards that "-of-N" promises and that are not there."""
-    there = {path.name for path in paths}
     parts = re.fullmatch(r"(.*-)(\d+)(-of-)(\d{1,6})(\D.*|)", paths[0].name)
     if not parts:
         return []
     start, number, of, count, end = parts.groups()
     names = [f"{start}{i:0{len(number)}d}{of}{count}{end}" for i in range(int(count))]
-    return [name for name in names if name not in there]
+    there = {path.name for path in paths}
+    # A pattern may name some of them: the others lie there.
+    return [name for name in names if name not in there and not paths[0].with_name(name).exists()]
 
 
 def _label_map(folder: Path) -> LabelMap | None:
