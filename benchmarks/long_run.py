@@ -40,7 +40,7 @@ SETTINGS = {
 EVALUATIONS = 20
 EVERY = 10
 WARM_UP = 0.1
-# Neighbors depend on each other: the error of a slope comes from means of so many parts.
+# Neighbors depend on each other: the error of a slope comes from the means of this number of parts.
 PARTS = 30
 MEASURES = {
     "step": "time of a step, ms",

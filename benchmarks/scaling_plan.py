@@ -2,7 +2,7 @@
 
     python benchmarks/scaling_plan.py --docs docs
 
-Nothing of it is run on so many machines: it is arithmetic, to see what would limit first. Change
+None of it was run on that many machines: it is arithmetic, to see what would limit first. Change
 `Measured` to your own figures, each of which names its source.
 """
 

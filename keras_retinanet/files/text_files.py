@@ -4,7 +4,6 @@ A few bytes of YAML can stand for gigabytes (aliases of aliases), for what has n
 what it lies in) or for an integer that takes hours to read. Nobody's configuration needs these.
 """
 
-import gc
 import json
 import math
 import os
@@ -15,6 +14,7 @@ import yaml
 
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import read_regular
+from keras_retinanet.files.collector import collector_at_rest
 
 # PyYAML takes half a minute for this many.
 MAX_BYTES = 1 << 19
@@ -106,18 +106,9 @@ def read_yaml_text(path: str | os.PathLike[str]) -> str:
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """Return what `json.loads` does, without looking for garbage meanwhile.
-
-    Half a million detections are as many objects that live on; Python's collector would go through
-    all of them again and again, which takes a third of the time.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
+    """Return what `json.loads` does, in less time."""
+    with collector_at_rest():
         return json.loads(text, **options)
-    finally:
-        if collects:
-            gc.enable()
 
 
 def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_JSON_BYTES) -> Any:

@@ -22,6 +22,7 @@ from keras_retinanet.evaluation.tables import (
     found_from_results,
     set_from_annotations,
 )
+from keras_retinanet.files.collector import collector_at_rest
 from keras_retinanet.files.text_files import read_json
 
 
@@ -112,5 +113,6 @@ def score_files(
 
     Returns and Raises: as `coco_metrics`; UserError too when a file cannot be read as JSON.
     """
-    contents = read_json(annotations_path), read_json(detections_path)
-    return coco_metrics(*contents, engine=engine)
+    with collector_at_rest():
+        contents = read_json(annotations_path), read_json(detections_path)
+        return coco_metrics(*contents, engine=engine)

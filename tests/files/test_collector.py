@@ -1,0 +1,30 @@
+"""The collector rests meanwhile, and is as it was afterwards."""
+
+import gc
+
+import pytest
+
+from keras_retinanet.files.collector import collector_at_rest
+
+
+@pytest.fixture(autouse=True)
+def _collecting():
+    yield
+    gc.enable()
+
+
+def test_it_rests_and_wakes_after_an_error_too():
+    with pytest.raises(KeyError), collector_at_rest():
+        assert not gc.isenabled()
+        with collector_at_rest():
+            pass
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_one_that_a_user_stopped_stays_so():
+    gc.disable()
+    with collector_at_rest():
+        pass
+    assert not gc.isenabled()
