@@ -168,6 +168,49 @@ def test_where_no_state_is_whole_it_is_one_line_and_nothing_is_removed(folder):
     assert run_state(Model(0), folder).steps() == [28, 21]
 
 
+WRITES = {
+    "full": (OSError(errno.ENOSPC, "No space left on device"), "Expected free space for"),
+    "quota": (OSError(errno.EDQUOT, "Disk quota exceeded", "state/x"), "Expected free space for"),
+    "TensorFlow": (
+        tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+        "Expected free space for",
+    ),
+    "read-only": (
+        OSError(errno.EROFS, "Read-only file system"),
+        r"Expected to write to .*metrics\.csv: Read-only file system\. Make it writable, then",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRITES)
+def test_what_cannot_be_written_is_one_line_with_the_step(folder, case):
+    error, expected = WRITES[case]
+    if case == "read-only":  # of a file in the folder
+        error = OSError(error.errno, error.strerror, str(folder / "metrics.csv"))
+    with (
+        pytest.raises(UserError, match=f"{expected}.*continues at step 28") as caught,
+        run_state(Model(0), folder).writing(),
+    ):
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_gone_is_one_line_and_not_made_again(folder, tmp_path):
+    state = run_state(Model(0), folder)
+    folder.rename(tmp_path.with_name("moved"))
+    with pytest.raises(UserError, match="Received: no such folder any more"), state.writing():
+        state.save(Clock(TRAIN, step=30))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EACCES, "Permission denied", "/data/a.jpg"), OSError("?")]
+)
+def test_errors_of_other_files_are_left_alone(folder, error):
+    with pytest.raises(OSError, match=r"Permission|\?"), run_state(Model(0), folder).writing():
+        raise error
+
+
 def test_a_state_of_another_model_is_not_read(folder):
     model = Model(0)
     model.weights = model.weights[:1]
