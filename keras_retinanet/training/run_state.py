@@ -23,7 +23,7 @@ from keras_retinanet.training.state_file import StateFile, write_state
 PREFIX = "ckpt-"
 CLOCK = "clock"
 # Of a run folder that cannot be written any more: rights, a disk or a server that fails.
-UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT)
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 
 
 @dataclass

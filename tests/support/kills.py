@@ -26,7 +26,7 @@ class Moment(NamedTuple):
     delay: float
 
     @property
-    def variable(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """Return the environment by which `kill_where_asked` gets to know it."""
         return {VARIABLE: f"{self.kind} {self.number} {self.delay}"}
 

@@ -71,10 +71,10 @@ def start(*words: str | Path, **options) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen) -> tuple[int, str]:
+def finish(process: subprocess.Popen, *, timeout: float = TIMEOUT) -> tuple[int, str]:
     """Return the exit code and what was printed."""
     try:
-        printed, _ = process.communicate(timeout=TIMEOUT)
+        printed, _ = process.communicate(timeout=timeout)
     finally:
         process.kill()
     return process.returncode, printed
