@@ -174,6 +174,10 @@ class TrainConfig:
     checkpoint_every: NaturalInt = option(
         0, "Number of steps between saves of the resumable state; 0: save at each evaluation."
     )
+    keep_states: Count = option(
+        2,
+        "Number of resumable states that are kept; an older one is used if a newer one is damaged.",
+    )
     weights: str | None = option(
         None, "Model to start from, of any classes: its backbone, FPN and towers are loaded."
     )

@@ -128,6 +128,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def durable_path(path: str | Path) -> Iterator[Path]:
+    """Give what `atomic_path` gives; once the block has succeeded, a power cut loses nothing."""
+    with atomic_path(path) as temporary:
+        yield temporary
+        sync(temporary)
+    sync(Path(path).parent)
+
+
+def sync(path: str | Path) -> None:
+    """Wait until the bytes of a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does not do it
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file for `path`, which replaces it when the block succeeds.
 

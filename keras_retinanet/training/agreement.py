@@ -19,7 +19,12 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.owners import folder_lock
 from keras_retinanet.training.interruption import Interruption
-from keras_retinanet.training.run_folder import require_begun, require_new, resume_config
+from keras_retinanet.training.run_folder import (
+    LOG_FILE,
+    require_begun,
+    require_new,
+    resume_config,
+)
 from keras_retinanet.training.run_state import Clock
 from keras_retinanet.training.team import Team
 from keras_retinanet.training.watchdog import Watchdog
@@ -133,7 +138,7 @@ def run_place(team: Team, config: Config, out: Path, *, resume: bool) -> Iterato
 
 def copy_progress(folder: Path, place: Path) -> None:
     """Copy from the folder of a run what a resumed one goes by, for a process that is no chief."""
-    for name in ("metrics.csv", "best.keras"):
+    for name in (LOG_FILE, "best.keras"):
         if (folder / name).exists():
             shutil.copy(folder / name, place / name)
 

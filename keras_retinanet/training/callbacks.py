@@ -20,6 +20,7 @@ from keras_retinanet.terminal import progress
 from keras_retinanet.training.event_log import EventLog
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.learning_curves import learning_curves
+from keras_retinanet.training.run_folder import LOG_FILE
 from keras_retinanet.training.run_state import Clock, RunState
 from keras_retinanet.training.schedules import rate_factor, scaled_learning_rate, total_steps
 from keras_retinanet.training.validation import Score, Validation
@@ -76,7 +77,7 @@ class Log(keras.callbacks.Callback):
         super().__init__()
         self.clock = clock
         self.every = (LOG_EVERY, evaluate_every, save_every)
-        self.path = folder / "metrics.csv"
+        self.path = folder / LOG_FILE
         self.latest: dict[str, float] = {}
         self.bar = progress(
             # That of a run limited in minutes is estimated at each step.

@@ -8,6 +8,7 @@ from keras_retinanet.errors import counted
 from keras_retinanet.modeling.draw_threshold import draw_threshold
 from keras_retinanet.modeling.saving import read_config
 from keras_retinanet.training.dry_run import duration
+from keras_retinanet.training.run_folder import LOG_FILE
 from keras_retinanet.training.run_state import Clock
 
 SHOWN = ("AP", "AP50", "AP75")
@@ -40,7 +41,7 @@ def _best(folder: Path, clock: Clock, validated: int) -> str:
     """Return the score that selected the best model, with the other metrics of that step."""
     if not validated:
         return f"best loss {-clock.best:.3f}"
-    with open(folder / "metrics.csv", newline="", encoding="utf-8", errors="replace") as stream:
+    with open(folder / LOG_FILE, newline="", encoding="utf-8", errors="replace") as stream:
         rows = [row for row in csv.DictReader(stream) if row["AP"]]
     if not rows:  # the log was deleted
         return f"best AP {clock.best:.3f}"

@@ -35,6 +35,7 @@ from keras_retinanet.training.building import (
     require_boxes,
 )
 from keras_retinanet.training.cluster import StrategyName
+from keras_retinanet.training.earlier_states import NOT_STORED
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.loss_guard import BAD_BATCH_FILE
@@ -43,15 +44,14 @@ from keras_retinanet.training.precision import resolved_precision
 from keras_retinanet.training.run_callbacks import Callbacks, build_callbacks
 from keras_retinanet.training.run_folder import (
     DRY_RUN_FILE,
-    MODEL_FILES,
     begin_run,
-    is_whole_model,
+    remove_damaged_models,
     remove_if_empty,
     require_same_pictures,
     write_data_report,
 )
 from keras_retinanet.training.run_record import record_start
-from keras_retinanet.training.run_state import NOT_STORED, Clock, RunState, saved_steps
+from keras_retinanet.training.run_state import Clock, RunState, saved_steps
 from keras_retinanet.training.schedules import total_steps
 from keras_retinanet.training.team import Team
 from keras_retinanet.training.watchdog import Watchdog
@@ -150,7 +150,9 @@ class Run:
         self.evaluate_every = config.train.eval_every or every
         self.clock, self.interruption = Clock(config.train), Interruption()
         self.watchdog = Watchdog(config.train.hang_minutes)
-        self.state = RunState(self.model, folder, writes=team.is_chief)
+        self.state = RunState(
+            self.model, folder, keep=config.train.keep_states, writes=team.is_chief
+        )
         require_same(team, self.config, self.data)
         if resume:
             self._resume()
@@ -161,10 +163,7 @@ class Run:
             left = 0 if self.clock.done else self.clock.step % self.evaluate_every
             self.clock.evaluated = self.clock.step - left
         require_same_pictures(self.data, self.folder)
-        for path in (self.out / name for name in MODEL_FILES):
-            if path.exists() and not is_whole_model(path):
-                print(f"{path} is damaged: it is removed and will be written again.")
-                path.unlink()
+        remove_damaged_models(self.out)
         self.team.wait()
         if not self.team.is_chief:
             copy_progress(self.folder, self.out)
@@ -205,7 +204,7 @@ class Run:
         parts = [self.data, self.validation]
         record_start(self.out, parts, step=self.clock.step, team=self.team)
         callbacks = self._callbacks()
-        with self.interruption, self.watchdog, self.state.disk_space():
+        with self.interruption, self.watchdog, self.state.writing():
             try:
                 self._steps(callbacks)
             except KeyboardInterrupt:

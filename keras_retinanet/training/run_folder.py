@@ -22,9 +22,10 @@ CONFIG_FILE = "config.yaml"
 STATE_FOLDER = "state"
 DATA_FILE = "data.json"
 DRY_RUN_FILE = "batch.png"
-# Best first.
+LOG_FILE = "metrics.csv"
 # Options that `--resume` may change.
 LENGTH_KEYS = ("train.steps", "train.minutes")
+# Best first.
 MODEL_FILES = ("best.keras", "last.keras")
 
 
@@ -153,6 +154,14 @@ def is_whole_model(path: Path) -> bool:
             return archive.testzip() is None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
         return False
+
+
+def remove_damaged_models(folder: Path) -> None:
+    """Remove the models of the run that are damaged, so that they are written again."""
+    for path in (folder / name for name in MODEL_FILES):
+        if path.exists() and not is_whole_model(path):
+            print(f"{path} is damaged: it is removed and will be written again.")
+            path.unlink()
 
 
 # ------------------------------------------------------------------------------------------- data

@@ -4,31 +4,26 @@ import contextlib
 import errno
 import json
 import re
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.files import is_disk_full
-from keras_retinanet.training.run_folder import STATE_FOLDER
+from keras_retinanet.files import is_disk_full, sync
+from keras_retinanet.training import earlier_states, state_file
+from keras_retinanet.training.earlier_states import EarlierState
+from keras_retinanet.training.run_folder import LOG_FILE, MODEL_FILES, STATE_FOLDER
 from keras_retinanet.training.schedules import total_steps
+from keras_retinanet.training.state_file import StateFile, write_state
 
-# Number of states that are kept; the older one is used if the newest is damaged.
-KEPT_STATES = 2
 PREFIX = "ckpt-"
-VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-# Entries that TensorFlow adds to the values.
-BOOKKEEPING = {"_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE}
-# The clock in states of versions before 0.2, one variable each.
-EARLIER_CLOCK = ("step", "seconds", "best", "waited")
-# `Clock.evaluated` for such a state.
-NOT_STORED = -1
+CLOCK = "clock"
+# Of a run folder that cannot be written any more: rights, a disk or a server that fails.
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 
 
 @dataclass
@@ -116,33 +111,52 @@ class RunState:
 
     Args:
         folder: of the run.
+        keep: number of states that are kept; an older one is used if a newer one is damaged.
         writes: whether this process saves states; others only read them.
     """
 
-    def __init__(self, model, folder: Path, *, writes: bool = True):
-        self.folder, self._writes = folder / STATE_FOLDER, writes
-        self._clock = tf.Variable("", dtype=tf.string)
-        # Lists of a checkpoint are its own: `weights/0`, `weights/1`, ...
-        self._values = {
-            "weights": [v.value for v in model.weights],
-            "optimizer": [v.value for v in model.optimizer.variables],
-            "normalizer": model.loss_normalizer.value,
-        }
+    def __init__(self, model, folder: Path, *, keep: int, writes: bool = True):
+        self.folder, self._keep, self._writes = folder / STATE_FOLDER, keep, writes
+        self._values = {"normalizer": model.loss_normalizer.value}
+        for name, of in (("weights", model.weights), ("optimizer", model.optimizer.variables)):
+            self._values |= {f"{name}/{index}": v.value for index, v in enumerate(of)}
 
     @contextlib.contextmanager
-    def disk_space(self):
-        """Raise a `UserError` if the disk is full, wherever the run writes."""
+    def writing(self) -> Iterator[None]:
+        """Say in one line that the folder of the run cannot be written, wherever it shows.
+
+        Raises:
+            UserError: the disk is full, fails or is read-only, or the folder is gone.
+        """
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            if not is_disk_full(error):
+            refusal = self._refusal(error)
+            if refusal is None:
                 raise
-            run, steps = self.folder.parent, self.steps()
-            then = f", then --resume {run} continues at step {steps[0]}" if steps else ""
-            raise UserError(
+            raise UserError(refusal) from error
+
+    def _refusal(self, error: Exception) -> str | None:
+        run, steps = self.folder.parent, self.steps()
+        then = f", then --resume {run} continues at step {steps[0]}" if steps else ""
+        if not run.is_dir():
+            return (
+                f"Expected the folder of the run, {run}. Received: no such folder any more: it was "
+                "moved or removed. Move it back and resume the run, or start a new one."
+            )
+        if is_disk_full(error):
+            return (
                 f"Expected free space for {run}. Received: a full disk, or a reached quota or "
                 f"limit. Free some space{then}."
-            ) from error
+            )
+        if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+            return None
+        if run not in Path(error.filename or "").parents:
+            return None
+        return (
+            f"Expected to write to {run}. Received: {error.filename}: {error.strerror}. Make it "
+            f"writable{then}."
+        )
 
     def save(self, clock: Clock) -> None:
         """Write the state of the model and of `clock`; remove all but the newest states.
@@ -152,18 +166,16 @@ class RunState:
         """
         if not self._writes:
             return
-        self._clock.assign(clock.to_json())
-        prefix = self.folder / f"{PREFIX}{clock.step}"
-        try:
-            # The index is written last: without one there is no state.
-            tf.train.Checkpoint(**self._values, clock=self._clock).write(str(prefix))
-        except tf.errors.OpError as error:
-            # TensorFlow keeps what it wrote until there was no room.
-            shutil.rmtree(f"{prefix}_temp", ignore_errors=True)
-            # Not as TensorFlow's error: Keras takes its OutOfRangeError for the end of the data.
-            number = errno.ENOSPC if is_disk_full(error) else errno.EIO
-            raise OSError(number, _reason(error), str(prefix)) from error
-        for step in self.steps()[KEPT_STATES:]:
+        run = self.folder.parent
+        if not run.is_dir():  # it would be made again, without what makes it a run
+            raise FileNotFoundError(errno.ENOENT, "no such folder any more", str(run))
+        # What the clock tells of must not be lost where the state is not.
+        for name in (LOG_FILE, *MODEL_FILES):
+            if (run / name).exists():
+                sync(run / name)
+        path = self.folder / f"{PREFIX}{clock.step}{state_file.SUFFIX}"
+        write_state(path, self._values, **{CLOCK: clock.to_json()})
+        for step in self.steps()[self._keep :]:
             self._remove(step)
 
     def restore(self, clock: Clock) -> None:
@@ -172,30 +184,30 @@ class RunState:
         Raises:
             UserError: none is whole, or it is the state of another model or version.
         """
-        self._read_newest(lambda reader: _read_clock(clock, reader))
+        clock.read_json(self._read_newest())
 
     def restore_weights(self) -> None:
         """Read the newest whole state into the model and its optimizer, as `restore`."""
-        self._read_newest(lambda reader: None)
+        self._read_newest()
 
-    def _read_newest(self, read_more: Callable[[Any], None]) -> None:
+    def _read_newest(self) -> str:
+        """Read the newest whole state into the model; return its clock."""
         damaged: dict[int, str] = {}
-        for step in self.steps():
-            prefix = str(self.folder / f"{PREFIX}{step}")
+        for step, path in saved_states(self.folder.parent).items():
             try:
-                reader = tf.train.load_checkpoint(prefix)
-                self._check_model(prefix, reader.get_variable_to_shape_map())
-                tf.train.Checkpoint(**self._values).restore(prefix).expect_partial()
-                read_more(reader)
+                state = EarlierState(path) if _is_earlier(path) else StateFile(path)
+                self._check_model(path, state.shapes)
+                clock = state.text(CLOCK)
+                state.assign(self._values)
             except UserError:
                 raise
-            except Exception as error:  # whatever TensorFlow raises for damaged bytes
+            except Exception as error:  # whatever NumPy or TensorFlow raise for damaged bytes
                 damaged[step] = _reason(error)
                 continue
             for newer, reason in damaged.items():
                 print(f"the state of step {newer} is damaged ({reason}): that of {step} is used")
                 self._remove(newer)
-            return
+            return clock
         found = "; ".join(f"{PREFIX}{step}: {reason}" for step, reason in damaged.items())
         raise UserError(
             f"Expected a whole state in {self.folder}. Received: {found or 'none'}. Start a new "
@@ -206,15 +218,11 @@ class RunState:
         """Return the steps of the states that are there, newest first."""
         return saved_steps(self.folder.parent)
 
-    def _check_model(self, prefix: str, stored: dict[str, list[int]]) -> None:
-        expected = {"normalizer" + VALUE: self._values["normalizer"].shape.as_list()}
-        for name in ("weights", "optimizer"):
-            for index, variable in enumerate(self._values[name]):
-                expected[f"{name}/{index}{VALUE}"] = variable.shape.as_list()
-        others = BOOKKEEPING | {name + VALUE for name in ("clock", *EARLIER_CLOCK)}
-        if {name: shape for name, shape in stored.items() if name not in others} != expected:
+    def _check_model(self, path: Path, stored: dict[str, tuple[int, ...]]) -> None:
+        expected = {name: tuple(variable.shape) for name, variable in self._values.items()}
+        if {name: shape for name, shape in stored.items() if name != CLOCK} != expected:
             raise UserError(
-                f"Expected a state of this model that this version wrote. Received: {prefix}, with "
+                f"Expected a state of this model that this version wrote. Received: {path}, with "
                 "other values. Resume with the version that began the run, or start a new one "
                 "with --weights."
             )
@@ -226,21 +234,26 @@ class RunState:
             path.unlink(missing_ok=True)
 
 
+def saved_states(folder: Path) -> dict[int, Path]:
+    """Return the steps of the states of the run in `folder`, newest first, with their files.
+
+    The step is that of the name: clocks of machines differ, and are set back.
+    """
+    found = {}
+    for suffix in (earlier_states.SUFFIX, state_file.SUFFIX):  # the latter counts
+        for path in (folder / STATE_FOLDER).glob(f"{PREFIX}*{suffix}"):
+            if step := re.fullmatch(rf"{PREFIX}(\d+)", path.stem):
+                found[int(step[1])] = path
+    return dict(sorted(found.items(), reverse=True))
+
+
 def saved_steps(folder: Path) -> list[int]:
     """Return the steps of the states of the run in `folder`, newest first."""
-    names = [path.name for path in (folder / STATE_FOLDER).glob(f"{PREFIX}*.index")]
-    steps = [re.fullmatch(rf"{PREFIX}(\d+)\.index", name) for name in names]
-    return sorted((int(step[1]) for step in steps if step), reverse=True)
+    return list(saved_states(folder))
 
 
-def _read_clock(clock: Clock, reader) -> None:
-    if reader.has_tensor("clock" + VALUE):
-        clock.read_json(reader.get_tensor("clock" + VALUE).decode())
-        return
-    step, seconds, best, waited = (reader.get_tensor(name + VALUE) for name in EARLIER_CLOCK)
-    clock.step, clock.best, clock.waited = int(step), float(best), int(waited)
-    clock.earlier_seconds = float(seconds)
-    clock.evaluated = NOT_STORED
+def _is_earlier(path: Path) -> bool:
+    return path.suffix == earlier_states.SUFFIX
 
 
 def _reason(error: Exception) -> str:

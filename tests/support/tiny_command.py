@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
+import kills
 from keras import layers
 
 TINY = "tiny"
@@ -68,10 +71,10 @@ def start(*words: str | Path, **options) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen) -> tuple[int, str]:
+def finish(process: subprocess.Popen, *, timeout: float = TIMEOUT) -> tuple[int, str]:
     """Return the exit code and what was printed."""
     try:
-        printed, _ = process.communicate(timeout=TIMEOUT)
+        printed, _ = process.communicate(timeout=timeout)
     finally:
         process.kill()
     return process.returncode, printed
@@ -87,14 +90,25 @@ def run_cluster(*words: str | Path, count: int = 2) -> list[tuple[int, str]]:
     return [finish(process) for process in start_cluster(*words, count=count)]
 
 
-def start_cluster(*words: str | Path, count: int = 2) -> list[subprocess.Popen]:
-    """Start the command as the processes of one cluster."""
+def start_cluster(
+    *words: str | Path,
+    count: int = 2,
+    variables: Mapping[int, Mapping[str, str]] = MappingProxyType({}),
+) -> list[subprocess.Popen]:
+    """Start the command as the processes of one cluster.
+
+    Args:
+        variables: number of a process -> what its environment has beside this one's.
+    """
     from keras_retinanet.training.cluster import VARIABLE, of_this_machine
     from keras_retinanet.training.launching import free_ports
 
     ports = free_ports(count)
     return [
-        start(*words, env={**os.environ, VARIABLE: of_this_machine(ports, index)})
+        start(
+            *words,
+            env={**os.environ, VARIABLE: of_this_machine(ports, index), **variables.get(index, {})},
+        )
         for index in range(count)
     ]
 
@@ -152,6 +166,8 @@ def main() -> None:
     BACKBONES[TINY] = tiny
     if "STOP_AT" in os.environ:
         stop_where_asked()
+    if kills.VARIABLE in os.environ:
+        kills.kill_where_asked()
     cli.main()
 
 

@@ -140,10 +140,10 @@ def test_killed_and_resumed_is_as_never_killed(aps, model, tmp_path):
     # Killed after step 5; the state is that of step 3, when the first evaluation has counted.
     killed = Clock(TRAIN)
     run(killed, FakeModel(), tmp_path / "run", aps=aps, losses=losses, end=3)
-    RunState(model, tmp_path / "run").save(killed)
+    RunState(model, tmp_path / "run", keep=2).save(killed)
     run(killed, FakeModel(), tmp_path / "run", aps=aps and aps[1:], losses=losses[3:], end=5)
     resumed, model = Clock(TRAIN), FakeModel()
-    RunState(model, tmp_path / "run").restore(resumed)
+    RunState(model, tmp_path / "run", keep=2).restore(resumed)
     assert (resumed.step, resumed.waited) == (3, 0)
     rows = run(resumed, model, tmp_path / "run", aps=aps and aps[1:], losses=losses[3:])
     assert (resumed.step, resumed.best, resumed.waited) == (whole.step, whole.best, 2)
@@ -160,9 +160,9 @@ def _folders(tmp_path):
 
 def test_the_clock_is_stored(tmp_path):
     clock = Clock(TRAIN, step=7, best=0.25, waited=2, earlier_seconds=100.0)
-    RunState(FakeModel(), tmp_path).save(clock)
+    RunState(FakeModel(), tmp_path, keep=2).save(clock)
     restored = Clock(TRAIN)
-    RunState(FakeModel(), tmp_path).restore(restored)
+    RunState(FakeModel(), tmp_path, keep=2).restore(restored)
     assert (restored.step, restored.best, restored.waited) == (7, 0.25, 2)
     assert 100 <= restored.seconds < 160
     assert restored.out_of_patience  # a run that stopped stays stopped

@@ -71,8 +71,8 @@ def run(out, on_nan):
 def test_stop_says_where_keeps_the_state_and_draws_the_images(bad_steps, tmp_path):
     with pytest.raises(UserError, match=rf"Received: nan at step {BAD_STEP}, with learning rate 0"):
         run(tmp_path / "run", "stop")
-    states = {path.name for path in (tmp_path / "run/state").glob("*.index")}
-    assert states == {"ckpt-0.index", "ckpt-3.index"}
+    states = {path.name for path in (tmp_path / "run/state").glob("ckpt-*")}
+    assert states == {"ckpt-0.npz", "ckpt-3.npz"}
     assert (tmp_path / "run/bad_batch.png").stat().st_size > 1000
 
 
