@@ -22,14 +22,16 @@ def rows_of(out: Path) -> list[dict[str, float]]:
     return [{key: float(value) for key, value in row.items() if value} for row in rows]
 
 
-def assert_equal_runs(out: Path, expected: Path) -> None:
+def assert_equal_runs(
+    out: Path, expected: Path, *, weight_atol: float = WEIGHT_ATOL, loss_atol: float = LOSS_ATOL
+) -> None:
     """Compare the models and the logs."""
     for name in ("best.keras", "last.keras"):
         ours, theirs = load(out / name), load(expected / name)
         assert ours.metadata["step"] == theirs.metadata["step"]
         for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
-            np.testing.assert_allclose(one, other, rtol=0, atol=WEIGHT_ATOL)
+            np.testing.assert_allclose(one, other, rtol=0, atol=weight_atol)
     rows, wanted = rows_of(out), rows_of(expected)
     assert [row["step"] for row in rows] == [row["step"] for row in wanted]
     for row, other in zip(rows, wanted, strict=True):
-        assert row == pytest.approx(other, abs=LOSS_ATOL)
+        assert row == pytest.approx(other, abs=loss_atol, rel=1e-6 if loss_atol else 0)
