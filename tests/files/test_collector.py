@@ -13,13 +13,18 @@ def _collecting():
     gc.enable()
 
 
-def test_it_rests_and_wakes_after_an_error_too():
-    with pytest.raises(KeyError), collector_at_rest():
+def failing():
+    with collector_at_rest():
         assert not gc.isenabled()
         with collector_at_rest():
             pass
         assert not gc.isenabled()
         raise KeyError
+
+
+def test_it_rests_and_wakes_after_an_error_too():
+    with pytest.raises(KeyError):
+        failing()
     assert gc.isenabled()
 
 
