@@ -8,6 +8,7 @@ import signal
 import pytest
 from equal_runs import assert_equal_runs
 from tiny_command import (
+    SETTINGS,
     STEPS,
     finish,
     is_stopped,
@@ -18,6 +19,10 @@ from tiny_command import (
     train_words,
     wait_for,
 )
+
+from keras_retinanet.config.files import load_config
+from keras_retinanet.modeling.retinanet import RetinaNet
+from keras_retinanet.modeling.saving import save_model
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +88,42 @@ def test_two_processes_train_as_one(base, tmp_path):
     assert_equal_runs(out, base)
     assert "AP 0" in printed and "AP 0" not in others  # the first one prints
     assert {path.name for path in out.iterdir()} == {path.name for path in base.iterdir()}
+
+
+NORMS = {
+    "frozen": {},
+    "frozen, accumulated": {"train__micro_batch": 1},
+    "synchronized": {"model__backbone__freeze_bn": "false", "model__backbone__sync_bn": "true"},
+}
+
+
+@pytest.fixture(scope="module")
+def with_frozen_norms(tmp_path_factory):
+    """A model to start from: norms of random weights would train."""
+    settings = {
+        "model.backbone.weights": "given",
+        **{key: value for key, value in SETTINGS.items() if key.startswith("model.")},
+        "model.backbone.name": "resnet18",
+    }
+    config = load_config("shapes", settings).model
+    path = tmp_path_factory.mktemp("start") / "start.keras"
+    save_model(RetinaNet(config, ["circle", "square"], load_weights=False), path)
+    return path
+
+
+@pytest.mark.parametrize("norms", NORMS)
+def test_two_processes_train_batch_norms_as_one(norms, with_frozen_norms, tmp_path):
+    """Twenty steps, in which clipping engages; evaluations and moving averages included."""
+    settings = {"train__steps": 5, "train__eval_every": 10, **NORMS[norms]}
+    if norms == "synchronized":
+        settings["model__backbone__name"] = "resnet18"
+    else:
+        settings["train__weights"] = with_frozen_norms
+    code, printed = run(*train_words(tmp_path / "one", **settings))
+    assert code == 0, printed
+    for code, printed in run_cluster(*train_words(tmp_path / "two", **settings)):
+        assert code == 0, printed
+    assert_equal_runs(tmp_path / "two", tmp_path / "one", weight_atol=1e-5, loss_atol=1e-4)
 
 
 def test_a_run_goes_on_in_two_processes(base, tmp_path):
