@@ -28,7 +28,7 @@ SMALL_MOBILE = MobileSpec(width=0.6, channels=8)
 
 
 # Trainable parameters of Model Garden's own `retinanet_spinenet_coco` and `retinanet_mobile_coco`
-# with 91 classes (docs/spinenet.md has them beside the published figures).
+# with 91 classes, of SpineNet-190 as published (docs/spinenet.md has the published figures).
 @pytest.mark.parametrize(
     ("name", "head", "parameters"),
     [
