@@ -61,7 +61,7 @@ register_with_keras(
     {
         "modeling": "AnchorLabeler AtssLabeler CoupledSGD DetectorAdamW RetinaNet RetinaNetLoss",
         "modeling.backbones.resnet": "GroupedConv2D",
-        "modeling.fpn": "UpsampleToMatch",
+        "modeling.upsampling": "UpsampleToMatch",
         "modeling.preprocessing": "PixelNormalization",
     },
 )

@@ -15,8 +15,10 @@ from keras_retinanet.checkpoints.families import (
     kerashub,
     mmdet,
     model_garden,
+    model_garden_spinenet,
     odtk,
     torchvision,
+    tpu_spinenet,
     yhenon,
 )
 from keras_retinanet.checkpoints.families.coco_names import COCO80_NAMES
@@ -47,7 +49,9 @@ FAMILIES: dict[str, Family] = {
         fizyr.FAMILY,
         kerashub.FAMILY,
         kerascv.FAMILY,
+        model_garden_spinenet.FAMILY,
         model_garden.FAMILY,
+        tpu_spinenet.FAMILY,
     )
 }
 

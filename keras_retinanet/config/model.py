@@ -27,6 +27,7 @@ from keras_retinanet.config.tiles import TilesConfig
 LEVELS = (3, 4, 5, 6, 7)
 Padding = Literal["symmetric", "same"]
 Norm = Literal["none", "group_norm", "batch_norm"]
+Activation = Literal["relu", "relu6", "swish", "hard_swish"]
 PerLevel = Annotated[
     tuple[PositiveFloat, ...], Field(min_length=len(LEVELS), max_length=len(LEVELS))
 ]
@@ -34,9 +35,13 @@ PerLevel = Annotated[
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """The backbone that computes C3, C4 and C5. `None` keeps the published graph."""
+    """The backbone that computes C3, C4 and C5, or P3 to P7. `None` keeps the published graph."""
 
-    name: str = option("resnet50", "Name of the backbone, such as resnet50 or efficientnet_lite0.")
+    name: str = option(
+        "resnet50",
+        "Name of the backbone, such as resnet50, efficientnet_lite0 or spinenet49. SpineNets "
+        "compute P3 to P7 themselves: no FPN follows, and `model.fpn` is not used.",
+    )
     weights: str | None = option(
         None,
         'Initial weights: none for random ones, "imagenet" for the public ImageNet weights of this '
@@ -59,6 +64,21 @@ class BackboneConfig:
     pool_padding: Padding | None = option(None, "Padding of ResNet's max pooling; none: symmetric.")
     bn_epsilon: NaturalFloat | None = option(
         None, "Epsilon of the batch norms. torchvision's COCO_V1 weights are used with 0."
+    )
+    activation: Activation | None = option(
+        None,
+        "Activation of SpineNets; none: swish, or hard_swish in the mobile ones. The first release "
+        "also published SpineNets with relu.",
+    )
+    single_pool: bool | None = option(
+        None,
+        "Shrink a map by 4 with one max pooling of 5 pixels (SpineNet's first release, for TPU) "
+        "instead of two of 3 pixels.",
+    )
+    stochastic_depth: Annotated[float, Field(ge=0, lt=1)] = option(
+        0.0,
+        "Probability that the last block of a SpineNet is skipped for an image of a training "
+        "batch; it grows linearly from the first block to that one (Huang et al. 2016).",
     )
     freeze_bn: bool = option(
         True,
@@ -83,6 +103,9 @@ class FPNConfig:
     channels: Channels = option(256, "Number of channels of every level.")
     p6_from: Literal["c5", "p5"] = option("c5", "Input of the convolution that computes P6.")
     relu_before_p7: bool = option(True, "Apply a ReLU to P6 before the convolution to P7.")
+    activation: Activation = option(
+        "relu", "Activation before the convolution to P7, for `relu_before_p7`."
+    )
     padding: Padding = option(
         "symmetric", "Padding of the convolutions to P6 and P7; see `backbone.padding`."
     )
@@ -117,6 +140,7 @@ class HeadConfig:
     norm_epsilon: PositiveFloat | None = option(
         None, "Epsilon of `norm`; none: the same default as in the pyramid."
     )
+    activation: Activation = option("relu", "Activation after each convolution of the towers.")
     bias_before_norm: bool = option(
         False, "Keep the bias of convolutions that a norm follows (TensorFlow Model Garden)."
     )

@@ -1,52 +1,19 @@
 """Feature pyramid (Lin et al. 2017) as RetinaNet uses it: C3, C4, C5 -> P3..P7, strides 8..128."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import layers
 
 from keras_retinanet.config.model import LEVELS, FPNConfig
+from keras_retinanet.modeling.activations import activation_layer
 from keras_retinanet.modeling.backbones.resnet import pad_for_stride
+from keras_retinanet.modeling.upsampling import UpsampleToMatch
 
 GROUP_NORM_GROUPS = 32  # Wu and He 2018, section 4.
-
-
-@keras.saving.register_keras_serializable(package="keras_retinanet")
-class UpsampleToMatch(layers.Layer):
-    """Nearest-neighbor resize of one feature map to the height and width of another.
-
-    Output cell i takes input cell floor(i * in / out), PyTorch's and TF1's convention: an exact
-    repetition for sides in the ratio 1:2, and correct for odd sides too.
-
-    Attributes:
-        for_xla: compute it by gathering, because XLA cannot differentiate the resize.
-    """
-
-    for_xla = False
-
-    def call(self, inputs: list[Any]) -> tf.Tensor:
-        """Args: inputs: [coarse (B,h,w,C), fine (B,H,W,D)]. Returns: (B,H,W,C)."""
-        coarse, fine = inputs
-        if self.for_xla:
-            for axis in (1, 2):
-                size_in, size_out = tf.shape(coarse)[axis], tf.shape(fine)[axis]
-                coarse = tf.gather(coarse, tf.range(size_out) * size_in // size_out, axis=axis)
-            return coarse
-        return tf.raw_ops.ResizeNearestNeighbor(
-            images=coarse,
-            size=tf.shape(fine)[1:3],
-            align_corners=False,
-            half_pixel_centers=False,
-        )
-
-    def compute_output_shape(self, input_shape: list[Any]) -> tuple[int | None, ...]:
-        """Return the shape of the result for the shapes of both maps; Keras calls this."""
-        coarse, fine = input_shape
-        return (*fine[:3], coarse[3])
 
 
 def norm_layer(norm: str, channels: int, name: str, epsilon: float | None = None) -> Any:
@@ -106,12 +73,33 @@ def _top_down(
     return merged
 
 
+def build_neck(input_channels: Mapping[str, int], **options: Any) -> keras.Model:
+    """Build what stands between backbone and heads.
+
+    Args:
+        input_channels: name of a feature map of the backbone -> its channels.
+        options: as of `build_fpn`.
+
+    Returns:
+        Model: the maps, by their names in order -> [P3, P4, P5, P6, P7]. An FPN for C3, C4, C5;
+        for a backbone that computes the levels itself, the maps as they are.
+    """
+    names = sorted(input_channels)
+    if names[0] != f"p{LEVELS[0]}":
+        return build_fpn([input_channels[name] for name in names], **options)
+    maps = [keras.Input((None, None, input_channels[name]), name=name) for name in names]
+    return keras.Model(
+        maps, [layers.Identity(name=f"output_{x.name}")(x) for x in maps], name="fpn"
+    )
+
+
 def build_fpn(
     input_channels: Sequence[int],
     *,
     channels: int = FPNConfig.channels,
     p6_from: str = FPNConfig.p6_from,
     relu_before_p7: bool = FPNConfig.relu_before_p7,
+    activation: str = FPNConfig.activation,
     padding: str = FPNConfig.padding,
     norm: str = FPNConfig.norm,
     norm_at: str = FPNConfig.norm_at,
@@ -122,8 +110,8 @@ def build_fpn(
 
     Args:
         input_channels: numbers of channels of C3, C4 and C5.
-        channels, p6_from, relu_before_p7, padding, norm, norm_at, norm_epsilon, separable: as
-            described in `FPNConfig`; each place has its own norm.
+        channels, p6_from, relu_before_p7, activation, padding, norm, norm_at, norm_epsilon,
+            separable: as described in `FPNConfig`; each place has its own norm.
 
     Returns:
         Model: [C3, C4, C5], each (B,h,w,C) where each side is half the previous one,
@@ -150,14 +138,12 @@ def build_fpn(
     x = sources[p6_from]
     for level in (6, 7):
         if level == 7 and relu_before_p7:
-            x = layers.ReLU(name="relu_p6")(x)
+            x = activation_layer(activation, f"{activation}_p6")(x)
         x, pad = pad_for_stride(x, 3, f"pad_p{level}", padding=padding)
         x = _conv3x3(channels, f"output_p{level}", separable=separable, strides=2, padding=pad)(x)
         x = normalize(x, f"norm_p{level}", at="merged")
         outputs.append(x)
 
-    outputs = [
-        normalize(x, f"norm_p{level}", at="outputs")
-        for level, x in zip(LEVELS, outputs, strict=True)
-    ]
+    named = zip(LEVELS, outputs, strict=True)
+    outputs = [normalize(x, f"norm_p{level}", at="outputs") for level, x in named]
     return keras.Model(features, outputs, name="fpn")

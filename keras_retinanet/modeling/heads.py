@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from keras_retinanet.config.model import LEVELS, HeadConfig
+from keras_retinanet.modeling.activations import activation_layer
 from keras_retinanet.modeling.fpn import norm_layer
 
 
@@ -48,6 +49,7 @@ def build_head(
     depth: int = HeadConfig.depth,
     norm: str = HeadConfig.norm,
     norm_epsilon: float | None = HeadConfig.norm_epsilon,
+    activation: str = HeadConfig.activation,
     bias_before_norm: bool = HeadConfig.bias_before_norm,
     separable: bool = HeadConfig.separable,
     prior: float | None = None,
@@ -59,9 +61,9 @@ def build_head(
         in_channels: number of channels of P3..P7.
         num_anchors: A, number of anchors per cell.
         outputs_per_anchor: K for classes, 4 for boxes.
-        channels, depth, norm, norm_epsilon, bias_before_norm, separable: as described in
-            `HeadConfig`. A group norm is shared over levels, a batch norm is one per level; with a
-            norm the tower's convolutions have no bias.
+        channels, depth, norm, norm_epsilon, activation, bias_before_norm, separable: as described
+            in `HeadConfig`. A group norm is shared over levels, a batch norm is one per level; with
+            a norm the tower's convolutions have no bias.
         prior: initial probability of every output after a sigmoid (section 4.1), for the class
             head only; None: outputs start around 0.
 
@@ -78,7 +80,7 @@ def build_head(
         for i in range(1, depth + 1)
     ]
     bias = 0.0 if prior is None else -math.log((1 - prior) / prior)
-    relu = layers.ReLU(name="relu")
+    activate = activation_layer(activation, activation)
     final = _conv3x3(
         num_anchors * outputs_per_anchor,
         "final",
@@ -88,12 +90,11 @@ def build_head(
     )
     # (B,h,w,A*K) -> (B,h*w*A,K)
     per_anchor = layers.Reshape((-1, outputs_per_anchor), name="per_anchor", dtype="float32")
-
     features = [keras.Input((None, None, in_channels), name=f"p{level}") for level in LEVELS]
     outputs = []
     for index, x in enumerate(features):
         for conv, norms in tower:
-            x = relu(norms[index](conv(x)))
+            x = activate(norms[index](conv(x)))
         outputs.append(per_anchor(final(x)))
     joined = layers.Concatenate(axis=1, name="joined", dtype="float32")(outputs)  # (B,R,K)
     return keras.Model(features, joined, name=name)

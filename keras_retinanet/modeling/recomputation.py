@@ -20,11 +20,11 @@ class Piece(NamedTuple):
     """A part of a model, from one tensor to several, of which the last is the next piece's input.
 
     Attributes:
-        given: how many of its first outputs are outputs of the model too.
+        given: which outputs of the model its first outputs are.
     """
 
     model: keras.Model
-    given: int
+    given: tuple[int, ...]
 
 
 def run_pieces(
@@ -36,14 +36,14 @@ def run_pieces(
         inputs: one tensor for pieces of `blocks`, a list of tensors for those of `levels`.
     """
     if isinstance(inputs, list):
-        found = [_run(run, part.model, x)[0] for part, x in zip(pieces, inputs, strict=True)]
-        return [tf.concat(found, axis=1)]  # (B,R,K)
-    found = []
+        rows = [_run(run, part.model, x)[0] for part, x in zip(pieces, inputs, strict=True)]
+        return [tf.concat(rows, axis=1)]  # (B,R,K)
+    found: dict[int, tf.Tensor] = {}
     for piece in pieces:
         outputs = _run(run, piece.model, inputs)
-        found += outputs[: piece.given]
+        found.update(zip(piece.given, outputs, strict=False))
         inputs = outputs[-1]
-    return found
+    return [found[place] for place in sorted(found)]
 
 
 def _run(run: Callable[[keras.Model, tf.Tensor], Any], piece: keras.Model, inputs: Any) -> Any:
@@ -99,7 +99,7 @@ def blocks(model: keras.Model) -> list[Piece]:
         if not node.is_input
     ]
     last_read = {id(read): place for place, node in enumerate(order) for read in node.input_tensors}
-    wanted = {id(tensor) for tensor in model.outputs}
+    wanted = {id(tensor): place for place, tensor in enumerate(model.outputs)}
     start, begin = model.inputs[0], 0
     pieces: list[Piece] = []
     live: set[int] = set()  # made before, read later
@@ -113,7 +113,8 @@ def blocks(model: keras.Model) -> list[Piece]:
         computed = [node.outputs[0] for node in order[begin : place + 1]]
         given = [tensor for tensor in computed if id(tensor) in wanted]
         outputs = given if id(made) in wanted else [*given, made]
-        pieces.append(Piece(keras.Model(start, outputs), len(given)))
+        places = tuple(wanted[id(tensor)] for tensor in given)
+        pieces.append(Piece(keras.Model(start, outputs), places))
         start, begin = made, place + 1
     return pieces
 
@@ -126,6 +127,6 @@ def _block(node: Any) -> str:
 def levels(head: keras.Model) -> list[Piece]:
     """Return the part of `head` of each level; their outputs follow one another in its own."""
     return [
-        Piece(keras.Model(level, outputs), given=1)
+        Piece(keras.Model(level, outputs), given=(0,))
         for level, outputs in zip(head.inputs, head.get_layer("joined").input, strict=True)
     ]

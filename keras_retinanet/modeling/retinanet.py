@@ -20,7 +20,7 @@ from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detecting import Images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.folded_network import FoldedNetwork
-from keras_retinanet.modeling.fpn import build_fpn
+from keras_retinanet.modeling.fpn import build_neck
 from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
@@ -72,10 +72,10 @@ class RetinaNet(TrainedModel, Streaming):
         normalized = PixelNormalization(
             preprocessing.mean, preprocessing.std, preprocessing.color_order, name="normalization"
         )(images)
-        features = [feature for _, feature in sorted(trunk(normalized).items())]  # C3, C4, C5
-        fpn = build_fpn([feature.shape[-1] for feature in features], **vars(config.fpn))
-        levels = fpn(features)
-        head = {**vars(config.head), "in_channels": config.fpn.channels}
+        features = dict(sorted(trunk(normalized).items()))  # C3, C4, C5, or P3..P7
+        fpn = build_neck({name: x.shape[-1] for name, x in features.items()}, **vars(config.fpn))
+        levels = fpn([*features.values()])
+        head = {**vars(config.head), "in_channels": levels[0].shape[-1]}
         prior = head.pop("prior")
         head["num_anchors"] = anchors.per_cell
         class_head = build_head(

@@ -13,13 +13,13 @@ from keras_retinanet.errors import UserError, listed
 from keras_retinanet.modeling.accumulation import check_pieces, sum_over_pieces
 from keras_retinanet.modeling.anchors import Anchors, level_cells, spatial_shape
 from keras_retinanet.modeling.boxes import BoxCoder
-from keras_retinanet.modeling.fpn import UpsampleToMatch
 from keras_retinanet.modeling.label_checks import check_labels, plain_errors
 from keras_retinanet.modeling.labeling import AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
 from keras_retinanet.modeling.optimizers import CoupledSGD
 from keras_retinanet.modeling.recomputation import blocks, levels
 from keras_retinanet.modeling.training_graph import Recomputed, run_for_training
+from keras_retinanet.modeling.upsampling import UpsampleToMatch
 from keras_retinanet.modeling.worker_steps import SharedSteps
 
 # detectron2 starts its moving average of positives here.
@@ -95,7 +95,7 @@ class TrainedModel(SharedSteps):
             micro_batch,
             self._pieces() if recompute else {},
         )
-        for layer in self.fpn.layers:
+        for layer in (*self.backbone.layers, *self.fpn.layers):
             if isinstance(layer, UpsampleToMatch):
                 layer.for_xla = jit_compile
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)

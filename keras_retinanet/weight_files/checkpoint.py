@@ -56,11 +56,13 @@ class Checkpoint:
             mapped file.
         metadata: name -> text of the other values, such as an epoch or class names.
         kind: "torch", "pickle", "safetensors", "h5", "keras" or "tf".
+        created_as: name -> name of the variable when it was created, where the file tells both.
     """
 
     tensors: dict[str, np.ndarray]
     metadata: dict[str, str] = field(default_factory=dict)
     kind: str = "torch"
+    created_as: dict[str, str] = field(default_factory=dict)
 
 
 def collect(

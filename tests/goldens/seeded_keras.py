@@ -9,11 +9,15 @@ import zlib
 
 import numpy as np
 
-_CLASS_KERNEL = re.compile(r".*(pyramid_classification/kernel|head/_classifier/kernel).*")
-_CLASS_BIAS = re.compile(r".*(pyramid_classification/bias|head/_classifier/bias).*")
-_BOX_KERNEL = re.compile(r".*(pyramid_regression/kernel|head/_box_regressor/kernel).*")
+_CLASS = r"(pyramid_classification|head/_classifier|class_net/class-predict)"
+_BOX = r"(pyramid_regression|head/_box_regressor|box_net/box-predict)"
+_CLASS_KERNEL = re.compile(rf".*{_CLASS}/(pointwise_)?kernel.*")
+_CLASS_BIAS = re.compile(rf".*{_CLASS}/bias.*")
+_BOX_KERNEL = re.compile(rf".*{_BOX}/(pointwise_)?kernel.*")
 # Last batch norm of a residual branch: a small gain, so that 16 sums do not blow up.
-_BRANCH_END = re.compile(r".*(branch2c/gamma|_norm3/gamma).*")
+_BRANCH_END = re.compile(
+    r".*(branch2c|_norm3|scale_permuted_block_\d+/batch_normalization_2)/gamma.*"
+)
 # The stem that sees mean-subtracted 0..255 pixels, not scaled to unit variance.
 _RAW_PIXEL_STEM = re.compile(r"conv1/conv1/kernel:0")
 
@@ -35,7 +39,8 @@ def seeded(name: str, shape: tuple[int, ...], class_gain: float) -> np.ndarray:
             gain = class_gain
         elif _BOX_KERNEL.match(name):
             gain = 0.1
-        value = gain * noise / np.sqrt(np.prod(shape[:-1]))
+        inputs = shape[:2] if "depthwise_kernel" in name else shape[:-1]
+        value = gain * noise / np.sqrt(np.prod(inputs))
         if _RAW_PIXEL_STEM.match(name):
             value /= 57.0
     else:  # a bias, or a norm's shift

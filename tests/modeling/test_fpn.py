@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.modeling.fpn import UpsampleToMatch, build_fpn, norm_layer
+from keras_retinanet.modeling.fpn import build_fpn, norm_layer
+from keras_retinanet.modeling.upsampling import UpsampleToMatch
 
 CHANNELS = (5, 6, 7)
 

@@ -36,13 +36,17 @@ DECODER = (
 BLOCK = "backbone/layer_with_weights-{}"
 # The stem's convolution and batch norm come before the blocks.
 FIRST_BLOCK = 2
+# Boxes are cut at the square, padding included; output 0 is never a detection.
+DETECTIONS = configs.DetectionConfig(
+    pre_nms_top_k=5000, top_k_per="class", clip_to="canvas", background_output=True
+)
 ASSUMPTIONS = (
     "activation ReLU, FPN outputs joined by a sum, input 640 x 640, anchors of 4 strides: "
     "retinanet_resnetfpn_coco's, which a checkpoint does not tell"
 )
 
 
-def _adapt(checkpoint: Checkpoint) -> Checkpoint:
+def with_short_names(checkpoint: Checkpoint) -> Checkpoint:
     """Cut TensorFlow's suffix, and let averages stand in for the variables that they are of."""
     tensors = {name.removesuffix(VALUE): array for name, array in checkpoint.tensors.items()}
     for name in list(tensors):
@@ -56,13 +60,12 @@ def _preset(shapes: family.Shapes) -> family.Preset:
     if blocks not in TRUNKS or "decoder/layer_with_weights-12/gamma" not in shapes:
         raise UserError(
             f"expected a Model Garden RetinaNet of {', '.join(TRUNKS.values())} with an FPN. "
-            f"Received: a backbone with {blocks} bottlenecks. SpineNet and the others cannot be "
-            "imported."
+            f"Received: a backbone with {blocks} bottlenecks, which cannot be imported."
         )
     outputs = shapes["head/_box_regressor/kernel"][-1]
     received = f"{outputs // 4} in head/_box_regressor"
     count = family.class_count(shapes["head/_classifier/kernel"][-1], outputs, received)
-    names, ids = _classes(count)
+    names, ids = classes_of(count)
     return family.Preset(_config(TRUNKS[blocks], shapes), names, ids, "Apache-2.0", ASSUMPTIONS)
 
 
@@ -86,14 +89,12 @@ def _config(trunk: str, shapes: family.Shapes) -> configs.ModelConfig:
         anchors=configs.AnchorConfig(ratio_is="w/h", order="scale_outer"),
         box_coder=configs.BoxCoderConfig("yxhw"),
         preprocessing=configs.PreprocessingConfig(640, 640, canvas="square", multiple=128),
-        # Boxes are cut at the square, padding included; output 0 is never a detection.
-        detections=configs.DetectionConfig(
-            pre_nms_top_k=5000, top_k_per="class", clip_to="canvas", background_output=True
-        ),
+        detections=DETECTIONS,
     )
 
 
-def _classes(count: int) -> tuple[list[str], list[int]]:
+def classes_of(count: int) -> tuple[list[str], list[int]]:
+    """Return the class names and ids of this number of outputs, background first."""
     if count == len(COCO91_IDS):
         return coco_classes(count)
     return [BACKGROUND, *(f"class_{i}" for i in range(1, count))], list(range(count))
@@ -125,6 +126,11 @@ def _pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
             yield theirs, f"backbone/{layer.name}"
     for number, layer_name in enumerate(DECODER):
         yield f"decoder/layer_with_weights-{number}", f"fpn/{layer_name}"
+    yield from head_pairs(model)
+
+
+def head_pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
+    """Yield (their layer, our layer) of both heads."""
     for kind, final, ours in (
         ("cls", "_classifier", "class_head"),
         ("box", "_box_regressor", "box_head"),
@@ -151,5 +157,5 @@ FAMILY = family.Family(
     _rows,
     # Counters, and an optimizer's own values.
     unused=r"(global_step|save_counter|optimizer)(/.*)?|.*/\.OPTIMIZER_SLOT/.*",
-    adapt=_adapt,
+    adapt=with_short_names,
 )

@@ -1,5 +1,7 @@
 """List the weight files that can be loaded, with AP, license and address: built-in and public.
 
+Public files are sorted by AP, highest first.
+
 Examples:
     keras_retinanet weights list
     keras_retinanet weights list --family torchvision
@@ -45,7 +47,8 @@ def run(args: Namespace) -> int:
         fields = [*map(_own_fields, own), *map(dataclasses.asdict, public)]
         print(json.dumps(fields, indent=1))
         return 0
-    rows = [*map(_own_row, own), *map(_public_row, public)]
+    public.sort(key=lambda entry: -(entry.ap or 0.0))
+    rows = [*map(_public_row, public), *map(_own_row, own)]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     for row in (COLUMNS, *rows):
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -55,8 +58,8 @@ def run(args: Namespace) -> int:
         "published. Licenses as stated in the publishers' repositories. Addresses:"
     )
     for name, address in (
-        *((model.name, f"part of the package, for {model.metadata['subject']}") for model in own),
         *((entry.name, entry.address) for entry in public),
+        *((model.name, f"part of the package, for {model.metadata['subject']}") for model in own),
     ):
         print(f"{name:<{widths[0]}}  {address}")
     return 0

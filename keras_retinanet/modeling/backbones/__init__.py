@@ -1,6 +1,10 @@
-"""Backbones by name: a normalized image -> C3, C4, C5, with random or ImageNet weights."""
+"""Backbones by name: a normalized image -> C3, C4, C5, with random or ImageNet weights.
 
-from collections.abc import Callable
+SpineNets give the levels P3..P7 instead.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -18,7 +22,10 @@ from keras_retinanet.modeling.backbones.imagenet import (
     weights_license,
 )
 from keras_retinanet.modeling.backbones.imagenet import load_weights as _load_weights
+from keras_retinanet.modeling.backbones.mobilenet_v2 import mobilenet_v2
 from keras_retinanet.modeling.backbones.resnet import RESNETS, ResNetSpec, resnet
+from keras_retinanet.modeling.backbones.spinenet import SPINENETS, spinenet
+from keras_retinanet.modeling.backbones.spinenet_mobile import MOBILE_SPINENETS, spinenet_mobile
 
 
 def _resnet(spec: ResNetSpec) -> Callable:
@@ -34,6 +41,9 @@ BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "efficientnet_lite2": partial(efficientnet_lite, 1.1, 1.2),
     "efficientnet_lite3": partial(efficientnet_lite, 1.2, 1.4),
     "efficientnet_lite4": partial(efficientnet_lite, 1.4, 1.8),
+    "mobilenet_v2": mobilenet_v2,
+    **{name: partial(spinenet, spec) for name, spec in SPINENETS.items()},
+    **{name: partial(spinenet_mobile, spec) for name, spec in MOBILE_SPINENETS.items()},
 }
 _INPUT_OPTIONS = ("color_order", "mean", "std")
 
@@ -54,6 +64,12 @@ def backbone_preprocessing(name: str, weights: str | None) -> dict[str, Any] | N
     return required_options(name, weights)
 
 
+def pyramid_channels(name: str) -> int | None:
+    """Return the channels of P3..P7 of a backbone that computes them; None: an FPN follows it."""
+    spec = SPINENETS.get(name) or MOBILE_SPINENETS.get(name)
+    return spec.channels if spec else None
+
+
 def build_backbone(
     name: str,
     *,
@@ -63,6 +79,9 @@ def build_backbone(
     stem_padding: str | None = BackboneConfig.stem_padding,
     pool_padding: str | None = BackboneConfig.pool_padding,
     bn_epsilon: float | None = BackboneConfig.bn_epsilon,
+    activation: str | None = BackboneConfig.activation,
+    single_pool: bool | None = BackboneConfig.single_pool,
+    stochastic_depth: float = BackboneConfig.stochastic_depth,
     freeze_bn: bool = BackboneConfig.freeze_bn,
     sync_bn: bool = BackboneConfig.sync_bn,
     frozen_stages: int = BackboneConfig.frozen_stages,
@@ -75,6 +94,7 @@ def build_backbone(
         weights: None (random), "imagenet" or "imagenet_v2", or the path of a file; `imagenet.py`
             lists which.
         stride_in_1x1, stem_padding, pool_padding: of ResNets, as described in `BackboneConfig`.
+        activation, single_pool, stochastic_depth: of SpineNets, the same.
         padding, bn_epsilon, freeze_bn, frozen_stages: the same. Frozen random statistics would be
             noise: the last two are ignored unless `weights` is given.
         sync_bn: compute the statistics of batch norms that train over all devices.
@@ -83,7 +103,7 @@ def build_backbone(
 
     Returns:
         Model: normalized image (B,H,W,3) float -> {"c3", "c4", "c5"}, feature maps (B,h,w,C) of
-        strides 8, 16, 32.
+        strides 8, 16, 32; of SpineNets {"p3", ..., "p7"}, strides 8..128.
 
     Raises:
         UserError: unknown backbone (the message lists all), an option that this backbone lacks, or
@@ -96,15 +116,13 @@ def build_backbone(
         "stem_padding": stem_padding,
         "pool_padding": pool_padding,
         "bn_epsilon": bn_epsilon,
+        "activation": activation,
+        "single_pool": single_pool,
+        "stochastic_depth": stochastic_depth or None,
     }
     options = {key: value for key, value in given.items() if value is not None}
     builder = BACKBONES[name]
-    absent = {"stride_in_1x1", "stem_padding", "pool_padding"} & set(options)
-    if name.startswith("efficientnet") and absent:
-        raise UserError(
-            f"Expected options of {name}: padding, bn_epsilon. "
-            f"Received: {', '.join(sorted(absent))}. Remove them."
-        )
+    _check_options(name, options, given)
     demanded = required_options(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
     backbone = builder(name=name, **{**demanded, **options})
@@ -114,6 +132,18 @@ def build_backbone(
             _load_weights(backbone, name, weights)
         _freeze(backbone, freeze_bn=freeze_bn, frozen_stages=frozen_stages)
     return backbone
+
+
+def _check_options(name: str, options: Iterable[str], all_options: Iterable[str]) -> None:
+    """Raise a `UserError` if backbone `name` lacks one of `options`."""
+    parameters = inspect.signature(BACKBONES[name]).parameters
+    known = [key for key in all_options if key in parameters]
+    absent = [key for key in options if key not in known]
+    if absent:
+        raise UserError(
+            f"Expected options of {name}: {', '.join(known)}. "
+            f"Received: {', '.join(absent)}. Remove them."
+        )
 
 
 def _synchronize(backbone: keras.Model, is_synchronized: bool) -> None:
@@ -126,8 +156,10 @@ def _freeze(backbone: keras.Model, *, freeze_bn: bool, frozen_stages: int) -> No
     for layer in backbone.layers:
         stage = layer.name.split("_")[0]
         number = int(stage.removeprefix("stage")) if stage.startswith("stage") else 1
+        # The blocks of a scale-permuted network and its outputs are of no stage.
+        is_staged = stage.startswith(("stem", "stage"))
         frozen_norm = freeze_bn and isinstance(layer, layers.BatchNormalization)
-        if frozen_norm or number <= frozen_stages:
+        if frozen_norm or (is_staged and number <= frozen_stages):
             layer.trainable = False
 
 
@@ -137,6 +169,7 @@ __all__ = [
     "build_backbone",
     "has_public_weights",
     "install_hint",
+    "pyramid_channels",
     "weights_at_hand",
     "weights_license",
 ]

@@ -15,6 +15,7 @@ No convolution has a bias.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,9 @@ _TORCH_VARIABLES = {
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
+    """A run of blocks with equal channels (Tan and Le 2019, table 1)."""
+
     level: int  # the stage of the layers' names: log2 of the output's stride
     blocks: int
     kernel_size: int
@@ -55,13 +58,13 @@ class _Stage:
 
 
 STAGES = (
-    _Stage(level=1, blocks=1, kernel_size=3, strides=1, expansion=1, channels=16),
-    _Stage(level=2, blocks=2, kernel_size=3, strides=2, expansion=6, channels=24),
-    _Stage(level=3, blocks=2, kernel_size=5, strides=2, expansion=6, channels=40),
-    _Stage(level=4, blocks=3, kernel_size=3, strides=2, expansion=6, channels=80),
-    _Stage(level=4, blocks=3, kernel_size=5, strides=1, expansion=6, channels=112),
-    _Stage(level=5, blocks=4, kernel_size=5, strides=2, expansion=6, channels=192),
-    _Stage(level=5, blocks=1, kernel_size=3, strides=1, expansion=6, channels=320),
+    Stage(level=1, blocks=1, kernel_size=3, strides=1, expansion=1, channels=16),
+    Stage(level=2, blocks=2, kernel_size=3, strides=2, expansion=6, channels=24),
+    Stage(level=3, blocks=2, kernel_size=5, strides=2, expansion=6, channels=40),
+    Stage(level=4, blocks=3, kernel_size=3, strides=2, expansion=6, channels=80),
+    Stage(level=4, blocks=3, kernel_size=5, strides=1, expansion=6, channels=112),
+    Stage(level=5, blocks=4, kernel_size=5, strides=2, expansion=6, channels=192),
+    Stage(level=5, blocks=1, kernel_size=3, strides=1, expansion=6, channels=320),
 )
 
 
@@ -111,7 +114,7 @@ def _depthwise(x: Any, kernel_size: int, *, strides: int, name: str, padding: st
 
 
 def _block(
-    x: Any, stage: _Stage, *, channels: int, strides: int, name: str, padding: str, epsilon: float
+    x: Any, stage: Stage, *, channels: int, strides: int, name: str, padding: str, epsilon: float
 ) -> Any:
     """Mobile inverted bottleneck (Sandler et al. 2018): expand, depthwise, project."""
     shortcut = x
@@ -131,6 +134,7 @@ def efficientnet_lite(
     width: float,
     depth: float,
     *,
+    stages: Sequence[Stage] = STAGES,
     name: str = "efficientnet_lite",
     padding: str = "same",
     bn_epsilon: float = 1e-3,
@@ -140,6 +144,7 @@ def efficientnet_lite(
     Args:
         width: multiplier of the channels.
         depth: multiplier of the blocks of a stage.
+        stages: the network before both multipliers apply.
         name: of the model.
         padding, bn_epsilon: as described in `BackboneConfig`.
 
@@ -163,9 +168,9 @@ def efficientnet_lite(
 
     features: dict[str, Any] = {}
     counts = dict.fromkeys(range(1, 6), 0)
-    for stage in STAGES:
+    for stage in stages:
         channels = _scaled_channels(stage.channels, width)
-        is_fixed = stage in (STAGES[0], STAGES[-1])
+        is_fixed = stage in (stages[0], stages[-1])
         for index in range(stage.blocks if is_fixed else math.ceil(depth * stage.blocks)):
             counts[stage.level] += 1
             x = _block(
