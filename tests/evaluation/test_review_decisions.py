@@ -29,13 +29,28 @@ def apply(dataset, *rows):
 @pytest.mark.parametrize(
     ("row", "boxes", "classes", "areas"),
     [
-        (finding("missing", None, (NEW, "dog")), [CAT_BOX, DOG_BOX, NEW], [0, 1, 1], [150.875, 1200, 200]),
-        (finding("class", (CAT_BOX, "cat"), (NEW, "dog")), [CAT_BOX, DOG_BOX], [1, 1], [150.875, 1200]),
-        (finding("loose", (CAT_BOX, "cat"), (NEW, "dog")), [NEW, DOG_BOX], [0, 1], [200, 1200]),
+        (
+            finding("missing", None, (NEW, "dog")),
+            [CAT_BOX, DOG_BOX, NEW],
+            [0, 1, 1],
+            [150.875, 1200, 200],
+        ),
+        (
+            finding("class", (CAT_BOX, "cat"), (NEW, "dog")),
+            [CAT_BOX, DOG_BOX],
+            [1, 1],
+            [150.875, 1200],
+        ),
+        (
+            finding("loose", (CAT_BOX, "cat"), (NEW, "dog")),
+            [NEW, DOG_BOX],
+            [0, 1],
+            [200, 1200],
+        ),
         (finding("double", (CAT_BOX, "cat"), None), [DOG_BOX], [1], [1200]),
         (finding("nothing", (DOG_BOX, "dog"), None), [CAT_BOX], [0], [150.875]),
     ],
-)  # fmt: skip
+)
 def test_an_accepted_finding_changes_its_label_alone(row, boxes, classes, areas):
     dataset = made_set([("0.png", [CAT, DOG, CROWD]), ("1.png", [CAT])])
     before = dataset.records[0].boxes.copy()

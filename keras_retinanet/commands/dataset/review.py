@@ -31,6 +31,7 @@ from keras_retinanet.files.targets import check_new_folder, check_target
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
+    from keras_retinanet.evaluation.review.findings import Finding
     from keras_retinanet.evaluation.runner import DetectorRun
 
 DEFAULT_OUT = "review.html"
@@ -82,7 +83,7 @@ def run(args: Namespace) -> int:
     if args.apply:
         _apply(args, config, splits)
     else:
-        _review(args, config, splits)
+        _review(args, splits)
     return 0
 
 
@@ -108,11 +109,9 @@ def _check_flags(args: Namespace) -> None:
         check_target(args.out or DEFAULT_OUT, "page", flag="--out")
 
 
-def _review(args: Namespace, config: DataConfig, splits: "dict[str, Dataset]") -> None:
-    from keras_retinanet.evaluation.report.gallery import dataset_pictures
+def _review(args: Namespace, splits: "dict[str, Dataset]") -> None:
     from keras_retinanet.evaluation.review.findings import FINDING_KINDS, find_label_errors
     from keras_retinanet.evaluation.review.judged_data import reviewed_images
-    from keras_retinanet.evaluation.review.review_page import plain_findings, write_review
 
     dataset, places = reviewed_images(splits)
     out = args.out or DEFAULT_OUT
@@ -123,33 +122,43 @@ def _review(args: Namespace, config: DataConfig, splits: "dict[str, Dataset]") -
     else:
         from keras_retinanet.commands.dataset.review_folds import judged_by_folds
 
-        run = judged_by_folds(args, dataset, config, folder=Path(out).with_suffix(""))
+        run = judged_by_folds(args, dataset, folder=Path(f"{Path(out).with_suffix('')}_folds"))
         model, notes = f"{args.folds} models, each of the other images", []
     findings = find_label_errors(run.pictures, run.found)
-    listed = findings[: args.limit]
-    boxes = int(run.pictures.box_counts.sum())
-    shown = write_review(
+    boxes = counted(int(run.pictures.box_counts.sum()), "label")
+    images = counted(len(dataset.records), "image")
+    facts = {"data": f"{images}, {boxes}", "judged by": model}
+    shown = _write(out, dataset, run, findings[: args.limit], places, facts=facts, notes=notes)
+    print(f"{images}, {boxes}: {counted(len(findings), 'finding')}")
+    for kind, text in FINDING_KINDS.items():
+        print(f"  {kind:8s} {sum(each.kind == kind for each in findings):6,}  {text}")
+    print(f"Decide about the first {shown:,}: {out}" if shown else f"No label is doubted: {out}")
+
+
+def _write(
+    out: str,
+    dataset: "Dataset",
+    run: "DetectorRun",
+    findings: "list[Finding]",
+    places: list[tuple[str, str]],
+    *,
+    facts: dict[str, str],
+    notes: list[str],
+) -> int:
+    """Write the page; return how many findings it shows."""
+    from keras_retinanet.evaluation.report.gallery import dataset_pictures
+    from keras_retinanet.evaluation.review.review_page import plain_findings, write_review
+
+    return write_review(
         out,
-        listed,
-        plain_findings(listed, run.pictures, run.found, places=places),
+        findings,
+        plain_findings(findings, run.pictures, run.found, places=places),
         pictures=run.pictures,
         images=dataset_pictures(dataset),
         title=f"{dataset.name}, {dataset.split}",
-        facts={
-            "images": f"{len(dataset.records):,}",
-            "labels": f"{boxes:,}",
-            "judged by": model,
-            "findings": f"{len(listed):,} of {len(findings):,}",
-        },
+        facts=facts,
         notes=notes,
     )
-    print(
-        f"{counted(len(dataset.records), 'image')}, {counted(boxes, 'label')}: "
-        f"{counted(len(findings), 'finding')}"
-    )
-    for kind, text in FINDING_KINDS.items():
-        print(f"  {kind:8s} {sum(each.kind == kind for each in findings):6,}  {text}")
-    print(f"Decide about the first {shown:,}: {out}")
 
 
 def _judged(args: Namespace, dataset: "Dataset") -> "tuple[DetectorRun, str]":

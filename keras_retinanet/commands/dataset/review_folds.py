@@ -4,8 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_retinanet.commands.common import given_keys, recipe_config
-from keras_retinanet.config import Config, DataConfig
+from keras_retinanet.commands.common import DATA_KEYS, given_keys, recipe_config
+from keras_retinanet.config import Config
 from keras_retinanet.errors import counted
 from keras_retinanet.files.targets import check_new_folder
 from keras_retinanet.training.run_folder import MODEL_FILES
@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
     from keras_retinanet.evaluation.runner import DetectorRun
 
+# The same folds whatever the recipe.
+SEED = 0
 MINUTES = {"minutes": "train.minutes"}
 
 
-def judged_by_folds(
-    args: Namespace, dataset: "Dataset", data: DataConfig, *, folder: Path
-) -> "DetectorRun":
+def judged_by_folds(args: Namespace, dataset: "Dataset", *, folder: Path) -> "DetectorRun":
     """Train a model for each fold, in `folder`, and return what they detect in their folds.
 
     Args:
         args: `folds`, `minutes` and the flags of a recipe; without one, the options are decided
             from the data and the machine.
-        data: where the images are, as recognized.
+        dataset: the images and labels to judge.
+        folder: new or empty, gets the run of each fold.
     """
     import keras
 
+    from keras_retinanet.data.loading import NO_SPLIT
     from keras_retinanet.data.splits import random_split
     from keras_retinanet.evaluation.review.judged_data import folds
     from keras_retinanet.evaluation.runner import finished_run, run_detector
@@ -37,12 +39,13 @@ def judged_by_folds(
     from keras_retinanet.training.run import train
 
     check_new_folder(folder)
-    config = _config(args, data)
-    seed, columns = config.train.seed, Columns()
-    for number, (others, judged) in enumerate(folds(dataset, args.folds, seed=seed), start=1):
+    parts = list(folds(dataset, args.folds, seed=SEED))
+    config, columns = _config(args), Columns()
+    for number, (others, judged) in enumerate(parts, start=1):
         print(f"Fold {number} of {args.folds}: train on {counted(len(others.records), 'image')}")
         place = folder / f"fold_{number}"
-        train(config, place, data=random_split(others, seed))
+        no_val = config.data.val_split == NO_SPLIT
+        train(config, place, data=(others, None) if no_val else random_split(others, SEED))
         keras.utils.clear_session()
         model = next(place / name for name in MODEL_FILES if (place / name).is_file())
         run_detector(
@@ -55,14 +58,14 @@ def judged_by_folds(
     return finished_run(dataset, columns, ([], []), asked=range(len(dataset.records)))
 
 
-def _config(args: Namespace, data: DataConfig) -> Config:
+def _config(args: Namespace) -> Config:
     base = Config() if args.config is None else None
     config = recipe_config(args, MINUTES, base=base)
     if args.config is not None:
         return config
     from keras_retinanet.training.auto import plan
 
-    decided = plan(config, given_keys(args, MINUTES))
+    decided = plan(config, given_keys(args, MINUTES | DATA_KEYS))
     for line in decided.lines:
         print(line)
     return decided.config

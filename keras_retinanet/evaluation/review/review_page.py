@@ -22,8 +22,8 @@ COLORS = {
     kind: KIND_COLORS[error]
     for kind, error in zip(FINDING_KINDS, ("Miss", "Cls", "Loc", "Dupe", "Bkg"), strict=True)
 }
-# Around the boxes of a finding is shown this share of their longer side, and at least so many
-# pixels: what an object is can be seen by its surroundings.
+# Share of the longer side of a finding's boxes, and pixels, that are shown around them at least:
+# surroundings tell what an object is.
 MARGIN, MIN_MARGIN = 0.6, 24
 CROP_SIDE = 560
 
