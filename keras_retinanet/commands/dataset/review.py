@@ -23,8 +23,9 @@ from keras_retinanet.commands.common import (
     require_there,
     with_source,
 )
-from keras_retinanet.commands.dataset.convert import FORMS, split_names, write_splits
+from keras_retinanet.commands.dataset.convert import split_names, write_splits
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model, introduce, shown_name
+from keras_retinanet.commands.forms import FORMS
 from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_new_folder, check_target
