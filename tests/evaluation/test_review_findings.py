@@ -10,6 +10,7 @@ CELL = [100.0, 100.0, 40.0, 40.0]
 FAR = [300.0, 300.0, 40.0, 40.0]
 # Moved by 20 of 40 pixels: IoU 1/3. By 8: IoU 2/3.
 HALF_OFF, A_BIT_OFF = [120.0, 100.0, 40.0, 40.0], [108.0, 100.0, 40.0, 40.0]
+NEXT = [140.0, 100.0, 40.0, 40.0]
 CROWD = [280.0, 280.0, 90.0, 90.0]
 
 
@@ -41,6 +42,8 @@ def findings(labels, found, **options):
         # A loose box, found or not.
         ([(0, CELL)], [(0, HALF_OFF, 0.9)], [("loose", 0, 0, 0.6)]),
         ([(0, CELL)], [(0, A_BIT_OFF, 0.9)], [("loose", 0, 0, 0.3)]),
+        # A detection that another label covers by half is between two objects.
+        ([(0, CELL), (0, NEXT)], [(0, HALF_OFF, 0.9), (0, NEXT, 0.95)], [("loose", 0, 0, 0.3)]),
         # Two labels on one object: the one that no detection found is to go.
         ([(0, CELL), (0, CELL)], [(0, CELL, 0.9)], [("double", 1, -1, 1.0)]),
         ([(1, CELL), (0, CELL)], [(0, CELL, 0.9)], [("double", 0, -1, 1.0)]),

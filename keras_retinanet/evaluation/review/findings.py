@@ -55,7 +55,8 @@ def find_label_errors(
 
     - missing: score of the detection, times the share of it that no label covers.
     - class: score of the detection minus that of the best detection of the label's own class.
-    - loose: score of the detection times 1 - IoU.
+    - loose: score of the detection, times 1 - IoU, times the share of it that no other label
+      covers.
     - double: IoU of the two labels, times 1 - score of the detection of the doubtful one.
     - nothing: mean score with which labels of the class are found, minus the score of the best
       detection there, of any class.
@@ -125,7 +126,7 @@ class _Doubts:
             labels = there[~ignore[there]]
             yield from self._missing(image, rows, there)
             yield from self._misnamed(image, rows)
-            yield from self._loose(image, rows)
+            yield from self._loose(image, rows, labels)
             yield from self._doubles(image, labels)
             yield from self._on_nothing(image, rows, labels)
 
@@ -146,14 +147,18 @@ class _Doubts:
             sure = float(self._scores[row] - self._own[label])
             yield Finding("class", image, label, row, sure)
 
-    def _loose(self, image: int, rows: np.ndarray) -> Iterator[Finding]:
+    def _loose(self, image: int, rows: np.ndarray, labels: np.ndarray) -> Iterator[Finding]:
         judged = self._judged
-        for row in rows.tolist():
-            label, iou = int(judged.truths[row]), float(judged.ious[row])
-            is_about = judged.kinds[row] == CORRECT and iou < LOOSE_IOU
-            if is_about or (judged.kinds[row] == LOC and judged.mended_by[label] == row):
-                sure = float(self._scores[row]) * (1 - iou)
-                yield Finding("loose", image, label, row, sure)
+        kinds, about, ious = judged.kinds[rows], judged.truths[rows], judged.ious[rows]
+        is_loose = (kinds == CORRECT) & (ious < LOOSE_IOU)
+        is_loose |= (kinds == LOC) & np.isin(rows, judged.mended_by)
+        rows, about, ious = rows[is_loose], about[is_loose], ious[is_loose]
+        # A detection between two objects that touch is the model's mistake.
+        shares = self._pairs.coverages(rows, labels)
+        shares[about[:, None] == labels[None, :]] = 0.0
+        sures = self._scores[rows] * (1 - ious) * (1 - shares.max(axis=1, initial=0.0))
+        for row, label, sure in zip(rows.tolist(), about.tolist(), sures.tolist(), strict=True):
+            yield Finding("loose", image, label, row, sure)
 
     def _doubles(self, image: int, labels: np.ndarray) -> Iterator[Finding]:
         truths, xywh = self._errors.pictures.truths, self._xywh[labels]
