@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.dataset.convert import FORMS
+from keras_retinanet.commands.forms import FORMS
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.targets import check_new_folder
 

@@ -138,6 +138,10 @@ class Browser:
             )  # fmt: skip
         self.settle()
 
+    def downloads_to(self, folder: Path) -> None:
+        """Saves what the page downloads in a folder."""
+        self._send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Writes a PNG of the window, or of the whole page."""
         if whole:
@@ -200,7 +204,7 @@ class Browser:
         return json.loads(message)
 
 
-KEY_CODES = {"Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
+KEY_CODES = {"Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "a": 65, "r": 82, "u": 85}
 NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
 

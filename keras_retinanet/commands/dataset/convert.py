@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import import_tensorflow
+from keras_retinanet.commands.forms import FORMS
 from keras_retinanet.config import DataConfig
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.terminal import progress
@@ -21,8 +22,6 @@ from keras_retinanet.terminal import progress
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
 
-# Those of `data.writers.WRITERS`, which only a handler may import.
-FORMS = ("coco", "voc", "csv", "yolo", "tfrecord", "labelstudio", "cvat")
 # The source that has no files.
 EMBEDDED = "shapes"
 

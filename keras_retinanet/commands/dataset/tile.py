@@ -17,7 +17,8 @@ from keras_retinanet.commands.common import (
     require_there,
     with_source,
 )
-from keras_retinanet.commands.dataset.convert import FORMS, split_names, write_splits
+from keras_retinanet.commands.dataset.convert import split_names, write_splits
+from keras_retinanet.commands.forms import FORMS
 from keras_retinanet.config import AugmentConfig, Config, TilesConfig
 from keras_retinanet.errors import UserError, counted
 
