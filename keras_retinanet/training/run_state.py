@@ -22,6 +22,8 @@ from keras_retinanet.training.state_file import StateFile, write_state
 
 PREFIX = "ckpt-"
 CLOCK = "clock"
+# Keras's name of the state of a layer's random numbers.
+SEED_STATE = "seed_generator_state"
 # Of a run folder that cannot be written any more: rights, a disk or a server that fails.
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 
@@ -118,7 +120,14 @@ class RunState:
     def __init__(self, model, folder: Path, *, keep: int, writes: bool = True):
         self.folder, self._keep, self._writes = folder / STATE_FOLDER, keep, writes
         self._values = {"normalizer": model.loss_normalizer.value}
-        for name, of in (("weights", model.weights), ("optimizer", model.optimizer.variables)):
+        # Where layers draw numbers, as stochastic depth does; no weight of the model.
+        random = [variable for variable in model.variables if variable.name == SEED_STATE]
+        parts = {
+            "weights": model.weights,
+            "optimizer": model.optimizer.variables,
+            "random": random,
+        }
+        for name, of in parts.items():
             self._values |= {f"{name}/{index}": v.value for index, v in enumerate(of)}
 
     @contextlib.contextmanager

@@ -31,10 +31,20 @@ class Model:
 
         self.weights, self.loss_normalizer = [variable(), variable()], keras.Variable(value)
         self.optimizer = type("Optimizer", (), {"variables": [variable()]})()
+        self.variables = self.weights
 
     def values(self):
         variables = [*self.weights, *self.optimizer.variables, self.loss_normalizer]
         return {float(number) for v in variables for number in v.numpy().ravel()}
+
+
+class ModelWithDropout(Model):
+    """One of whose layers draws."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.drop = keras.layers.Dropout(0.5, seed=3)
+        self.variables = [*self.weights, *self.drop.variables]
 
 
 def run_state(model, folder, *, keep=2):
@@ -74,6 +84,19 @@ def test_the_newest_two_are_kept_and_the_newest_is_read(folder):
     state.restore(clock)
     assert (clock.step, clock.best, clock.evaluated, clock.window) == (28, 0.28, 14, {"loss": 0.5})
     assert model.values() == {28.0}
+
+
+def test_layers_draw_on_where_they_were(tmp_path):
+    """As stochastic depth does: a resumed run drops what the whole one would have."""
+    whole, resumed = ModelWithDropout(), ModelWithDropout()
+    images = tf.ones((4, 50))
+    whole.drop(images, training=True)
+    run_state(whole, tmp_path).save(Clock(TRAIN, step=1))
+    expected = whole.drop(images, training=True)
+    first = resumed.drop(images, training=True)
+    run_state(resumed, tmp_path).restore(Clock(TRAIN))
+    np.testing.assert_array_equal(resumed.drop(images, training=True), expected)
+    assert np.any(first != expected)
 
 
 @pytest.mark.parametrize("keep", [1, 3])
