@@ -28,6 +28,7 @@ class FakeModel:
             use_ema=False, learning_rate=0.5, variables=[keras.Variable(1.0)]
         )
         self.weights, self.loss_normalizer = [keras.Variable(2.0)], keras.Variable(3.0)
+        self.variables = self.weights
 
     def reset_metrics(self):
         pass
