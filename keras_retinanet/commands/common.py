@@ -14,6 +14,7 @@ from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config.files import load_config, option_help, with_overrides
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.files.addresses import is_address
 from keras_retinanet.lazy import require_tensorflow_backend
 from keras_retinanet.training.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
 
@@ -90,8 +91,8 @@ def add_model_argument(parser: ArgumentParser, *, otherwise: str = "") -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        help=".keras file, run folder, exported file, another system's checkpoint, or a name of "
-        f"`weights list` (default: the newest run{otherwise})",
+        help=".keras file, run folder, exported file, another system's checkpoint, name of `weights "
+        f"list`, or address hf://, kaggle://, https:// (default: the newest run{otherwise})",
     )
 
 
@@ -240,14 +241,18 @@ def find_model(path: str | Path | None = None) -> Path:
 
     Args:
         path: a model file; what `export` wrote; a run folder, whose best model is taken; another
-            system's checkpoint or a name of the catalogue, which is imported into the cache; None
-            for the newest run.
+            system's checkpoint, a name of the catalogue or an address, which come into the cache;
+            None for the newest run.
 
     Raises:
         UserError: there is no such file.
     """
     if path is None:
         path = _newest(*MODEL_FILES)
+    if is_address(path):
+        from keras_retinanet.checkpoints.remote_files import remote_file
+
+        path = remote_file(str(path))
     path = Path(path)
     files = [path / name for name in MODEL_FILES if (path / name).is_file()]
     if files:
