@@ -94,6 +94,8 @@ setup(
         # `predict --track`: ByteTrack, which supervision gave to this package. It brings
         # opencv-python, which takes the place of opencv-python-headless.
         "track": ["trackers>=2.6,<3"],
+        # `share --push`: the login and the uploads of Hugging Face. Loading needs none of it.
+        "hub": ["huggingface-hub>=1,<3"],
         # The site: sphinx-build docs build/site.
         "docs": DOCS,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

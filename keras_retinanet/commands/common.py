@@ -91,8 +91,8 @@ def add_model_argument(parser: ArgumentParser, *, otherwise: str = "") -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        help=".keras file, run folder, exported file, another system's checkpoint, name of `weights "
-        f"list`, or address hf://, kaggle://, https:// (default: the newest run{otherwise})",
+        help=".keras file, run folder, exported file, another system's checkpoint, name of "
+        f"`weights list`, or address (hf://, https://) (default: the newest run{otherwise})",
     )
 
 
