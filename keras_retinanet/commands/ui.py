@@ -76,7 +76,7 @@ def run(args: Namespace) -> int:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
 
     # Take the port first: loading the models takes longer.
-    with _until_ctrl_c(), upload_folder() as folder, bound_socket(args.port) as bound:
+    with until_ctrl_c(), upload_folder() as folder, bound_socket(args.port) as bound:
         require_gradio(folder)
         import_for_inference()
         from keras_retinanet.exporting.exported import load_detector
@@ -96,7 +96,7 @@ def run(args: Namespace) -> int:
 
 
 @contextmanager
-def _until_ctrl_c() -> Iterator[None]:
+def until_ctrl_c() -> Iterator[None]:
     """End the block at Ctrl-C, which is how this command ends; SIGTERM has an exit code."""
     try:
         yield
