@@ -20,12 +20,14 @@ from keras_retinanet.commands import (
     serve,
     share,
     train,
+    tune,
     ui,
     weights,
 )
 
 COMMANDS = {
     "train": train,
+    "tune": tune,
     "launch": launch,
     "evaluate": evaluate,
     "predict": predict,
