@@ -96,6 +96,10 @@ setup(
         "track": ["trackers>=2.6,<3"],
         # Detection on a cluster: keras_retinanet.inference.detect_files.
         "ray": ["ray[data]>=2.50,<3"],
+        # `share --push`: the login and the uploads of Hugging Face. Loading needs none of it.
+        "hub": ["huggingface-hub>=1,<3"],
+        # `tune`: proposes trials, ends hopeless ones early, resumes.
+        "tune": ["optuna>=4.2,<6"],
         # The site: sphinx-build docs build/site.
         "docs": DOCS,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

@@ -1,9 +1,13 @@
 """The command line: an absl app whose subcommands are `commands.COMMANDS`.
 
+With --json, standard output has one object and nothing else (`commands.json_output`).
+
 Exit codes: 0 for success; 2 for the user's mistakes, with one line on standard error; 130 after
 Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, once the command has cleaned up.
 """
 
+import contextlib
+import io
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
@@ -12,7 +16,7 @@ from types import ModuleType
 from absl import app, logging
 from absl.flags import argparse_flags
 
-from keras_retinanet.commands import COMMANDS
+from keras_retinanet.commands import COMMANDS, json_output
 from keras_retinanet.commands.common import require_there
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import is_disk_full
@@ -22,6 +26,8 @@ from keras_retinanet.version import __version__
 
 PROGRAM = "keras_retinanet"
 USER_ERROR = 2
+# Python's own exit code after a traceback.
+CRASHED = 1
 
 
 def build_parser() -> argparse_flags.ArgumentParser:
@@ -55,7 +61,10 @@ def _add_commands(parser: argparse_flags.ArgumentParser, commands: Mapping[str, 
             _add_commands(command, group)
         else:
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            if not json_output.takes_json(command):
+                json_output.add_json_argument(command)
+            full_name = command.prog.removeprefix(f"{PROGRAM} ")
+            command.set_defaults(run=module.run, command_name=full_name)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,26 +78,54 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parse(words: Sequence[str]) -> Namespace:
-    return build_parser().parse_args(words[1:])
+    if json_output.FLAG not in words:
+        return build_parser().parse_args(words[1:])
+    said = io.StringIO()  # what is wrong with the words
+    try:
+        with contextlib.redirect_stderr(said):
+            return build_parser().parse_args(words[1:])
+    except SystemExit as end:
+        text = said.getvalue()
+        print(text, end="", file=sys.stderr)
+        if end.code == USER_ERROR:
+            program, _, message = text.strip().rpartition("\n")[2].partition(": error: ")
+            command = program.removeprefix(PROGRAM).strip()
+            json_output.print_object(command, USER_ERROR, error=message)
+        raise
 
 
 def run(args: Namespace) -> int:
     """Run the parsed command, print the user's mistake on one line, return the exit code."""
     logging.set_verbosity(logging.WARNING)  # TensorFlow reports through absl, step by step
+    if not json_output.ask_for_result(args):
+        return _run(args)[0]
+    try:
+        with json_output.text_on_standard_error():
+            code, message = _run(args)
+    except Exception as error:
+        name = type(error).__name__
+        json_output.print_object(args.command_name, CRASHED, error=f"{name}: {error}")
+        raise
+    json_output.print_object(args.command_name, code, error=message, result=args.result)
+    return code
+
+
+def _run(args: Namespace) -> tuple[int, str | None]:
+    """Return the exit code, and the message of an error, which is printed too."""
     try:
         with signals.raised():
             require_there(args)
-            return args.run(args)
+            return args.run(args), None
     except UserError as error:
-        print(f"{PROGRAM}: error: {printable(str(error))}", file=sys.stderr)
-        return USER_ERROR
+        code, message = USER_ERROR, printable(str(error))
     except OSError as error:
         if error.filename is None and not is_disk_full(error):  # not about a file of the user's
             raise
         place = f"{error.filename}: " if error.filename is not None else ""
-        shown = printable(f"{place}{error.strerror}")
-        print(f"{PROGRAM}: error: {shown}.", file=sys.stderr)
-        return USER_ERROR
+        code, message = USER_ERROR, printable(f"{place}{error.strerror}") + "."
     except KeyboardInterrupt as error:
-        print(f"{PROGRAM}: interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
-        return signals.exit_code(error)
+        message = f"interrupted{f' by {error}' if str(error) else ''}"
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
+        return signals.exit_code(error), message
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    return code, message

@@ -28,12 +28,12 @@ from keras_retinanet.commands.common import (
     add_option,
     add_recipe_arguments,
     add_trust_argument,
-    import_for_inference,
-    import_tensorflow,
     recipe_config,
 )
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model
 from keras_retinanet.commands.detecting import load_split
+from keras_retinanet.commands.json_output import add_json_argument, add_result
+from keras_retinanet.commands.tensorflow_import import import_for_inference, import_tensorflow
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.errors import UserError
@@ -230,7 +230,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--precision", choices=PRECISIONS, default="float32", help="of the network (float32)")
     add("--repeat", type=_count, default=REPEAT, metavar="N", help=f"repeats of each ({REPEAT})")
-    add("--json", metavar="FILE", help="write the tables and the facts of the machine")
+    add_json_argument(parser, file="write the tables and the facts of the machine")
 
 
 def _count(text: str) -> int:
@@ -264,6 +264,7 @@ def run(args: Namespace) -> int:
     tables = kind.measure(Task(args, config, is_named, path))
     for table in tables:
         print(f"\n{as_text(table)}")
+    add_result(args, **as_plain(tables, facts))
     if args.json:
         with atomic_write(args.json) as file:
             json.dump(as_plain(tables, facts), file, indent=1)

@@ -4,25 +4,22 @@ import argparse
 import dataclasses
 import glob
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config.files import load_config, option_help, with_overrides
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
-from keras_retinanet.lazy import require_tensorflow_backend
+from keras_retinanet.files.addresses import is_address
 from keras_retinanet.training.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
 
 # The paper resizes to 800 px, at most 1333: other sizes keep that ratio.
 LONG_TO_SHORT = 1333 / 800
-
-# TensorFlow's variable for processes that change no weight.
-FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
 
 # Flag -> key of the configuration.
 DATA_KEYS = {
@@ -91,8 +88,8 @@ def add_model_argument(parser: ArgumentParser, *, otherwise: str = "") -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        help=".keras file, run folder, exported file, another system's checkpoint, or a name of "
-        f"`weights list` (default: the newest run{otherwise})",
+        help=".keras file, run folder, exported file, another system's checkpoint, name of "
+        f"`weights list`, or address (hf://, https://) (default: the newest run{otherwise})",
     )
 
 
@@ -191,41 +188,6 @@ def given_keys(args: Namespace, keys: Mapping[str, str]) -> set[str]:
     return given | {text.partition("=")[0].strip() for text in args.set or ()}
 
 
-def import_tensorflow() -> None:
-    """Import TensorFlow without its start messages, unless TF_CPP_MIN_LOG_LEVEL asks for them.
-
-    They are printed before it reads that variable, so standard error is closed meanwhile.
-
-    Raises:
-        UserError: Keras was told to use another backend.
-    """
-    require_tensorflow_backend()
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors alone
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def import_for_inference() -> None:
-    """Import TensorFlow as `import_tensorflow`, for a process that changes no weight.
-
-    oneDNN then lays out the weights of a convolution once, and not at each call: a quarter less
-    processor time for one image, the same detections, and the weights twice in memory. It holds
-    within graphs alone: called eagerly, convolutions of one shape share what was laid out first.
-    A user's own setting stays.
-    """
-    import_tensorflow()
-    os.environ.setdefault(FROZEN_WEIGHTS, "1")  # read at the first convolution
-
-
 # ------------------------------------------------------------------------------ runs and models
 
 
@@ -243,14 +205,18 @@ def find_model(path: str | Path | None = None) -> Path:
 
     Args:
         path: a model file; what `export` wrote; a run folder, whose best model is taken; another
-            system's checkpoint or a name of the catalogue, which is imported into the cache; None
-            for the newest run.
+            system's checkpoint, a name of the catalogue or an address, which come into the cache;
+            None for the newest run.
 
     Raises:
         UserError: there is no such file.
     """
     if path is None:
         path = _newest(*MODEL_FILES)
+    if is_address(path):
+        from keras_retinanet.checkpoints.remote_files import remote_file
+
+        path = remote_file(str(path))
     path = Path(path)
     files = [path / name for name in MODEL_FILES if (path / name).is_file()]
     if files:

@@ -12,8 +12,8 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import import_for_inference
 from keras_retinanet.commands.passes import with_passes
+from keras_retinanet.commands.tensorflow_import import import_for_inference
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.owners import file_lock

@@ -22,16 +22,20 @@ from keras_retinanet.commands.common import (
     add_trust_argument,
     find_model,
     flag_overrides,
-    import_for_inference,
-    import_tensorflow,
     run_config,
     with_source,
 )
 from keras_retinanet.commands.detecting import JOURNAL_SUFFIX, Task, detected
 from keras_retinanet.commands.evaluation_shards import check_shard_flags, merged, run_shard
 from keras_retinanet.commands.figures import report, write_figures, write_tables
+from keras_retinanet.commands.json_output import (
+    add_json_argument,
+    add_result,
+    wants_result,
+)
 from keras_retinanet.commands.passes import PASS_FLAGS, add_pass_arguments, check_passes
 from keras_retinanet.commands.sharding import add_shard_arguments
+from keras_retinanet.commands.tensorflow_import import import_for_inference, import_tensorflow
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.data.problems import SHOWN_PROBLEMS
@@ -80,7 +84,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--detections", metavar="FILE", help="evaluate this COCO results file without a model")
     add("--out", metavar="FILE", help="write the detections as COCO results JSON")
-    add("--json", metavar="FILE", help="write all metrics; `report` compares such files")
+    add_json_argument(parser, file="write all metrics; `report` compares such files")
     add("--csv", metavar="FILE", help="write the metrics of each class")
     add("--report", metavar="FILE", help="write a page with metrics, curves, errors and images")
     add("--pictures", metavar="DIR", help=f"folder for {DRAWN} images with their detections")
@@ -127,7 +131,9 @@ def run(args: Namespace) -> int:
             print(
                 f"{len(cut)} cut off, used as far as they go: {listed(cut, limit=SHOWN_PROBLEMS)}"
             )
-        _write_detections(args.out, dataset, found)
+        add_result(args, images=len(dataset.records), unreadable=found.unreadable)
+        out = _write_detections(args.out, dataset, found)
+        add_result(args, model=path, data=dataset.name, split=dataset.split, out=out)
         if dataset.has_annotations:
             write_figures(args, task, dataset, found)
         if args.pictures:
@@ -197,7 +203,8 @@ def _default_out(dataset: "Dataset") -> str:
     return f"detections_{dataset.split}_results.json"
 
 
-def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun") -> None:
+def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun") -> str | None:
+    """Write the detections if there is a file for them; return its name."""
     from keras_retinanet.evaluation.results import write_coco_json
 
     if not dataset.has_annotations:
@@ -208,6 +215,7 @@ def _write_detections(out: str | None, dataset: "Dataset", found: "DetectorRun")
     if out:
         write_coco_json(found.detections, out)
         print(f"Wrote {counted(len(found.found.scores), 'detection')} to {out}")
+    return out
 
 
 def _score_file(args: Namespace) -> int:
@@ -224,7 +232,7 @@ def _score_file(args: Namespace) -> int:
 
     text = format_metrics(score_files(args.annotations, args.detections, engine=args.engine))
     written = []
-    if args.json or args.csv:
+    if args.json or args.csv or wants_result(args):
         contents = [read_json(file) for file in (args.annotations, args.detections)]
         pictures = set_from_annotations(contents[0])
         analysis = analyse(pictures, found_from_results(contents[1], pictures), engine=args.engine)

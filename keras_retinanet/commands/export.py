@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import find_model, import_tensorflow, run_config
+from keras_retinanet.commands.common import find_model, run_config
 from keras_retinanet.commands.export_data import (
     calibration_pictures,
     check_pictures,
@@ -30,6 +30,8 @@ from keras_retinanet.commands.export_flags import (
     add_flags,
     refuse,
 )
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.exporting.staging import check_place, staged
@@ -128,6 +130,7 @@ def run(args: Namespace) -> int:
     from keras_retinanet.modeling.saving import load
 
     exporter.write(load(path), out)
+    add_result(args, model=path, file=out, bytes=_bytes(out))
     return 0
 
 
@@ -152,14 +155,18 @@ def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> in
         with staged(out) as made:
             exporter.write(model, made, say=say, **options)
             say("checking")
-            print(_agreement_line(check_export(model, made, pictures)))
+            agreement = check_export(model, made, pictures)
+            print(_agreement_line(agreement))
+            add_result(args, agreement=agreement._asdict())
             if scored is not None:
                 say("verifying")
-                _verify(model, made, scored, args.max_ap_drop)
+                add_result(args, verified=_verify(model, made, scored, args.max_ap_drop))
             megabytes = _bytes(made) / 1e6
     except ExportFailed as error:
         print(f"keras_retinanet: error: {printable(str(error))} Nothing was kept.", file=sys.stderr)
+        add_result(args, refused=str(error))
         return DISAGREES
+    add_result(args, model=path, file=out, bytes=_bytes(out))
     say(f"done: {out}, {megabytes:.1f} MB")
     return 0
 
@@ -193,7 +200,14 @@ def _agreement_line(found: "Agreement") -> str:
     )
 
 
-def _verify(model: "RetinaNet", path: Path, dataset: "Dataset", most: float | None) -> None:
+def _verify(
+    model: "RetinaNet", path: Path, dataset: "Dataset", most: float | None
+) -> dict[str, float]:
+    """Print AP and time of the model and the file; return them.
+
+    Raises:
+        ExportFailed: AP drops by more than `most`, in percent.
+    """
     from keras_retinanet.exporting.checks import ExportFailed, verify_export
 
     most = MAX_AP_DROP if most is None else most
@@ -209,3 +223,4 @@ def _verify(model: "RetinaNet", path: Path, dataset: "Dataset", most: float | No
             f"Expected AP to drop by at most {most / 100:g} (--max_ap_drop {most:g}). "
             f"Received: {verified.drop / 100:.4f}."
         )
+    return {"AP_before": before / 100, "AP": after / 100, "ms_before": slow, "ms": fast}

@@ -5,6 +5,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.detecting import Task
+from keras_retinanet.commands.json_output import add_result, wants_result
 
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
@@ -30,7 +31,7 @@ def write_figures(args: Namespace, task: Task, dataset: "Dataset", run: "Detecto
     facts = {"model": str(task.model), "data": f"{dataset.name}, {dataset.split}"}
     if not math.isnan(run.ms_per_picture):  # all detections were there
         facts["time"] = f"{run.ms_per_picture:.1f} ms per image"
-    if not (args.json or args.report):
+    if not (args.json or args.report or wants_result(args)):
         summary = summarise(run.pictures, run.found, **options)
         report(format_summary(summary), write_tables(args, summary))
         return
@@ -59,6 +60,8 @@ def write_tables(
     from keras_retinanet.evaluation.summary import write_summary_csv, write_summary_json
 
     written = []
+    if wants_result(args) and analysis is not None:
+        add_result(args, metrics=analysis.to_plain())
     if args.json and analysis is not None:
         title = {"title": (facts or {}).get("model", args.detections), "facts": facts or {}}
         write_summary_json(analysis.to_plain() | title, args.json)

@@ -11,8 +11,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.commands.common import image_size, import_tensorflow
+from keras_retinanet.commands.common import image_size
 from keras_retinanet.commands.info import describe
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import ModelConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.targets import check_target
@@ -78,7 +80,9 @@ def run(args: Namespace) -> int:
     if entry is not None:
         model.metadata |= provenance(entry)
     save_model(model, out)
-    for name, value in report(model, chosen_by=_chosen_by(args.family, entry)).items():
+    facts = report(model, chosen_by=_chosen_by(args.family, entry))
+    add_result(args, model=out, facts=facts)
+    for name, value in facts.items():
         print(f"{name:<14} {printable(value)}")
     print(f"{'written':<14} {out}")
     return 0

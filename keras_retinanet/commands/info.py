@@ -9,8 +9,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import add_model_argument, import_tensorflow
+from keras_retinanet.commands.common import add_model_argument
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import DetectionConfig, TilesConfig
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import export_kind
@@ -46,7 +48,14 @@ def run(args: Namespace) -> int:
     first = {"file": str(path)}
     if getattr(model, "doubt", None):
         first["warning"] = f"it {model.doubt}; no command runs it without --trust"
-    for name, value in describe(model, **first).items():
+    facts = describe(model, **first)
+    add_result(
+        args,
+        classes=dict(zip(map(str, model.class_ids), model.class_names, strict=True)),
+        metadata={k: value for k, value in model.metadata.items() if k not in HIDDEN},
+        facts=facts,
+    )
+    for name, value in facts.items():
         print(f"{name:<12} {printable(value)}")
     return 0
 

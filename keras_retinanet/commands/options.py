@@ -8,6 +8,7 @@ Examples:
 
 from argparse import ArgumentParser, Namespace
 
+from keras_retinanet.commands.json_output import add_result
 from keras_retinanet.config.reference import option_rows
 from keras_retinanet.errors import UserError
 
@@ -28,6 +29,7 @@ def run(args: Namespace) -> int:
             f"Expected the beginning of an option's name ({', '.join(sections)}). Received: "
             f"{args.prefix}. `keras_retinanet options` lists all."
         )
+    add_result(args, options=[row._asdict() for row in rows])
     for row in rows:
         print(f"{row.name} = {row.default}\n    {row.text}")
     return 0

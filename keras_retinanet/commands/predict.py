@@ -24,18 +24,14 @@ from keras_retinanet.commands.choosing import (
     check_choice,
     chosen,
 )
-from keras_retinanet.commands.common import (
-    add_model_argument,
-    add_trust_argument,
-    import_for_inference,
-    run_config,
-)
+from keras_retinanet.commands.common import add_model_argument, add_trust_argument, run_config
 from keras_retinanet.commands.default_model import (
     OTHERWISE,
     find_any_model,
     introduce,
     shown_name,
 )
+from keras_retinanet.commands.json_output import add_result
 from keras_retinanet.commands.passes import add_pass_arguments, check_passes, with_passes
 from keras_retinanet.commands.predict_files import ROWS, Sources, find_sources
 from keras_retinanet.commands.predict_shards import run_sharded
@@ -45,9 +41,11 @@ from keras_retinanet.commands.predict_videos import (
     check_videos,
     predict_video,
     say,
+    video_files,
     video_options,
 )
 from keras_retinanet.commands.sharding import add_shard_arguments, shard_flag
+from keras_retinanet.commands.tensorflow_import import import_for_inference
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_folder
@@ -125,6 +123,14 @@ def _predict(args: Namespace, sources: Sources, model_path: Path) -> None:
         done = Done(*(a + b for a, b in zip(done, figures, strict=True)))
     if not done.files:
         raise UserError(f"None of {len(targets)} {sources.kinds} could be read.")
+    add_result(
+        args,
+        model=model_path,
+        folder=args.out,
+        images=[_as_object(each, targets[each.path], model.class_ids) for each in found],
+        videos=[video_files(video, targets[video]) for video in videos],
+        skipped=len(targets) - done.files,
+    )
     if args.write and found:
         _write_labels(found, model, choice, args, name=shown_name(model_path))
     print(
@@ -177,6 +183,22 @@ def _predict_pictures(
         _write_rows(rows, found, next(iter(targets.values())).parent)
     drawn = sum(len(each.found.with_score(choice.threshold)) for each in found)
     return Done(len(found), len(rows), drawn), found
+
+
+def _as_object(image: "Found", target: Path, class_ids: Sequence[int]) -> dict[str, Any]:
+    """Return what `--json` says of an image; its rows are as `detections.json` has them."""
+    rows = image.found.to_coco(str(image.path), class_ids)
+    keys = ("category_id", "bbox", "score")
+    return {
+        "file": image.path,
+        "drawn": target,
+        "height": image.size[0],
+        "width": image.size[1],
+        "detections": [
+            {"class": name, **{key: row[key] for key in keys}}
+            for name, row in zip(image.found.names, rows, strict=True)
+        ],
+    }
 
 
 def _write_rows(rows: list[dict[str, Any]], found: "list[Found]", folder: Path) -> None:

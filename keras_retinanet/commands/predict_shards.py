@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.commands.default_model import find_any_model
 from keras_retinanet.commands.predict_files import ROWS, find_pictures, is_video
 from keras_retinanet.commands.sharding import Shard, written_shards
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files import atomic_write
 from keras_retinanet.files.owners import folder_lock

@@ -175,6 +175,23 @@ def predict_video(
     return Done(1, figures.detections, figures.drawn)
 
 
+def video_files(source: Any, target: Path) -> dict[str, Any]:
+    """Return what `--json` says of a video: where its drawn copy and its rows are, if it was read.
+
+    Args:
+        target: the drawn copy.
+    """
+    is_named = isinstance(source, str | int | Path)
+    named = {
+        "drawn": target,
+        "json": target.with_suffix(".json"),
+        "csv": target.with_suffix(".csv"),
+    }
+    return {"source": source if is_named else "-"} | {
+        key: path if path.is_file() else None for key, path in named.items()
+    }
+
+
 def say(line: str) -> None:
     """Print a line on standard error, above a bar and not across it."""
     tqdm.write(printable(line), file=sys.stderr)

@@ -7,7 +7,8 @@ Examples:
 
 from argparse import ArgumentParser, Namespace
 
-from keras_retinanet.commands.common import import_tensorflow
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.files.targets import check_target
 
 DEFAULT_OUT = "compare.html"
@@ -37,5 +38,7 @@ def run(args: Namespace) -> int:
     for each in runs:
         print(f"AP {each.evaluation.coco['AP']:.3f}  {each.name}")
     write_comparison(args.out, runs)
+    names_aps = [{"name": each.name, "AP": each.evaluation.coco["AP"]} for each in runs]
+    add_result(args, page=args.out, runs=names_aps)
     print(f"Wrote {args.out}")
     return 0

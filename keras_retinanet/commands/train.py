@@ -26,9 +26,10 @@ from keras_retinanet.commands.common import (
     find_run,
     flag_overrides,
     given_keys,
-    import_tensorflow,
     recipe_config,
 )
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.errors import UserError, counted
@@ -142,7 +143,7 @@ def run(args: Namespace) -> int:
 
     callbacks = [load_callback(name) for name in args.callback or ()]
     out = Path(place) if resuming else Path(args.out or new_run_folder(place))
-    train(
+    trained = train(
         config,
         out,
         callbacks=callbacks,
@@ -151,6 +152,7 @@ def run(args: Namespace) -> int:
         data=data,
         strategy=args.strategy,
     )
+    add_result(args, run=out, **(trained or {}))
     return 0
 
 

@@ -15,10 +15,10 @@ from keras_retinanet.commands.common import (
     add_model_argument,
     add_trust_argument,
     find_model,
-    import_for_inference,
     run_config,
 )
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model, introduce
+from keras_retinanet.commands.tensorflow_import import import_for_inference
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
 from keras_retinanet.processes.signals import Terminated
@@ -76,7 +76,7 @@ def run(args: Namespace) -> int:
         config = with_overrides(config, {"predict.draw_threshold": args.threshold})
 
     # Take the port first: loading the models takes longer.
-    with _until_ctrl_c(), upload_folder() as folder, bound_socket(args.port) as bound:
+    with until_ctrl_c(), upload_folder() as folder, bound_socket(args.port) as bound:
         require_gradio(folder)
         import_for_inference()
         from keras_retinanet.exporting.exported import load_detector
@@ -96,7 +96,7 @@ def run(args: Namespace) -> int:
 
 
 @contextmanager
-def _until_ctrl_c() -> Iterator[None]:
+def until_ctrl_c() -> Iterator[None]:
     """End the block at Ctrl-C, which is how this command ends; SIGTERM has an exit code."""
     try:
         yield

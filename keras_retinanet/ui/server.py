@@ -58,8 +58,11 @@ def require_gradio(folder: Path) -> None:
 
 
 @contextmanager
-def bound_socket(port: int) -> Iterator[socket.socket]:
-    """Give a socket at `port` of this machine, 0 for any free one, that others cannot reach.
+def bound_socket(port: int, *, host: str = HOST) -> Iterator[socket.socket]:
+    """Give a socket at `port` of this machine, 0 for any free one.
+
+    Args:
+        host: address that it listens on; others cannot reach the default.
 
     Raises:
         UserError: the port is taken or not allowed.
@@ -67,7 +70,7 @@ def bound_socket(port: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind((HOST, port))
+            bound.bind((host, port))
         except (OSError, OverflowError) as error:
             taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             raise UserError(
@@ -115,10 +118,10 @@ def serve(
     bound.listen()  # whoever opens the address before uvicorn is ready waits for it
     # At once, in a log as well: no one gets in without it.
     print(f"Open http://{HOST}:{port}/?token={token} (Ctrl-C ends it)", flush=True)
-    _run(uvicorn.Server(config), bound)
+    run_server(uvicorn.Server(config), bound)
 
 
-def _run(server: "uvicorn.Server", bound: socket.socket) -> None:
+def run_server(server: "uvicorn.Server", bound: socket.socket) -> None:
     """Serve until a signal ends it: SIGHUP as well, which uvicorn would not wait up for."""
     before, received = signal.getsignal(signal.SIGHUP), []
 

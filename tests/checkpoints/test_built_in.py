@@ -121,14 +121,14 @@ def test_its_name_stands_for_its_file_and_is_offered():
 
 def test_the_lists_show_it_with_an_ap_that_is_none_of_coco(capsys):
     model = default_model()
-    assert weights_list.run(Namespace(family="built_in", json=False)) == 0
+    assert weights_list.run(Namespace(family="built_in")) == 0
     header, row, *_ = capsys.readouterr().out.splitlines()
     shown = f"{100 * float(model.metadata['AP_test']):.1f} (BCCD test)"
     assert row.split()[:3] == [model.name, "built_in", model.backbone]
     assert row.index(shown) == header.index("AP")
     assert f"sha256:{model.sha256[:8]}" in row and row.endswith("MIT and Apache-2.0")
-    assert weights_list.run(Namespace(family=None, json=True)) == 0
-    first, *others = json.loads(capsys.readouterr().out)
+    assert command("weights", "list", "--json") == 0
+    first, *others = json.loads(capsys.readouterr().out)["result"]["weights"]
     assert (first["name"], first["ap"], first["hash"]) == (
         model.name,
         None,

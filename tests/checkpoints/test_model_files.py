@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import re
 import tarfile
 from argparse import Namespace
@@ -115,20 +114,20 @@ def test_near_names_are_offered():
 def test_the_table_and_its_json(capsys, cache):
     cache.mkdir()
     (cache / find_entry(V2).file).touch()
-    assert weights_list.run(Namespace(family="torchvision", json=False)) == 0
+    assert weights_list.run(Namespace(family="torchvision")) == 0
     header, first, second, *_ = capsys.readouterr().out.splitlines()
     assert header.split() == "name family backbone AP size hash here license".split()
     assert first.split()[3:] == "41.5 153 MB sha256:5905b1c5 yes BSD 3-Clause".split()
     assert second.split()[3:] == "36.4 137 MB sha256:eeacb38b - BSD 3-Clause".split()
-    assert weights_list.run(Namespace(family=None, json=False)) == 0
+    args = Namespace(family=None, result={})
+    assert weights_list.run(args) == 0
     _, best, *_ = capsys.readouterr().out.splitlines()
     assert best.split()[:4] == ["tpu_spinenet_190_best", "tpu_spinenet", "spinenet190", "52.0"]
-    assert weights_list.run(Namespace(family=None, json=True)) == 0
-    listed = json.loads(capsys.readouterr().out)
+    listed = args.result["weights"]
     public = [entry for entry in listed if entry["family"] != "built_in"]
     assert public == [dataclasses.asdict(entry) for entry in catalogue().values()]
     with pytest.raises(UserError, match="Expected one of the families built_in, torchvision_v1, "):
-        weights_list.run(Namespace(family="yolo", json=False))
+        weights_list.run(Namespace(family="yolo"))
 
 
 def test_get_says_where_to_put_a_file_for_browsers(cache):

@@ -12,9 +12,10 @@ import pytest
 from in_process import command
 from PIL import Image
 
-from keras_retinanet.commands.common import FROZEN_WEIGHTS, find_model, run_config
+from keras_retinanet.commands.common import find_model, run_config
 from keras_retinanet.commands.info import tiles_text
 from keras_retinanet.commands.predict_files import drawing_paths, find_pictures
+from keras_retinanet.commands.tensorflow_import import FROZEN_WEIGHTS
 from keras_retinanet.config import TilesConfig
 from keras_retinanet.config.files import load_config, save_config
 

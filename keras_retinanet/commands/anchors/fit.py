@@ -10,12 +10,9 @@ import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from keras_retinanet.commands.common import (
-    add_data_arguments,
-    add_recipe_arguments,
-    import_tensorflow,
-    recipe_config,
-)
+from keras_retinanet.commands.common import add_data_arguments, add_recipe_arguments, recipe_config
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import config_names
 from keras_retinanet.errors import UserError, counted
@@ -77,20 +74,20 @@ def run(args: Namespace) -> int:
         f"{dataset.name}, {dataset.split}: {counted(len(boxes), 'box')} at short side "
         f"{sizes.short_side} px, long side at most {sizes.long_side}"
     )
-    start = Anchors(**vars(config.model.anchors))
-    seed = config.train.seed
+    start, seed = Anchors(**vars(config.model.anchors)), config.train.seed
     found = fit(boxes, canvases, start, scales=args.scales, ratios=args.ratios, seed=seed)
     before, after = (best_ious(boxes, canvases, anchors) for anchors in (start, found))
     print("\n".join(table := _table(boxes, before, after)))
     fields = {name: list(getattr(found, name)) for name in ("sizes", "scales", "ratios")}
     for name, values in fields.items():
         print(f"{name:8}" + ", ".join(f"{value:g}" for value in values))
+    add_result(args, recipe=out, anchors=fields, mean_iou=[before.mean(), after.mean()])
     if found == start:
         print("No better anchors were found: these are the ones it started from.")
     with atomic_write(out) as file:
         file.write(_recipe(args, config, fields, table))
-    data = " ".join([config.data.source, *(["--data_dir", args.data_dir] if args.data_dir else [])])
-    print(f"{out}: train with `keras_retinanet train {data} --config {out}`")
+    place = f" --data_dir {args.data_dir}" if args.data_dir else ""
+    print(f"{out}: train with `keras_retinanet train {config.data.source}{place} --config {out}`")
     return 0
 
 

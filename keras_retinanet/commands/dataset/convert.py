@@ -13,8 +13,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import import_tensorflow
 from keras_retinanet.commands.forms import FORMS
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import DataConfig
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.terminal import progress
@@ -70,12 +71,27 @@ def run(args: Namespace) -> int:
             f"{name}: {counted(len(dataset.records), 'image')}, {counted(boxes, 'box')} "
             f"({ignored} to ignore), {counted(len(dataset.class_names), 'class')}"
         )
-    write_splits(splits, args.dst, args.to, shards=args.shards, workers=args.workers)
+    lost = write_splits(splits, args.dst, args.to, shards=args.shards, workers=args.workers)
+    add_result(args, folder=args.dst, format=args.to, splits=split_results(splits), lost=lost)
     return 0
 
 
-def write_splits(splits: "dict[str, Dataset]", folder: str, form: str, **options: Any) -> None:
-    """Write splits; print their problems and what the form cannot hold.
+def split_results(splits: "dict[str, Dataset]") -> list[dict[str, Any]]:
+    """Return what `--json` says of each split."""
+    return [
+        {
+            "name": name,
+            "images": len(dataset.records),
+            "boxes": sum(len(record.boxes) for record in dataset.records),
+            "classes": list(dataset.class_names),
+            "problems": {kind: list(names) for kind, names in dataset.problems.items()},
+        }
+        for name, dataset in splits.items()
+    ]
+
+
+def write_splits(splits: "dict[str, Dataset]", folder: str, form: str, **options: Any) -> list[str]:
+    """Write splits; print their problems, and print and return what the form cannot hold.
 
     Args:
         options: of `WriteOptions`.
@@ -92,6 +108,7 @@ def write_splits(splits: "dict[str, Dataset]", folder: str, form: str, **options
     for sentence in lost:
         print(f"  {form}: {sentence}")
     print(f"Wrote {folder} as {form}.")
+    return list(lost)
 
 
 def source_config(args: Namespace) -> DataConfig:

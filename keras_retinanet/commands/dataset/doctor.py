@@ -6,17 +6,21 @@ Examples:
 """
 
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.common import (
-    add_data_arguments,
-    add_recipe_arguments,
-    import_tensorflow,
-    recipe_config,
-)
+from keras_retinanet.commands.common import add_data_arguments, add_recipe_arguments, recipe_config
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.terminal import printable
 
 DEFAULT_OUT = "doctor.html"
+
+if TYPE_CHECKING:
+    from keras_retinanet.doctor.diagnosis import Diagnosis
+
+# What `--json` says of a finding; its other fields are for the page.
+FINDING_FIELDS = ("code", "severity", "title", "meaning", "action", "items")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,7 +53,28 @@ def run(args: Namespace) -> int:
         decode=not args.quick,
     )
     write_report(diagnosis, args.out)
+    add_result(args, page=args.out, **_as_object(diagnosis))
     for line in lines(diagnosis):
         print(printable(line))
     print(f"\nHistograms, images and all names: {args.out}")
     return 0
+
+
+def _as_object(diagnosis: "Diagnosis") -> dict[str, Any]:
+    """Return what `--json` says of a data set."""
+    named = zip(diagnosis.datasets, diagnosis.tables, diagnosis.class_counts, strict=True)
+    return {
+        "splits": [
+            {
+                "name": dataset.split,
+                "images": len(dataset.records),
+                "boxes": dict(zip(dataset.class_names, counts, strict=True)),
+                "ignored": table.ignore.sum(),
+            }
+            for dataset, table, counts in named
+        ],
+        "findings": [
+            {name: getattr(finding, name) for name in FINDING_FIELDS}
+            for finding in diagnosis.findings
+        ],
+    }

@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.choosing import chosen, thresholds
-from keras_retinanet.commands.common import (
-    add_model_argument,
-    add_trust_argument,
-    import_for_inference,
-    run_config,
-)
+from keras_retinanet.commands.common import add_model_argument, add_trust_argument, run_config
 from keras_retinanet.commands.dataset.convert import write_splits
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model, introduce, shown_name
 from keras_retinanet.commands.forms import FORMS
+from keras_retinanet.commands.json_output import add_result
 from keras_retinanet.commands.predict_files import find_pictures, is_video
 from keras_retinanet.commands.predict_videos import say
+from keras_retinanet.commands.tensorflow_import import import_for_inference
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_new_folder
@@ -101,6 +98,11 @@ def run(args: Namespace) -> int:
         print(printable(f"{number:4d}  {each.path}  uncertainty {doubts[place]:.3f}, {boxes}"))
     dataset = labels_dataset(labels, model.class_names, model.class_ids, classes=choice.classes)
     write_splits({dataset.split: dataset}, args.out, args.to, model=shown_name(model_path))
+    chosen_images = [
+        {"file": str(each.path), "uncertainty": float(doubts[place]), "boxes": len(each.found)}
+        for place, each in zip(order, labels, strict=True)
+    ]
+    add_result(args, folder=args.out, format=args.to, images=chosen_images)
     print(f"{len(order)} of {counted(len(found), 'image')} chosen by {shown_name(model_path)}")
     return 0
 

@@ -18,14 +18,14 @@ from keras_retinanet.commands.common import (
     add_model_argument,
     add_recipe_arguments,
     add_trust_argument,
-    import_for_inference,
-    import_tensorflow,
     require_there,
     with_source,
 )
-from keras_retinanet.commands.dataset.convert import split_names, write_splits
+from keras_retinanet.commands.dataset.convert import split_names, split_results, write_splits
 from keras_retinanet.commands.default_model import OTHERWISE, find_any_model, introduce, shown_name
 from keras_retinanet.commands.forms import FORMS
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_for_inference, import_tensorflow
 from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_new_folder, check_target
@@ -129,10 +129,14 @@ def _review(args: Namespace, splits: "dict[str, Dataset]") -> None:
     boxes = counted(int(run.pictures.box_counts.sum()), "label")
     images = counted(len(dataset.records), "image")
     facts = {"data": f"{images}, {boxes}", "judged by": model}
-    shown = _write(out, dataset, run, findings[: args.limit], places, facts=facts, notes=notes)
+    shown, plain = _write(
+        out, dataset, run, findings[: args.limit], places, facts=facts, notes=notes
+    )
     print(f"{images}, {boxes}: {counted(len(findings), 'finding')}")
+    counts = {kind: sum(each.kind == kind for each in findings) for kind in FINDING_KINDS}
     for kind, text in FINDING_KINDS.items():
-        print(f"  {kind:8s} {sum(each.kind == kind for each in findings):6,}  {text}")
+        print(f"  {kind:8s} {counts[kind]:6,}  {text}")
+    add_result(args, page=out, counts=counts, findings=plain)
     print(f"Decide about the first {shown:,}: {out}" if shown else f"No label is doubted: {out}")
 
 
@@ -145,21 +149,23 @@ def _write(
     *,
     facts: dict[str, str],
     notes: list[str],
-) -> int:
-    """Write the page; return how many findings it shows."""
+) -> tuple[int, list[dict[str, Any]]]:
+    """Write the page; return how many findings it shows, and all of `findings` as plain values."""
     from keras_retinanet.evaluation.report.gallery import dataset_pictures
     from keras_retinanet.evaluation.review.review_page import plain_findings, write_review
 
-    return write_review(
+    plain = plain_findings(findings, run.pictures, run.found, places=places)
+    shown = write_review(
         out,
         findings,
-        plain_findings(findings, run.pictures, run.found, places=places),
+        plain,
         pictures=run.pictures,
         images=dataset_pictures(dataset),
         title=f"{dataset.name}, {dataset.split}",
         facts=facts,
         notes=notes,
     )
+    return shown, plain
 
 
 def _judged(args: Namespace, dataset: "Dataset") -> "tuple[DetectorRun, str]":
@@ -191,5 +197,7 @@ def _apply(args: Namespace, config: DataConfig, splits: "dict[str, Dataset]") ->
             "Accept some on the page, and save again."
         )
     splits = corrected(splits, accepted)
-    write_splits(splits, args.out, form)
+    lost = write_splits(splits, args.out, form)
+    results = split_results(splits)
+    add_result(args, folder=args.out, format=form, applied=len(accepted), splits=results, lost=lost)
     print(f"{counted(len(accepted), 'accepted finding')} applied; the originals are as they were.")

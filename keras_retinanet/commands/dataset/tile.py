@@ -11,14 +11,11 @@ they are. The originals are not changed.
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from keras_retinanet.commands.common import (
-    add_data_arguments,
-    import_tensorflow,
-    require_there,
-    with_source,
-)
-from keras_retinanet.commands.dataset.convert import split_names, write_splits
+from keras_retinanet.commands.common import add_data_arguments, require_there, with_source
+from keras_retinanet.commands.dataset.convert import split_names, split_results, write_splits
 from keras_retinanet.commands.forms import FORMS
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import AugmentConfig, Config, TilesConfig
 from keras_retinanet.errors import UserError, counted
 
@@ -90,7 +87,8 @@ def run(args: Namespace) -> int:
         print(f"{name}: {counts_text(counts)}")
         for line in dataset.problems.lines():
             print(f"  {line}")
-    write_splits(splits, args.out, args.to)
+    lost = write_splits(splits, args.out, args.to)
+    add_result(args, folder=args.out, format=args.to, splits=split_results(splits), lost=lost)
     return 0
 
 

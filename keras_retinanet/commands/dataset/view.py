@@ -11,12 +11,9 @@ Examples:
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from keras_retinanet.commands.common import (
-    add_data_arguments,
-    add_recipe_arguments,
-    import_tensorflow,
-    recipe_config,
-)
+from keras_retinanet.commands.common import add_data_arguments, add_recipe_arguments, recipe_config
+from keras_retinanet.commands.json_output import add_result
+from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_target
@@ -81,8 +78,14 @@ def run(args: Namespace) -> int:
     sheet = contact_sheet(pictures, dataset.class_names)
     save_picture(add_legend(sheet), out / SHEET)
     print(f"{out / SHEET}  all of them")
+    add_result(args, sheet=out / SHEET, images=[*map(_as_object, paths, pictures)])
     _summarize(pictures, dataset, config)
     return 0
+
+
+def _as_object(path: Path, picture) -> dict[str, object]:
+    boxes, missed = (~picture.ignore).sum(), picture.missed.sum()
+    return {"file": path, "name": picture.name, "boxes": boxes, "without_anchor": missed}
 
 
 def _summarize(pictures, dataset, config: Config) -> None:

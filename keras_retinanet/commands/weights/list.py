@@ -9,10 +9,10 @@ Examples:
 """
 
 import dataclasses
-import json
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from keras_retinanet.commands.json_output import add_result, wants_result
 from keras_retinanet.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ HASH_WIDTH = 15
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags to the parser."""
-    add = parser.add_argument
-    add("--family", metavar="F", help="list only this family, such as built_in, mmdet or odtk")
-    add("--json", action="store_true", help="print all fields as JSON")
+    parser.add_argument(
+        "--family", metavar="F", help="list only this family, such as built_in, mmdet or odtk"
+    )
 
 
 def run(args: Namespace) -> int:
@@ -43,10 +43,8 @@ def run(args: Namespace) -> int:
         raise UserError(
             f"Expected one of the families {', '.join(families)}. Received: {args.family}."
         )
-    if args.json:
-        fields = [*map(_own_fields, own), *map(dataclasses.asdict, public)]
-        print(json.dumps(fields, indent=1))
-        return 0
+    if wants_result(args):
+        add_result(args, weights=[*map(_own_fields, own), *map(dataclasses.asdict, public)])
     public.sort(key=lambda entry: -(entry.ap or 0.0))
     rows = [*map(_public_row, public), *map(_own_row, own)]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
