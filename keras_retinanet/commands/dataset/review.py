@@ -11,7 +11,7 @@ sure and costly first. The originals are not changed.
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import (
     add_data_arguments,
@@ -165,7 +165,7 @@ def _write(
         facts=facts,
         notes=notes,
     )
-    return shown, plain
+    return shown, [decision.model_dump(mode="json") for decision in plain]
 
 
 def _judged(args: Namespace, dataset: "Dataset") -> "tuple[DetectorRun, str]":
