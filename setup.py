@@ -16,6 +16,8 @@ VIDEO = ["opencv-python-headless>=4.10,<6"]
 DOCS = ["sphinx>=9.0,<10", "myst-nb>=1.4,<2", "myst-parser>=5.2,<6", "furo>=2025.12,<2027"]
 NOTEBOOKS = ["nbclient>=0.10.4,<1", "nbformat>=5.10,<6", "ipykernel>=7.2,<8"]
 ONNX = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+HUB = ["huggingface-hub>=1,<3"]
+TUNE = ["optuna>=4.2,<6"]
 TEST = [
     "pytest>=8.4,<10",
     "pytest-xdist>=3.6,<4",
@@ -26,6 +28,8 @@ TEST = [
     *NOTEBOOKS,
     *ONNX,
     *VIDEO,
+    *HUB,
+    *TUNE,
 ]
 
 setup(
@@ -97,9 +101,9 @@ setup(
         # Detection on a cluster: keras_retinanet.inference.detect_files.
         "ray": ["ray[data]>=2.50,<3"],
         # `share --push`: the login and the uploads of Hugging Face. Loading needs none of it.
-        "hub": ["huggingface-hub>=1,<3"],
+        "hub": HUB,
         # `tune`: proposes trials, ends hopeless ones early, resumes.
-        "tune": ["optuna>=4.2,<6"],
+        "tune": TUNE,
         # The site: sphinx-build docs build/site.
         "docs": DOCS,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
