@@ -123,8 +123,8 @@ def test_two_processes_train_batch_norms_as_one(norms, with_frozen_norms, tmp_pa
     assert code == 0, printed
     for code, printed in run_cluster(*train_words(tmp_path / "two", **settings)):
         assert code == 0, printed
-    # Statistics of up to 2.6 that are summed in another order move by .0003 in twenty steps, and
-    # the losses by .0000003; norms that each process has for itself move the losses by .006 in three.
+    # Statistics of up to 2.6 that are summed in another order differ by .0003 after twenty steps,
+    # the losses by 3e-7; norms that each process has for itself change a loss by .006 in three.
     atol = 1e-3 if norms == "synchronized" else 1e-5
     assert_equal_runs(tmp_path / "two", tmp_path / "one", weight_atol=atol)
 
