@@ -3,7 +3,10 @@
 Shape letters: G ground truths, h w decoded pixels.
 """
 
+import atexit
 import contextlib
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -103,6 +106,19 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
         return Fetched(pixels, labels, view, source_size)
 
     return fetch
+
+
+@atexit.register
+def _end_iterators() -> None:
+    """Delete the iterators that an exception left behind, while Python can still end their reads.
+
+    An iterator waits, when deleted, for the reads it has begun. The interpreter deletes it last of
+    all, when no other thread may run Python any more: the process would never end.
+    """
+    for name in ("last_exc", "last_value", "last_traceback"):  # they hold the frames of `fit`
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    gc.collect()
 
 
 def _require_readable(dataset: Dataset, index: int) -> None:
