@@ -1,5 +1,6 @@
 """Import TensorFlow as a command needs it: quietly, and told what the process will do."""
 
+import logging
 import os
 import sys
 
@@ -18,6 +19,7 @@ def import_tensorflow() -> None:
         UserError: Keras was told to use another backend.
     """
     require_tensorflow_backend()
+    logging.getLogger("tensorflow").addFilter(_is_no_advice)
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors alone
@@ -30,6 +32,14 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    """Return whether a message is other than on functions that are traced often.
+
+    A process that trains or asks several models traces the same functions for each.
+    """
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def import_for_inference() -> None:

@@ -91,11 +91,14 @@ def table(rows: "list[Row]") -> list[str]:
             f"{key.rpartition('.')[2]} {value:g}" for key, value in row.values.items()
         )
         lines.append(f"{row.number:>5}  {row.state:<8}  {mean:>7}  {scores:<20}  {values}")
+    if rows and rows[0].mean <= 0:
+        lines.append("No run has found anything: give more minutes, or fewer runs of more minutes.")
+        return lines
     repeated = [row for row in rows if len(row.scores) > 1]
     if len(repeated) > 1:
         noise = statistics.mean(statistics.stdev(row.scores) for row in repeated)
         lead = repeated[0].mean - repeated[1].mean
-        said = "within the noise: take either" if lead < noise else "more than the noise"
+        said = "more than the noise" if lead > noise else "within the noise: take either"
         lines.append(
             f"Runs of one trial differ by a standard deviation of {noise:.3f}. The first trial "
             f"leads by {lead:.3f}, {said}."

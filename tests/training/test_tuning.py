@@ -122,7 +122,7 @@ def test_the_table_states_the_noise():
     assert "0.520  0.500 0.520 0.540" in lines[1] and "learning_rate 0.02" in lines[1]
     assert "pruned" in lines[3] and " - " in lines[3]
     assert lines[4].endswith(
-        "deviation of 0.010. The first trial leads by 0.010, more than the noise."
+        "deviation of 0.010. The first trial leads by 0.010, within the noise: take either."
     )
 
 
@@ -137,3 +137,12 @@ def test_a_real_search(tmp_path):
     assert code == 0, printed
     assert "trial 0 again, seed 1: AP" in printed and (out / "recipe.yaml").is_file()
     assert load_config(out / "recipe.yaml").data.shapes_train == 16
+
+
+def test_the_table_says_whether_the_lead_is_more_than_the_noise():
+    rows = [Row(0, "complete", {}, [0.5, 0.5, 0.5]), Row(1, "complete", {}, [0.4, 0.4, 0.4])]
+    assert table(rows)[-1].endswith("leads by 0.100, more than the noise.")
+    rows[1] = Row(1, "complete", {}, [0.5, 0.5, 0.5])
+    assert table(rows)[-1].endswith("leads by 0.000, within the noise: take either.")
+    rows = [Row(0, "complete", {}, [0.0, 0.0, 0.0])] * 2
+    assert table(rows)[-1].startswith("No run has found anything")

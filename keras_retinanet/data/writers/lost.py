@@ -48,10 +48,15 @@ def scores(splits: Mapping[str, Dataset]) -> list[str]:
 
 
 def image_ids(splits: Mapping[str, Dataset], ids: Mapping[PictureKey, int | str]) -> list[str]:
-    """Return the sentence on images whose id is not what `ids` now gives them."""
+    """Return the sentence on images whose id is not what `ids` now gives them.
+
+    Those that a model labeled have none of their own: they were numbered for the occasion.
+    """
     records = [record for dataset in splits.values() for record in dataset.records]
     count = sum(
-        ids.get((each.image, each.image_id), each.image_id) != each.image_id for each in records
+        ids.get((each.image, each.image_id), each.image_id) != each.image_id
+        for each in records
+        if each.scores is None
     )
     return [f"{counted(count, 'image')} with an id that is lost."] if count else []
 
