@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from keras_retinanet.files.images.headers import MAX_PIXELS
 
 # Of a video that does not tell its own.
 FRAMES_PER_SECOND = 25.0
+# The files beside a tracked video: its tracks, and its counts.
+TRACKS_SUFFIX, COUNTS_ENDING = ".txt", "_counts.json"
 
 
 class Frame(NamedTuple):
@@ -133,3 +136,8 @@ def _piped(stream: BinaryIO) -> int:
 
     threading.Thread(target=copy, daemon=True, name="standard input").start()
     return end
+
+
+def counts_file(target: Path) -> Path:
+    """Return the file of the counts of a video that is drawn into `target`."""
+    return target.with_name(target.stem + COUNTS_ENDING)

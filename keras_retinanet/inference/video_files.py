@@ -10,15 +10,13 @@ import numpy as np
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_write
-from keras_retinanet.files.videos import Frame, opencv
+from keras_retinanet.files.videos import TRACKS_SUFFIX, Frame, counts_file, opencv
 from keras_retinanet.inference.tracking import Tracking, mot_rows
 from keras_retinanet.modeling.detections import CSV_COLUMNS, TRACK_COLUMN, Detections
 
 # MPEG-4 part 2: OpenCV's wheels, unlike H.264's encoders, have it everywhere.
 CODEC = "mp4v"
 CSV_HEADER = ("frame", "seconds", *CSV_COLUMNS)
-# The files beside a tracked video: its tracks, and its counts.
-TRACKS_SUFFIX, COUNTS_ENDING = ".txt", "_counts.json"
 
 
 class DrawnVideo:
@@ -85,8 +83,3 @@ class VideoRows:
         self._json.write("\n]\n")
         if self._counts is not None and self._tracking is not None:
             json.dump(self._tracking.summary(), self._counts, indent=2)
-
-
-def counts_file(target: Path) -> Path:
-    """Return the file of the counts of a video that is drawn into `target`."""
-    return target.with_name(target.stem + COUNTS_ENDING)

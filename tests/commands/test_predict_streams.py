@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -67,6 +69,16 @@ def test_an_unreachable_source_is_one_line_and_leaves_nothing(predict, tmp_path,
     errors = capsys.readouterr().err.splitlines()
     assert len([line for line in errors if "cannot be reached" in line]) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_flags_of_videos_do_not_let_tensorflow_print_its_start(monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    words = "predict http://127.0.0.1:9/yard --track --line 0,0,9,9 --out missing".split()
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_retinanet", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_an_image_on_standard_input(predict, tmp_path, monkeypatch, capsys):

@@ -89,7 +89,8 @@ if (document.getElementById('stage')) {
     byId('what').textContent = `${finding.kind}: ${data.kinds[finding.kind]}`;
     const rows = {
       image: finding.image, split: finding.split, label: finding.label?.class ?? 'none',
-      'model sees': finding.proposal?.class ?? 'nothing', accept: change(finding),
+      'model sees': finding.proposal?.class ?? (finding.kind === 'double' ? 'one object' : 'nothing'),
+      accept: change(finding),
       sure: finding.sure.toFixed(2), 'costs AP': finding.cost.toFixed(4),
     };
     const cells = Object.entries(rows).flatMap(([name, text]) => [make('dt', name), make('dd', text)]);
