@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES, RECALLS
 from keras_retinanet.evaluation.report.charts import LINE_COLORS
 from keras_retinanet.evaluation.report.report_page import analyse
 from keras_retinanet.evaluation.tables import found_from_results, set_from_annotations
+from keras_retinanet.files.saved_json import validated
 from keras_retinanet.files.text_files import read_json
 
 # What a run folder holds for `report`.
@@ -130,15 +131,13 @@ def _read(path: Path, annotations: str | os.PathLike[str] | None) -> Evaluation:
             )
         pictures = set_from_annotations(read_json(annotations))
         content = analyse(pictures, found_from_results(content, pictures)).to_plain()
-    try:
-        evaluation = Evaluation.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise UserError(
-            f"Expected the figures that `evaluate` writes as JSON. Received: {file} with "
-            f"{where}: {fault['msg']}. Evaluate again."
-        ) from error
+    evaluation = validated(
+        Evaluation,
+        content,
+        file,
+        expected="the figures that `evaluate` writes as JSON",
+        again="Evaluate again.",
+    )
     lengths = {len(curve) for curve in evaluation.curves.values() if curve is not None}
     missing = [name for name in FIGURES if name not in evaluation.coco]
     if missing or not lengths <= {len(RECALLS)}:

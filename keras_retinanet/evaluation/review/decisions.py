@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from keras_retinanet.data.records import Dataset, ImageRef, Record
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.saved_json import validated
 from keras_retinanet.files.text_files import read_json
 
 # Of the file; another one is not read.
@@ -71,15 +72,13 @@ def read_decisions(path: str | Path) -> Decisions:
     Raises:
         UserError: it cannot be read, or is another file.
     """
-    try:
-        return Decisions.model_validate(read_json(path))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        raise UserError(
-            f"Expected the decisions that a page of `dataset review` saved. Received: {path} with "
-            f"{where}: {fault['msg']}. Save them again from the page."
-        ) from error
+    return validated(
+        Decisions,
+        read_json(path),
+        path,
+        expected="the decisions that a page of `dataset review` saved",
+        again="Save them again from the page.",
+    )
 
 
 def corrected(splits: Mapping[str, Dataset], accepted: Sequence[Decision]) -> dict[str, Dataset]:
