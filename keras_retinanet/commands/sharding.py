@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_retinanet.errors import UserError, listed
+from keras_retinanet.training.cluster import read_cluster
 
 # How many missing shards a message names.
 SHOWN_SHARDS = 20
@@ -66,8 +67,21 @@ def shard(text: str) -> Shard:
 
 
 def shard_flag(args: Namespace) -> str | None:
-    """Return which of the flags is given."""
-    return f"--shard {args.shard}" if args.shard else "--merge" if args.merge else None
+    """Return which of the flags is given.
+
+    Raises:
+        UserError: none is, but `TF_CONFIG` names several processes: each would do the whole job.
+    """
+    if args.shard or args.merge:
+        return f"--shard {args.shard}" if args.shard else "--merge"
+    if cluster := read_cluster():
+        own = Shard(cluster.index + 1, len(cluster.addresses))
+        raise UserError(
+            f"Expected --shard {own}, for TF_CONFIG names {own.count} processes, and each would do "
+            "the whole job: only `train` joins them. Received: no --shard. Give it, or unset "
+            "TF_CONFIG."
+        )
+    return None
 
 
 def written_shards(file: Path) -> list[Shard]:

@@ -14,6 +14,7 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation import runner
 from keras_retinanet.files.targets import is_free
 from keras_retinanet.modeling.backbones import BACKBONES
+from keras_retinanet.training.cluster import of_this_machine
 from tests.support.tiny_command import TINY, tiny
 
 IMAGES = 7
@@ -158,3 +159,10 @@ def test_shards_are_found_by_their_names(tmp_path):
     for name in ("a-1-of-2.json", "a-2-of-2.json", "ab-1-of-3.json", "a-1-of-4.csv"):
         (tmp_path / name).touch()
     assert written_shards(tmp_path / "a.json") == [Shard(1, 2), Shard(2, 2)]
+
+
+@pytest.mark.parametrize("words", ["evaluate", "predict photos"])
+def test_a_cluster_that_would_go_unused_is_refused(words, monkeypatch, capsys):
+    monkeypatch.setenv("TF_CONFIG", of_this_machine([2222, 2223], 1))
+    assert cli.run(cli.build_parser().parse_args(words.split())) == 2
+    assert "Expected --shard 2/2, for TF_CONFIG names 2 processes" in capsys.readouterr().err
