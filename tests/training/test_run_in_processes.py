@@ -149,6 +149,20 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(base, tmp_path):
     assert_equal_runs(out, base)
 
 
+def test_a_signal_to_one_process_in_an_evaluation_stops_all(base, tmp_path):
+    out = tmp_path / "run"
+    chief, other = start_cluster(*train_words(out), variables={1: {"STOP_AT": "evaluation"}})
+    wait_for(lambda: is_stopped(other), other)
+    code, printed = go_on(other, signal.SIGTERM)
+    chief_code, chiefs = finish(chief)
+    assert (chief_code, code) == (143, 143), chiefs + printed
+    assert states(out)[-1] == "ckpt-4"
+    assert not (out / "best.keras").exists()  # the evaluation is still to be made
+    for code, printed in run_cluster("train", "--resume", out):
+        assert code == 0, printed
+    assert_equal_runs(out, base)
+
+
 def test_a_process_that_is_killed_ends_the_others(base, tmp_path):
     out = tmp_path / "run"
     chief, other = start_cluster(*train_words(out))
