@@ -60,7 +60,7 @@ setup(
         "keras_retinanet.configs": ["*.yaml"],
     },
     include_package_data=False,
-    entry_points={"console_scripts": ["keras_retinanet = keras_retinanet.cli:main"]},
+    entry_points={"console_scripts": ["keras_retinanet = keras_retinanet.__main__:main"]},
     install_requires=[
         f"{TENSORFLOW}>=2.21,<2.22",
         "keras>=3.15,<3.16",

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import keras_retinanet
 from keras_retinanet import cli
+from keras_retinanet.__main__ import main
 from keras_retinanet.processes import signals
 
 # A command that waits for a signal. Cleaning up, it waits for a line, so that a second signal can
@@ -124,3 +126,16 @@ def test_a_command_in_another_thread_leaves_the_handlers_alone():
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+def test_ctrl_c_while_the_command_is_loading_is_one_line(monkeypatch, capsys):
+    class Interrupted:
+        def find_spec(self, name, path=None, target=None):
+            raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "keras_retinanet.cli", raising=False)
+    monkeypatch.delattr(keras_retinanet, "cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "keras_retinanet: interrupted\n")
