@@ -6,6 +6,7 @@ from PIL import Image
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.records import select_classes
 from keras_retinanet.data.sources import kitti
+from keras_retinanet.data.sources.recognition import recognise
 from keras_retinanet.errors import UserError
 
 # A row of the devkit's own example.
@@ -110,3 +111,26 @@ def test_what_is_wrong_is_counted_with_its_line(tmp_path):
 def test_absent_folder_shows_the_layout(tmp_path):
     with pytest.raises(UserError, match=r"training/image_2.*--data_dir"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("images", "labels"), ("data", "labels")])
+def test_the_folders_of_other_tools_are_recognized_by_a_label(tmp_path, names):
+    write_picture(tmp_path, "a", row("person"), row("bag", "1 2 30 40"))
+    write_picture(tmp_path, "0")
+    for ours, theirs in zip(("image_2", "label_2"), names, strict=True):
+        (tmp_path / ours).rename(tmp_path / theirs)
+    keys, why = recognise(tmp_path)
+    assert keys == {"source": "kitti", "data_dir": str(tmp_path)}
+    assert why.endswith("is recognized as kitti: labels/0.txt, labels/a.txt.")
+    dataset = load(tmp_path)
+    assert dataset.class_names == ["bag", "person"]
+    assert [len(record.boxes) for record in dataset.records] == [0, 2]
+
+
+def test_labels_of_another_form_are_not_taken_for_kitti(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for text in ("0 .5 .5 .1 .1\n", "1 " + "0.5 " * 14, "a b c d e f g h i j k l m n o\n"):
+        (tmp_path / "labels/a.txt").write_text(text)
+        with pytest.raises(UserError, match="Expected the files of one of these"):
+            recognise(tmp_path)

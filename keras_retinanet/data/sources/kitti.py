@@ -1,7 +1,8 @@
 """KITTI's 2D object detection set, and what other tools write in its form.
 
 Layout: `training/image_2/000000.png`, `training/label_2/000000.txt`; or these two folders right in
-`data_dir`. Splits only where `ImageSets/train.txt`, `val.txt` list ids
+`data_dir`, also under the names that NVIDIA's TAO (images, labels) and FiftyOne (data, labels) give
+them. Splits only where `ImageSets/train.txt`, `val.txt` list ids
 (https://www.cvlibs.net/datasets/kitti/eval_object.php).
 """
 
@@ -16,6 +17,7 @@ from keras_retinanet.data.sources.source_files import (
     Object,
     Picture,
     excerpt,
+    first_line,
     label_lines,
     number,
     pictures_by_stem,
@@ -27,8 +29,9 @@ from keras_retinanet.errors import UserError
 from keras_retinanet.files.names import name_key
 
 DEFAULT_DIR = "data/kitti"
-PICTURES, LABELS = "image_2", "label_2"
-LAYOUT = f"training/{PICTURES}/*.png, training/{LABELS}/*.txt (and ImageSets/train.txt, val.txt)"
+# The folders of images and of labels: the devkit's, TAO's, FiftyOne's.
+FOLDERS = (("image_2", "label_2"), ("images", "labels"), ("data", "labels"))
+LAYOUT = "training/image_2/*.png, training/label_2/*.txt (and ImageSets/train.txt, val.txt)"
 # Ids of "test" are images of testing/, which has no labels.
 SPLITS = ("train", "val", "trainval")
 # The devkit's order.
@@ -50,7 +53,7 @@ def splits(config: DataConfig) -> list[str]:
     Raises:
         UserError: the folder is not laid out as KITTI's.
     """
-    return list(_lists(_root(config)))
+    return list(_lists(_folders(config)[0]))
 
 
 def load(config: DataConfig, split: str | None) -> Dataset:
@@ -70,14 +73,14 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     Raises:
         UserError: the folder is not laid out as KITTI's, or there is no such split.
     """
-    root = _root(config)
+    root, picture_folder, label_folder = _folders(config)
     lists = _lists(root)
     if split is not None and lists:
         split = match_split(split, list(lists), str(root))
     problems = Problems(strict=config.strict)
-    pictures = pictures_by_stem(root / PICTURES)
+    pictures = pictures_by_stem(picture_folder)
     labels = {
-        name_key(path.stem): path for path in matching(root / LABELS, "*.txt") if is_regular(path)
+        name_key(path.stem): path for path in matching(label_folder, "*.txt") if is_regular(path)
     }
     label_of = match_names(pictures, labels)
     note_renamed(label_of, problems)
@@ -107,12 +110,28 @@ def load(config: DataConfig, split: str | None) -> Dataset:
     return Dataset("kitti", split or "all", class_names, class_ids, records, problems, units=units)
 
 
-def _root(config: DataConfig) -> Path:
-    """Return the folder that holds image_2 and label_2."""
+def is_label_file(path: Path) -> bool:
+    """Return whether the first line of a text is an object of KITTI's form."""
+    name, *numbers = first_line(path).split() or [""]
+    if 1 + len(numbers) not in COLUMNS:
+        return False
+    return not _are_numbers([name]) and _are_numbers(numbers)
+
+
+def _are_numbers(words: list[str]) -> bool:
+    try:
+        return bool([number(word) for word in words])
+    except ValueError:
+        return False
+
+
+def _folders(config: DataConfig) -> tuple[Path, Path, Path]:
+    """Return the folder that holds the two of images and of labels, and these."""
     folder = Path(config.data_dir or DEFAULT_DIR)
     for root in (folder / "training", folder):
-        if (root / PICTURES).is_dir() and (root / LABELS).is_dir():
-            return root
+        for pictures, labels in FOLDERS:
+            if (root / pictures).is_dir() and (root / labels).is_dir():
+                return root, root / pictures, root / labels
     raise UserError(
         f"Expected a KITTI folder: {LAYOUT}. Received: data_dir={folder}, without them. Unpack "
         "the left color images and the labels there, or point --data_dir at them."

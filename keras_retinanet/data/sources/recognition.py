@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keras_retinanet.data.regular_files import is_pattern, matching
 from keras_retinanet.data.sources.csv_files import NO_ANNOTATIONS, is_yolo3_list
+from keras_retinanet.data.sources.kitti import is_label_file
 from keras_retinanet.data.sources.source_files import pictures_by_stem
 from keras_retinanet.data.sources.voc_files import ANNOTATIONS
 from keras_retinanet.data.sources.yolo_layout import (
@@ -61,6 +62,7 @@ WEAK = (
     (JSON, ("*.json",)),
     ("csv", ("_annotations.csv", "*.csv", "*.tsv", "*/*.csv")),
     ("yolo", (*OTHER_YAML_FILES, *OTHER_CLASS_FILES)),
+    ("kitti", ("labels/*.txt",)),
 )
 # A prepared TFDS folder holds TFRecord files too, and says more of them.
 CONTAINED = {"tfds": "tfrecord"}
@@ -145,6 +147,8 @@ def _recognise_weak(folder: Path) -> Recognised:
         paths = [path for path in _paths(folder, patterns) if path.name not in NO_ANNOTATIONS]
         if source == YOLO3 and (paths := [path for path in paths if is_yolo3_list(path)]):
             source = "csv"
+        if source == "kitti" and not any(is_label_file(path) for path in paths):
+            continue
         if [path.name for path in paths] == [CVAT_FILE]:
             continue
         if source == JSON and len(paths) == 1:
