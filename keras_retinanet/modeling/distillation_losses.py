@@ -3,7 +3,8 @@
 Features: the focal distillation of FGD (Yang et al. 2022, "Focal and Global Knowledge Distillation
 for Detectors", section 3.1), with the weights that its authors published for RetinaNet. Its second
 half, the global relation, is left out: it trains layers of its own. Outputs: the class scores by
-the quality focal loss (Li et al. 2020), as CrossKD does (Wang et al. 2023), the boxes by smooth L1.
+the quality focal loss (Li et al. 2020), which CrossKD takes too (Wang et al. 2023), the boxes by
+smooth L1.
 
 Shape letters: B images, G ground truths, C channels, P positive anchors, R anchors, K classes; a
 level of the pyramid has h x w cells.
