@@ -61,8 +61,9 @@ ROOMS = {
     "config": """
         AnchorConfig AugmentConfig BackboneConfig BoxCoderConfig Config DataConfig DetectionConfig
         DistillationConfig EvaluateConfig FPNConfig HeadConfig LossConfig MatchConfig ModelConfig
-        OptimizerConfig PredictConfig PreprocessingConfig ScheduleConfig TilesConfig TrainConfig config_from_dict
-        config_names config_to_dict dotted_keys load_config option_help save_config with_overrides
+        OptimizerConfig PredictConfig PreprocessingConfig ScheduleConfig TilesConfig TrainConfig
+        config_from_dict config_names config_to_dict dotted_keys load_config option_help save_config
+        with_overrides
     """,
     "weight_files": """Checkpoint read_checkpoint write_tensors""",
     "modeling": """
