@@ -60,16 +60,17 @@ def test_import_and_help_load_no_tensorflow():
 ROOMS = {
     "config": """
         AnchorConfig AugmentConfig BackboneConfig BoxCoderConfig Config DataConfig DetectionConfig
-        EvaluateConfig FPNConfig HeadConfig LossConfig MatchConfig ModelConfig OptimizerConfig
-        PredictConfig PreprocessingConfig ScheduleConfig TilesConfig TrainConfig config_from_dict
-        config_names config_to_dict dotted_keys load_config option_help save_config with_overrides
+        DistillationConfig EvaluateConfig FPNConfig HeadConfig LossConfig MatchConfig ModelConfig
+        OptimizerConfig PredictConfig PreprocessingConfig ScheduleConfig TilesConfig TrainConfig
+        config_from_dict config_names config_to_dict dotted_keys load_config option_help save_config
+        with_overrides
     """,
     "weight_files": """Checkpoint read_checkpoint write_tensors""",
     "modeling": """
         AnchorLabeler Anchors AtssLabeler BACKBONES BACKGROUND BoxCoder CoupledSGD Detections
-        DetectorAdamW IGNORED LEVELS Labeler PostProcessing Preprocessing RetinaNet RetinaNetLoss
-        Targets build_backbone build_fpn build_head build_labeler feature_sizes focal_loss
-        generalized_iou iou level_cells load num_positives retinanet save_model smooth_l1
+        DetectorAdamW Distiller IGNORED LEVELS Labeler PostProcessing Preprocessing RetinaNet
+        RetinaNetLoss Targets build_backbone build_fpn build_head build_labeler feature_sizes
+        focal_loss generalized_iou iou level_cells load num_positives retinanet save_model smooth_l1
         transfer_weights transferred_config
     """,
     "data": """

@@ -7,6 +7,7 @@ Examples:
     keras_retinanet train
     keras_retinanet train --data_dir my_images --minutes 15
     keras_retinanet train voc --data_dir bccd --config bccd
+    keras_retinanet train voc --data_dir bccd --config bccd --teacher runs/larger
     keras_retinanet train coco --config retinanet_r50_coco_800 --set train.optimizer.name=adamw
     keras_retinanet train --resume
 """
@@ -59,6 +60,7 @@ TRAIN_KEYS = {
     "deterministic": "train.deterministic",
     "on_nan": "train.on_nan",
     "weights": "train.weights",
+    "teacher": "train.teacher",
 }
 # Flags that make a resumed run longer; it may change no other.
 LENGTH_FLAGS = ("steps", "minutes")
@@ -88,6 +90,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--weights",
         metavar="NAME|FILE",
         help="start from this model, run, checkpoint or name of `weights list`; classes may differ",
+    )
+    add(
+        "--teacher",
+        metavar="NAME|FILE",
+        help="imitate this model or run in training; the trained model is the same without it",
     )
     add("--callback", action="append", metavar="MODULE:CLASS", help="call a Keras callback too")
     add("--out", metavar="DIR", help=f"run folder (default: {RUNS}/<date>-<config>)")
@@ -175,6 +182,8 @@ def config_from_args(args: Namespace) -> tuple[Config, str]:
                 f"Received: --weights {args.weights} --backbone {args.backbone}."
             )
         args.weights = str(find_model(args.weights))
+    if args.teacher is not None:
+        args.teacher = str(find_model(args.teacher))
     config = recipe_config(args, TRAIN_KEYS, base=Config() if args.config == AUTO else None)
     return config, Path(args.config).stem
 

@@ -24,6 +24,7 @@ from keras_retinanet.config.model import (
 )
 from keras_retinanet.config.schema import (
     Config,
+    DistillationConfig,
     EvaluateConfig,
     LossConfig,
     MatchConfig,
@@ -41,6 +42,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "DetectionConfig",
+    "DistillationConfig",
     "EvaluateConfig",
     "FPNConfig",
     "HeadConfig",

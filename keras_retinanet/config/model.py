@@ -100,11 +100,23 @@ class BackboneConfig:
 class FPNConfig:
     """The feature pyramid, C3..C5 -> P3..P7 (RetinaNet paper, section 4)."""
 
+    name: Literal["fpn", "nas_fpn"] = option(
+        "fpn",
+        'Pyramid: "fpn"; or "nas_fpn" (Ghiasi et al. 2019), which reads of this section `repeats`, '
+        "`channels`, `activation`, `norm`, `norm_epsilon` and `separable`.",
+    )
+    repeats: Annotated[int, Field(ge=1, le=32)] = option(
+        7,
+        '"nas_fpn": number of pyramids, each on the outputs of the one before. The paper stacks 7, '
+        "Model Garden 5 by default.",
+    )
     channels: Channels = option(256, "Number of channels of every level.")
     p6_from: Literal["c5", "p5"] = option("c5", "Input of the convolution that computes P6.")
     relu_before_p7: bool = option(True, "Apply a ReLU to P6 before the convolution to P7.")
     activation: Activation = option(
-        "relu", "Activation before the convolution to P7, for `relu_before_p7`."
+        "relu",
+        "Activation before the convolution to P7, for `relu_before_p7`; of NAS-FPN before each "
+        "convolution of a cell.",
     )
     padding: Padding = option(
         "symmetric", "Padding of the convolutions to P6 and P7; see `backbone.padding`."

@@ -118,6 +118,27 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class DistillationConfig:
+    """Imitation of `train.teacher`: terms of the loss, which leave the model as it is."""
+
+    feature_weight: NaturalFloat = option(
+        1.0,
+        "Weight of the imitation of the features of P3 to P7 (focal distillation of FGD, Yang et "
+        "al. 2022, with its weights for RetinaNet); 0: none.",
+    )
+    output_weight: NaturalFloat = option(
+        1.0,
+        "Weight of the imitation of class scores and boxes. The teacher must have the anchors of "
+        "the model and know its classes; 0: none, and both may differ.",
+    )
+    teacher_sha256: str | None = option(
+        None,
+        "SHA-256 of the teacher's file. The run writes it, and refuses another file when it is "
+        "resumed.",
+    )
+
+
+@dataclass(frozen=True)
 class ScheduleConfig:
     """Learning rate over time."""
 
@@ -181,6 +202,9 @@ class TrainConfig:
     weights: str | None = option(
         None, "Model to start from, of any classes: its backbone, FPN and towers are loaded."
     )
+    teacher: str | None = option(
+        None, "Trained model that the new one imitates in training; nothing of it is saved."
+    )
     on_nan: Literal["stop", "skip", "rollback"] = option(
         "stop",
         "Where the loss of a step is no finite number: stop the run; skip the step, which then "
@@ -207,6 +231,7 @@ class TrainConfig:
     matching: MatchConfig = field(default_factory=MatchConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
 
 @dataclass(frozen=True)

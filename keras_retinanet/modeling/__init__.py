@@ -6,6 +6,7 @@ from keras_retinanet.modeling.backbones import BACKBONES, build_backbone
 from keras_retinanet.modeling.boxes import BoxCoder, generalized_iou, iou
 from keras_retinanet.modeling.class_losses import focal_loss
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.distillation import Distiller
 from keras_retinanet.modeling.fpn import build_fpn
 from keras_retinanet.modeling.heads import build_head
 from keras_retinanet.modeling.labeling import BACKGROUND, IGNORED, AnchorLabeler, Labeler, Targets
@@ -29,6 +30,7 @@ __all__ = [
     "CoupledSGD",
     "Detections",
     "DetectorAdamW",
+    "Distiller",
     "Labeler",
     "PostProcessing",
     "Preprocessing",

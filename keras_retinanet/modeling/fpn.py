@@ -1,7 +1,7 @@
 """Feature pyramid (Lin et al. 2017) as RetinaNet uses it: C3, C4, C5 -> P3..P7, strides 8..128."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,26 +71,6 @@ def _top_down(
             lateral = layers.Add(name=f"merge_p{level}")([lateral, upsampled])
         merged.insert(0, normalize(lateral, f"norm_c{level}"))
     return merged
-
-
-def build_neck(input_channels: Mapping[str, int], **options: Any) -> keras.Model:
-    """Build what stands between backbone and heads.
-
-    Args:
-        input_channels: name of a feature map of the backbone -> its channels.
-        options: as of `build_fpn`.
-
-    Returns:
-        Model: the maps, by their names in order -> [P3, P4, P5, P6, P7]. An FPN for C3, C4, C5;
-        for a backbone that computes the levels itself, the maps as they are.
-    """
-    names = sorted(input_channels)
-    if names[0] != f"p{LEVELS[0]}":
-        return build_fpn([input_channels[name] for name in names], **options)
-    maps = [keras.Input((None, None, input_channels[name]), name=name) for name in names]
-    return keras.Model(
-        maps, [layers.Identity(name=f"output_{x.name}")(x) for x in maps], name="fpn"
-    )
 
 
 def build_fpn(

@@ -20,9 +20,9 @@ from keras_retinanet.modeling.boxes import BoxCoder
 from keras_retinanet.modeling.detecting import Images
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.folded_network import FoldedNetwork
-from keras_retinanet.modeling.fpn import build_neck
 from keras_retinanet.modeling.freezing import freeze_layers, frozen_layers
 from keras_retinanet.modeling.heads import build_head
+from keras_retinanet.modeling.necks import build_neck
 from keras_retinanet.modeling.post_processing import DetectionBatch, PostProcessing
 from keras_retinanet.modeling.preprocessing import PixelNormalization, Preprocessing
 from keras_retinanet.modeling.streaming import Streaming

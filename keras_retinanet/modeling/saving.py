@@ -13,6 +13,7 @@ from keras_retinanet.config.files import metadata_from_dict, model_config_from_d
 from keras_retinanet.errors import UserError, shown
 from keras_retinanet.files import atomic_path
 from keras_retinanet.modeling.backbones import pyramid_channels
+from keras_retinanet.modeling.nas_fpn import CELLS
 from keras_retinanet.modeling.retinanet import FORMAT, RetinaNet
 from keras_retinanet.weight_files.checkpoint import Damaged
 from keras_retinanet.weight_files.h5_file import KERAS_WEIGHTS
@@ -123,11 +124,12 @@ def _check_size(config: dict, size: int) -> None:
     head_kernel = head.channels**2 * (1 if head.separable else 9)
     own_channels = pyramid_channels(model.backbone.name)  # of a backbone without an FPN
     fpn_kernel = 0 if own_channels else fpn.channels**2 * (1 if fpn.separable else 9)
+    fpn_kernels = len(CELLS) * fpn.repeats if fpn.name == "nas_fpn" else 3
     # A tower's first convolution takes the pyramid's channels, and so does the last, without one.
     final_kernel = (
         min(head.channels, own_channels or fpn.channels) * per_cell * len(config["class_names"])
     )
-    least = 2 * max(head.depth - 1, 0) * head_kernel + 3 * fpn_kernel + final_kernel
+    least = 2 * max(head.depth - 1, 0) * head_kernel + fpn_kernels * fpn_kernel + final_kernel
     if 4 * least > size:
         raise Damaged(f"{4 * least:,} bytes of weights are needed, {size:,} are there")
 

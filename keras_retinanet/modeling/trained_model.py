@@ -1,7 +1,5 @@
 """The training step of the detector: labels, loss and its normalizer around Keras's `fit`."""
 
-import copy
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,29 +11,16 @@ from keras_retinanet.errors import UserError, listed
 from keras_retinanet.modeling.accumulation import check_pieces, sum_over_pieces
 from keras_retinanet.modeling.anchors import Anchors, level_cells, spatial_shape
 from keras_retinanet.modeling.boxes import BoxCoder
+from keras_retinanet.modeling.distillation import Distiller
 from keras_retinanet.modeling.label_checks import check_labels, plain_errors
 from keras_retinanet.modeling.labeling import AnchorLabeler, Labeler, Targets
 from keras_retinanet.modeling.losses import RetinaNetLoss, num_positives
+from keras_retinanet.modeling.objective import INITIAL_NORMALIZER, Objective, own_loss
 from keras_retinanet.modeling.optimizers import CoupledSGD
 from keras_retinanet.modeling.recomputation import blocks, levels
 from keras_retinanet.modeling.training_graph import Recomputed, run_for_training
 from keras_retinanet.modeling.upsampling import UpsampleToMatch
 from keras_retinanet.modeling.worker_steps import SharedSteps
-
-# detectron2 starts its moving average of positives here.
-INITIAL_NORMALIZER = 100.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """What `compile` sets up for training. No Keras container: neither tracked nor saved."""
-
-    labeler: Labeler
-    loss: RetinaNetLoss
-    normalizer: keras.Variable  # moving average of the positives per global batch
-    class_weights: keras.Variable  # (K,), all 1 without `class_weight`
-    micro_batch: int  # images computed at once; 0: the whole batch
-    recomputed: Recomputed
 
 
 class TrainedModel(SharedSteps):
@@ -56,8 +41,11 @@ class TrainedModel(SharedSteps):
         """Return the outputs of the network; Keras calls this."""
         if not training:
             return super().call(inputs, training=training, mask=mask)
-        recomputed = self._objective.recomputed if hasattr(self, "_objective") else None
-        return run_for_training(self, self._standardize_inputs(inputs), recomputed)
+        inputs = self._standardize_inputs(inputs)
+        if not hasattr(self, "_objective"):
+            return run_for_training(self, inputs)
+        network = self._distiller.network if self._distiller else self
+        return run_for_training(network, inputs, self._objective.recomputed)
 
     def compile(
         self,
@@ -68,6 +56,7 @@ class TrainedModel(SharedSteps):
         jit_compile: bool = False,
         micro_batch: int = 0,
         recompute: bool = False,
+        distiller: Distiller | None = None,
         **kwargs: Any,
     ) -> None:
         """Set up training.
@@ -85,49 +74,29 @@ class TrainedModel(SharedSteps):
             recompute: keep only what passes between the blocks of the backbone and the levels of
                 the heads, and compute the rest again in the backward pass: the same step in less
                 memory and more time. Blocks with batch norms that train are kept. Not saved either.
+            distiller: a teacher that this model imitates besides, which weights of images and
+                classes do not change. Not saved either.
         """
         check_pieces(micro_batch, jit_compile=jit_compile, **kwargs)
         self._objective = Objective(
             labeler or AnchorLabeler(),
-            self._own_loss(loss),
+            own_loss(loss, self.box_coder, len(self.class_names)),
             keras.Variable(INITIAL_NORMALIZER, trainable=False, aggregation="mean"),
             keras.Variable(np.ones(len(self.class_names), np.float32), trainable=False),
             micro_batch,
             self._pieces() if recompute else {},
+            distiller,
         )
         for layer in (*self.backbone.layers, *self.fpn.layers):
             if isinstance(layer, UpsampleToMatch):
                 layer.for_xla = jit_compile
         super().compile(optimizer=optimizer or CoupledSGD(), jit_compile=jit_compile, **kwargs)
-        self.optimizer.build(self.trainable_variables)
+        self.optimizer.build([*self.trainable_variables, *self.distillation_variables])
 
     def _pieces(self) -> Recomputed:
         """Return the models that are run in pieces, by id, and their pieces."""
         heads = {id(head): levels(head) for head in (self.class_head, self.box_head)}
         return {id(self.backbone): blocks(self.backbone)} | heads
-
-    def _own_loss(self, loss: RetinaNetLoss | None) -> RetinaNetLoss:
-        """Return `loss`, by default the paper's, checked and with the box coder of this model."""
-        loss = RetinaNetLoss() if loss is None else loss
-        if not isinstance(loss, RetinaNetLoss):
-            raise ValueError(
-                f"Expected loss to be a RetinaNetLoss or None. Received: loss={loss!r}. "
-                "Subclass RetinaNetLoss and override `sums` for another one."
-            )
-        if loss.box_coder is None:
-            loss = copy.copy(loss)  # the caller's own may serve another model
-            loss.box_coder = self.box_coder
-        elif loss.box_coder != self.box_coder:
-            raise ValueError(
-                "Expected the loss to write boxes as the model does. "
-                f"Received: loss.box_coder={loss.box_coder}, model's {self.box_coder}."
-            )
-        if np.ndim(loss.alpha) and np.size(loss.alpha) != len(self.class_names):
-            raise UserError(
-                f"Expected one alpha, or one for each of the {len(self.class_names)} classes. "
-                f"Received: {np.size(loss.alpha)}."
-            )
-        return loss
 
     def fit(
         self, *args: Any, class_weight: Mapping[int, float] | None = None, **kwargs: Any
@@ -204,31 +173,39 @@ class TrainedModel(SharedSteps):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step of the optimizer; with `micro_batch` on gradients summed over pieces."""
-        if not self._objective.micro_batch:
+        size, distiller = self._objective.micro_batch, self._distiller
+        if not size and distiller is None:
             return super().train_step(data)
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         anchors, targets, weights = self._targets(images, labels, sample_weight)
         # Of the whole batch on all devices, so that the shares of its pieces sum to its loss.
         normalizer = self._normalizer(num_positives(targets), training=True)
-        variables = self.trainable_weights
+        count = _over_replicas(tf.cast(tf.shape(images)[0], tf.float32))
+        variables = [*self.trainable_weights, *self.distillation_variables]
 
-        def piece(images: tf.Tensor, targets: Targets, weights: tf.Tensor) -> Any:
+        def piece(images: tf.Tensor, labels: Any, targets: Targets, weights: tf.Tensor) -> Any:
+            taught = distiller.teach(images) if distiller else {}
             with tf.GradientTape() as tape:
                 outputs = self(images, training=True)
-                losses = self._shares(anchors, targets, outputs, weights, normalizer)
-                scaled = self.optimizer.scale_loss(losses[0] + losses[1])
+                losses = [*self._shares(anchors, targets, outputs, weights, normalizer)]
+                if distiller:
+                    divisors = {"images": count, "normalizer": normalizer}
+                    losses.append(distiller.loss(outputs, taught, labels, targets, **divisors))
+                scaled = self.optimizer.scale_loss(sum(losses))
             zero = tf.UnconnectedGradients.ZERO
             return losses, tape.gradient(scaled, variables, unconnected_gradients=zero)
 
-        zeros = (tf.zeros(()), tf.zeros(())), [tf.zeros(v.shape, v.dtype) for v in variables]
-        size = self._objective.micro_batch
-        losses, gradients = sum_over_pieces(
-            piece, (images, targets, weights), size=size, zeros=zeros
-        )
+        batch = images, labels, targets, weights
+        if size:
+            zeros = [tf.zeros(())] * (3 if distiller else 2)
+            slopes = [tf.zeros(v.shape, v.dtype) for v in variables]
+            losses, gradients = sum_over_pieces(piece, batch, size=size, zeros=(zeros, slopes))
+        else:
+            losses, gradients = piece(*batch)
         self._note_losses(*losses)
         # As Keras's own step does, whose metric this is.
         self._loss_tracker.update_state(
-            (losses[0] + losses[1]) * tf.distribute.get_strategy().num_replicas_in_sync,
+            sum(losses) * tf.distribute.get_strategy().num_replicas_in_sync,
             sample_weight=tf.shape(images)[0],
         )
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -256,11 +233,31 @@ class TrainedModel(SharedSteps):
         class_sum, box_sum = self._objective.loss.sums(anchors, targets, outputs, weights)
         return class_sum / normalizer, box_sum / normalizer
 
-    def _note_losses(self, class_loss: tf.Tensor, box_loss: tf.Tensor) -> None:
+    def _note_losses(self, *losses: tf.Tensor) -> None:
+        """Update the means of class loss, box loss and, with a teacher, its imitation."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        # A mean over replicas of R times the share is the sum of the shares.
-        self._class_loss.update_state(class_loss * replicas)
-        self._box_loss.update_state(box_loss * replicas)
+        means = self._class_loss, self._box_loss, *self._distillation_metrics
+        for mean, loss in zip(means, losses, strict=False):  # without a teacher in `evaluate`
+            # A mean over replicas of R times the share is the sum of the shares.
+            mean.update_state(loss * replicas)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The means of the losses."""
+        return [*super().metrics, *self._distillation_metrics]
+
+    @property
+    def _distillation_metrics(self) -> list[keras.metrics.Metric]:
+        return [self._distiller.metric] if self._distiller else []
+
+    @property
+    def distillation_variables(self) -> list[keras.Variable]:
+        """What trains beside the weights to imitate a teacher: no part of the detector."""
+        return self._distiller.variables if self._distiller else []
+
+    @property
+    def _distiller(self) -> Distiller | None:
+        return self._objective.distiller if hasattr(self, "_objective") else None
 
     def _anchor_weights(self, targets: Targets, sample_weight: Any) -> tf.Tensor:
         """Return the factor of each anchor's loss, (B, R) or what broadcasts to it."""
@@ -283,8 +280,7 @@ class TrainedModel(SharedSteps):
         return self._objective.normalizer
 
     def _normalizer(self, positives: tf.Tensor, training: bool) -> tf.Tensor:
-        replica = tf.distribute.get_replica_context()
-        positives = replica.all_reduce(tf.distribute.ReduceOp.SUM, positives)
+        positives = _over_replicas(positives)
         momentum = self._objective.loss.normalizer_momentum
         average = self._objective.normalizer
         if momentum == 0:
@@ -292,3 +288,9 @@ class TrainedModel(SharedSteps):
         if training:
             average.assign(momentum * average + (1 - momentum) * positives)
         return tf.maximum(tf.convert_to_tensor(average), 1.0)
+
+
+def _over_replicas(number: tf.Tensor) -> tf.Tensor:
+    """Return the sum of a number over all devices."""
+    replica = tf.distribute.get_replica_context()
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, number)

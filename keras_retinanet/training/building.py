@@ -19,6 +19,7 @@ from keras_retinanet.modeling.optimizers import CoupledSGD, DetectorAdamW
 from keras_retinanet.modeling.retinanet import RetinaNet, resolve
 from keras_retinanet.modeling.saving import load, read_config
 from keras_retinanet.modeling.transfer import transfer_weights, transferred_config
+from keras_retinanet.training.distillation import build_distiller
 from keras_retinanet.training.schedules import scaled_learning_rate
 from keras_retinanet.version import __version__
 
@@ -81,6 +82,8 @@ def provenance(config: Config, data: Dataset) -> dict[str, str]:
         "origin": f"trained by keras_retinanet {__version__} on {data.name}",
         "versions": f"tensorflow {tf.__version__}, keras {keras.__version__}",
     }
+    if config.train.teacher is not None:
+        facts["teacher"] = f"SHA-256 {config.train.distillation.teacher_sha256}"
     start = config.train.weights
     if start is None:
         backbone = config.model.backbone
@@ -95,13 +98,14 @@ def provenance(config: Config, data: Dataset) -> dict[str, str]:
 
 
 def compile_model(model: RetinaNet, train: TrainConfig) -> None:
-    """Compile `model` with the loss, labeler and optimizer of `train`."""
+    """Compile `model` with the loss, labeler, optimizer and teacher of `train`."""
     model.compile(
         optimizer=build_optimizer(model, train),
         loss=RetinaNetLoss(**dataclasses.asdict(train.loss)),
         labeler=build_labeler(train.matching),
         micro_batch=train.micro_batch,
         recompute=train.recompute,
+        distiller=build_distiller(model, train),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from keras_retinanet.config import TrainConfig
 from keras_retinanet.evaluation.metrics.coco_figures import FIGURES
 from keras_retinanet.files import atomic_write
 from keras_retinanet.modeling.draw_threshold import (
@@ -17,6 +18,7 @@ from keras_retinanet.modeling.draw_threshold import (
 )
 from keras_retinanet.modeling.saving import save_model
 from keras_retinanet.terminal import progress
+from keras_retinanet.training.distillation import loss_names
 from keras_retinanet.training.event_log import EventLog
 from keras_retinanet.training.interruption import Interruption, Mode
 from keras_retinanet.training.learning_curves import learning_curves
@@ -26,12 +28,15 @@ from keras_retinanet.training.schedules import rate_factor, scaled_learning_rate
 from keras_retinanet.training.validation import Score, Validation
 
 LOG_EVERY = 20
-LOSSES = ("loss", "class_loss", "box_loss")
 PICTURE_CAPTION = (
     "Left: ground truth. Right: detections with a score of at least predict.draw_threshold, by "
     "default validation/F1_threshold, where F1 at IoU 0.5 is highest."
 )
-COLUMNS = ("step", *LOSSES, "learning_rate", *FIGURES, "seconds")
+
+
+def columns(train: TrainConfig) -> tuple[str, ...]:
+    """Return the columns of the log of a run."""
+    return ("step", *loss_names(train), "learning_rate", *FIGURES, "seconds")
 
 
 class Pace(keras.callbacks.Callback):
@@ -77,7 +82,7 @@ class Log(keras.callbacks.Callback):
         super().__init__()
         self.clock = clock
         self.every = (LOG_EVERY, evaluate_every, save_every)
-        self.path = folder / LOG_FILE
+        self.path, self.columns = folder / LOG_FILE, columns(clock.train)
         self.latest: dict[str, float] = {}
         self.bar = progress(
             # That of a run limited in minutes is estimated at each step.
@@ -101,9 +106,9 @@ class Log(keras.callbacks.Callback):
         rows = []
         if step and self.path.exists():
             with open(self.path, newline="", encoding="utf-8", errors="replace") as stream:
-                rows = [row for row in csv.DictReader(stream) if _is_whole(row, step)]
+                rows = [row for row in csv.DictReader(stream) if self._is_whole(row, step)]
         with atomic_write(self.path) as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
+            writer = csv.DictWriter(stream, self.columns)
             writer.writeheader()
             writer.writerows(rows)
         return rows
@@ -131,7 +136,8 @@ class Log(keras.callbacks.Callback):
         """Return the mean losses since the last row; store their sums in the clock."""
         self._steps += 1
         steps = self._steps + self._before.get("steps", 0)
-        sums = {n: float(logs[n]) * self._steps + self._before.get(n, 0.0) for n in LOSSES}
+        names = loss_names(self.clock.train)
+        sums = {n: float(logs[n]) * self._steps + self._before.get(n, 0.0) for n in names}
         self.clock.window = sums | {"steps": steps}
         return {name: value / steps for name, value in sums.items()}
 
@@ -139,19 +145,19 @@ class Log(keras.callbacks.Callback):
         """Append a row for the current step to the CSV file."""
         self.latest |= {f"val_{k}" if k in FIGURES else k: v for k, v in values.items()}
         with open(self.path, "a", encoding="utf-8", newline="") as stream:
-            csv.DictWriter(stream, COLUMNS).writerow({"step": self.clock.step} | values)
+            csv.DictWriter(stream, self.columns).writerow({"step": self.clock.step} | values)
+
+    def _is_whole(self, row: dict[str, str], step: int) -> bool:
+        """Return whether `row` of the log is complete, numeric and not after `step`."""
+        try:
+            numbers = {key: float(value) for key, value in row.items() if value}
+        except (TypeError, ValueError):  # an extra cell, or text
+            return False
+        is_complete = set(row) == set(self.columns) and None not in row.values()
+        return is_complete and numbers["step"] <= step
 
     def on_train_end(self, logs=None):
         self.bar.close()
-
-
-def _is_whole(row: dict[str, str], step: int) -> bool:
-    """Return whether `row` of the log is complete, numeric and not after `step`."""
-    try:
-        numbers = {key: float(value) for key, value in row.items() if value}
-    except (TypeError, ValueError):  # an extra cell, or text
-        return False
-    return set(row) == set(COLUMNS) and None not in row.values() and numbers["step"] <= step
 
 
 class Evaluation(keras.callbacks.Callback):

@@ -10,12 +10,13 @@ import numpy as np
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import atomic_write, open_regular
 
-LOSSES = ("loss", "class_loss", "box_loss")
+LOSSES = ("loss", "class_loss", "box_loss", "distillation_loss")
 FIGURES = ("AP50", "AP75", "AP")
 RATES = ("learning_rate",)
-# The most important curve is the darkest; the three differ for the color-blind too.
+# The most important curve is the darkest; they differ for the color-blind too.
 COLORS = {
     **{"loss": "#1f5fa8", "class_loss": "#e07b00", "box_loss": "#2a9134"},
+    "distillation_loss": "#9a9a9a",
     **{"AP": "#1f5fa8", "AP50": "#e07b00", "AP75": "#2a9134", "learning_rate": "#6b4fa0"},
 }
 # A loss that falls by more than this is drawn on a logarithmic axis.

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.training.distillation import loss_names
 from keras_retinanet.training.run_state import Clock, RunState
 
 BAD_BATCH_FILE = "bad_batch.png"
@@ -34,7 +35,7 @@ class LossGuard(keras.callbacks.Callback):
         self._in_a_row = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._keep({"loss": 0.0, "class_loss": 0.0, "box_loss": 0.0})
+        self._keep(dict.fromkeys(loss_names(self.clock.train), 0.0))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if math.isfinite(logs["loss"]):

@@ -35,6 +35,7 @@ from keras_retinanet.training.building import (
     require_boxes,
 )
 from keras_retinanet.training.cluster import StrategyName
+from keras_retinanet.training.distillation import pinned_teacher
 from keras_retinanet.training.earlier_states import NOT_STORED
 from keras_retinanet.training.ending import ending_lines
 from keras_retinanet.training.interruption import Interruption, Mode
@@ -95,6 +96,7 @@ def train(
     out = Path(out)
     team = Team(distribution.strategy(strategy))
     try:
+        config = pinned_teacher(config)
         with all_there(team, out), run_place(team, config, out, resume=resume) as place:
             config = resolved_precision(config, out, team, resume=resume)
             # A run that ended before its first state starts from the beginning.
@@ -131,8 +133,7 @@ class Run:
         self.own_callbacks, self.resumes = callbacks, resume
         self.told: dict[str, int] = {}  # how many problems of each kind were printed
         self.tile = config.model.tiles.side
-        if data is None:
-            data = load_train_val(config.data, config.train.seed, tile=self.tile)
+        data = data or load_train_val(config.data, config.train.seed, tile=self.tile)
         self.data, self.validation = data
         require_boxes(self.data)
         if self.validation is not None and not most_objects(self.validation):

@@ -126,6 +126,7 @@ class RunState:
             "weights": model.weights,
             "optimizer": model.optimizer.variables,
             "random": random,
+            "distillation": model.distillation_variables,
         }
         for name, of in parts.items():
             self._values |= {f"{name}/{index}": v.value for index, v in enumerate(of)}

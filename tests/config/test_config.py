@@ -44,6 +44,7 @@ def test_defaults_are_the_papers():
 
 def test_the_recipes_are_these():
     others = {"retinanet_r50_coco_v2", "retinanet_lite0_320", "shapes", "bccd", "bccd_from_coco"}
+    others.add("retinanet_r50_nasfpn_coco")
     spinenets = {f"spinenet_{n}_coco" for n in ("49s", "49", "96", "143", "190", "49_mobile")}
     assert set(config_names()) == COCO_RECIPES | others | spinenets
 

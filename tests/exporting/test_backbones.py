@@ -1,4 +1,4 @@
-"""Exports and tiles of networks whose backbone computes P3 to P7, and of MobileNetV2.
+"""Exports and tiles of networks whose backbone computes P3 to P7, of MobileNetV2 and NAS-FPN.
 
 What an untrained class head gives is spread: otherwise all scores are nearly the prior.
 """
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.conversion
 
 FORMATS = {"saved": export_saved_model, "m.tflite": export_tflite, "m.onnx": export_onnx}
 SMALL = SpineNetSpec(width=0.25, repeats=1, alpha=0.5, channels=16)
-# Backbone -> its options and those of the heads.
+# Backbone, or its neck -> its options and those of the heads.
 NETWORKS = {
     "spinenet_small": {
         **{"backbone.stochastic_depth": 0.2, "backbone.single_pool": True},
@@ -33,6 +33,10 @@ NETWORKS = {
     },
     "spinenet49xs_mobile": {"head.activation": "hard_swish", "head.separable": True},
     "mobilenet_v2": {"head.activation": "relu6", "fpn.activation": "relu6"},
+    "nas_fpn": {
+        **{"backbone.name": "mobilenet_v2", "head.activation": "relu6"},
+        **{"fpn.name": "nas_fpn", "fpn.repeats": 2, "fpn.norm": "batch_norm"},
+    },
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from keras_retinanet.config import TrainConfig
 from keras_retinanet.evaluation.metrics.curves import THRESHOLDS, OperatingPoints
 from keras_retinanet.training import callbacks
-from keras_retinanet.training.callbacks import COLUMNS, Evaluation, Log
+from keras_retinanet.training.callbacks import Evaluation, Log, columns
 from keras_retinanet.training.interruption import Interruption
 from keras_retinanet.training.run_state import Clock, RunState
 from keras_retinanet.training.validation import Score
@@ -28,7 +28,7 @@ class FakeModel:
             use_ema=False, learning_rate=0.5, variables=[keras.Variable(1.0)]
         )
         self.weights, self.loss_normalizer = [keras.Variable(2.0)], keras.Variable(3.0)
-        self.variables = self.weights
+        self.variables, self.distillation_variables = self.weights, []
 
     def reset_metrics(self):
         pass
@@ -126,7 +126,7 @@ def test_losses_decide_where_nothing_validates(model, tmp_path):
 
 def test_rows_where_there_is_an_evaluation_or_a_checkpoint(model, tmp_path):
     rows = run(Clock(TRAIN), model, tmp_path, aps=[0.1, 0.2, 0.3, 0.4], end=8)
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == columns(TRAIN)
     assert [int(row["step"]) for row in rows if row["loss"]] == [2, 3, 4, 6, 8]
     scored = next(row for row in rows if row["AP"])
     assert (scored["AP50"], scored["AP_small"]) == ("0.2", "")  # -1: nothing to find

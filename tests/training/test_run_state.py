@@ -31,7 +31,7 @@ class Model:
 
         self.weights, self.loss_normalizer = [variable(), variable()], keras.Variable(value)
         self.optimizer = type("Optimizer", (), {"variables": [variable()]})()
-        self.variables = self.weights
+        self.variables, self.distillation_variables = self.weights, []
 
     def values(self):
         variables = [*self.weights, *self.optimizer.variables, self.loss_normalizer]
