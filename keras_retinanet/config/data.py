@@ -52,6 +52,11 @@ class AugmentConfig:
     min_visible: Fraction = option(
         0.1, "Minimum fraction of its area that a box keeps in a crop; otherwise it is dropped."
     )
+    function: str | None = option(
+        None,
+        "Your own function as module:function, called with each training image, its boxes, classes "
+        "and ignore flags after all other changes; the working folder is looked into too.",
+    )
 
 
 @dataclass(frozen=True)
