@@ -132,18 +132,22 @@ def mistake(found: Any, given: Example, class_count: int) -> str:
         return f"to return classes 0..{class_count - 1}. Received: {shown(classes.tolist())}"
     if not np.isin(ignore, (0, 1)).all():
         return f"to return true or false as ignore. Received: {shown(ignore.tolist())}"
-    height, width = image.shape[:2]
-    for box in boxes:
-        x1, y1, x2, y2 = box
-        near = BORDER_TOLERANCE
-        is_inside = -near <= x1 and -near <= y1 and x2 <= width + near and y2 <= height + near
-        if not (is_inside and x1 < x2 and y1 < y2):
-            numbers = ", ".join(f"{value:g}" for value in box)
-            return (
-                f"to return boxes x1, y1, x2, y2 with an area, within {width} x {height} pixels. "
-                f"Received: {numbers}"
-            )
-    return ""
+    return _bad_box(boxes, image.shape[:2])
+
+
+def _bad_box(boxes: np.ndarray, size: tuple[int, ...]) -> str:
+    """Return what is wrong with the first of `boxes` (G, 4) that does not lie in `size` (h, w)."""
+    height, width = size
+    limits, near = np.array([width, height]), BORDER_TOLERANCE
+    is_inside = (boxes[:, :2] >= -near) & (boxes[:, 2:] <= limits + near)
+    is_sound = (is_inside & (boxes[:, :2] < boxes[:, 2:])).all(1)  # False for what is not finite
+    if is_sound.all():
+        return ""
+    numbers = ", ".join(f"{value:g}" for value in boxes[~is_sound][0])
+    return (
+        f"to return boxes x1, y1, x2, y2 with an area, within {width} x {height} pixels. "
+        f"Received: {numbers}"
+    )
 
 
 def tidy(found: Any, given: Example) -> Example:
