@@ -140,6 +140,15 @@ def test_a_box_of_which_only_the_bounds_reach_the_canvas_is_not_seen():
     assert np.isfinite(found).all()
 
 
+def test_a_turned_box_over_corners_of_the_canvas_shows_up_to_them():
+    slope = 0.5**0.5
+    turn = Affine(tf.constant([[slope, -slope], [slope, slope]]), tf.constant([10.0, -40.0]))
+    boxes = tf.constant([[0.0, 0.0, 100.0, 100.0], [0.0, 0.0, 60.0, 100.0]])
+    found, _ = move_boxes(boxes, turn, tf.constant([20, 30]), is_round=tf.constant([False] * 2))
+    # All of the canvas lies within both: no side of theirs crosses it.
+    np.testing.assert_allclose(found, [[0, 0, 30, 20]] * 2, atol=1e-4)
+
+
 def test_no_boxes():
     nothing = Affine(tf.eye(2), tf.zeros(2))
     found, share = move_boxes(
