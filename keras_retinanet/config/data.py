@@ -1,7 +1,7 @@
 """The data section of the configuration: images, boxes and their augmentation."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -61,6 +61,9 @@ class AugmentConfig:
     erase: Fraction = option(
         0.0, "Probability that a rectangle is filled with noise (Zhong et al. 2017)."
     )
+    grid_mask: Fraction = option(
+        0.0, "Probability that a grid of squares is hidden (GridMask, Chen et al. 2020)."
+    )
     mixup: Fraction = option(0.0, "Probability of blending two images.")
     mosaic: Fraction = option(0.0, "Probability of joining four images.")
     copy_paste: Fraction = option(
@@ -79,6 +82,11 @@ class AugmentConfig:
     )
     min_visible: Fraction = option(
         0.1, "Minimum fraction of its area that a box keeps in a crop; otherwise it is dropped."
+    )
+    layers: tuple[str | dict[str, dict[str, Any]], ...] = option(
+        (),
+        "Preprocessing layers of Keras that move no pixel, such as RandAugment, or with arguments "
+        "{RandAugment: {factor: 0.3}}, applied after all changes above.",
     )
     function: str | None = option(
         None,

@@ -172,6 +172,7 @@ EVERYTHING = {
     "blur": 1.0,
     "noise": 0.1,
     "jpeg": 0.5,
+    "grid_mask": 0.3,
 }
 
 

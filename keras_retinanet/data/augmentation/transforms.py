@@ -1,12 +1,13 @@
 """Random changes to one training image and its boxes, in the graph, from stateless seeds.
 
 Order: choose a view (scale, crop, turn) -> turn and flip -> resize -> color -> blur, noise, JPEG ->
-erase -> padding, or rotate, shear and translate onto the canvas.
+erase, grid mask -> padding, or rotate, shear and translate onto the canvas.
 The view is chosen before a pixel is read, so that only what will be seen need be decoded. Turns
 and flips go before the resize, with which they commute: there are fewer pixels, of one byte.
 Shape letters: G ground truths, h w image after the resize, ch cw canvas.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -14,7 +15,7 @@ import tensorflow as tf
 from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation import affine
 from keras_retinanet.data.augmentation.colors import recolor
-from keras_retinanet.data.augmentation.erasing import erase
+from keras_retinanet.data.augmentation.erasing import erase, mask_grid
 from keras_retinanet.data.augmentation.geometry import (
     box_areas,
     crop_window,
@@ -31,7 +32,7 @@ from keras_retinanet.data.augmentation.quality import degrade
 # What draws, each at a fixed place: switching one on leaves the others' draws. New ones go last.
 DRAWS = (
     "scale", "crop", "flip", "color", "flip_vertical", "rotate90", "hue", "photometric", "erase",
-    "rotate", "shear", "translate", "blur", "noise", "jpeg",
+    "rotate", "shear", "translate", "blur", "noise", "jpeg", "grid_mask",
 )  # fmt: skip
 
 # Pixels from the border of an image within which a box ends with the image, not with its object.
@@ -127,8 +128,8 @@ def render(
     whole = boxes
     boxes, visible = visible_boxes(boxes, size, config.min_visible)
     area = box_areas(boxes)
-    if config.erase > 0:
-        image, boxes, area = _maybe_erase(image, boxes, seeds["erase"], config)
+    if config.erase > 0 or config.grid_mask > 0:
+        image, boxes, area = _hide(image, boxes, seeds, config, fill=preprocessing.mean_rgb)
         visible &= (area > 0.0) & (area >= config.min_visible * box_areas(whole))
     if affine.is_moving(config):
         drawn = affine.draw_affine(size, view.offset, config, seeds=seeds)
@@ -163,11 +164,22 @@ def _is_whole(boxes, whole, size):
     return tf.reduce_all(boxes == whole, axis=1) & tf.reduce_all(is_inside, axis=1)
 
 
-def _maybe_erase(image, boxes, seed, config):
+def _hide(image, boxes, seeds, config, *, fill):
     """Return the image, what is seen of the boxes, and the areas (G,) that are."""
-    draw_seed, erase_seed = tf.unstack(tf.random.split(seed))
+    area = box_areas(boxes)
+    for name, hide in (("erase", erase), ("grid_mask", partial(mask_grid, color=fill))):
+        if getattr(config, name) > 0:
+            image, boxes, left = _maybe_hide(
+                hide, image, boxes, probability=getattr(config, name), seed=seeds[name]
+            )
+            area = tf.minimum(area, left)
+    return image, boxes, area
+
+
+def _maybe_hide(hide, image, boxes, *, probability, seed):
+    draw_seed, hide_seed = tf.unstack(tf.random.split(seed))
     return tf.cond(
-        tf.random.stateless_uniform([], draw_seed) < config.erase,
-        lambda: erase(image, boxes, erase_seed),
+        tf.random.stateless_uniform([], draw_seed) < probability,
+        lambda: hide(image, boxes, hide_seed),
         lambda: (image, boxes, box_areas(boxes)),
     )

@@ -1,4 +1,4 @@
-"""The user's own changes to a finished training example, after ours; what they return is checked.
+"""What a user adds to a finished training example, after our changes: layers and a function.
 
 An example is (image (h, w, 3) float32 0..255, labels {"boxes" (G, 4) float32 xyxy in its pixels,
 "classes" (G,) int32, "ignore" (G,) bool}), not padded.
@@ -6,7 +6,7 @@ An example is (image (h, w, 3) float32 0..255, labels {"boxes" (G, 4) float32 xy
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config import AugmentConfig
+from keras_retinanet.data.augmentation.keras_layers import keras_layers
 from keras_retinanet.data.pipeline.plan import MAX_SEED
 from keras_retinanet.data.records import BORDER_TOLERANCE, Dataset
 from keras_retinanet.errors import MAX_SHOWN, UserError, shown
@@ -45,7 +46,8 @@ def own_changes(dataset: Dataset, config: AugmentConfig) -> Callable:
     Raises:
         UserError: `config` names what cannot be imported.
     """
-    changes = [_function(config.function, dataset)] if config.function else []
+    changes = [_layers(config.layers)] if config.layers else []
+    changes += [_function(config.function, dataset)] if config.function else []
 
     def change(row, example):
         # Only a blank image, which teaches nothing, has boxes out of its borders.
@@ -58,6 +60,16 @@ def own_changes(dataset: Dataset, config: AugmentConfig) -> Callable:
         return example
 
     return change
+
+
+def _layers(entries: Sequence) -> Callable:
+    layers = keras_layers(entries)
+
+    def apply(row, example):
+        image, labels = example
+        return layers(image, row["seed"]), labels
+
+    return apply
 
 
 def _function(name: str, dataset: Dataset) -> Callable:
