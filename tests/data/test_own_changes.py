@@ -123,6 +123,24 @@ def test_the_seed_of_an_image_repeats_and_resumes(tmp_path, own_module):
     assert len(counts) > 1
 
 
+def test_layers_come_before_the_function_and_leave_the_boxes(tmp_path, own_module):
+    dataset = write_dataset(tmp_path)
+    plain = AugmentConfig(flip=0.0)
+    layered = replace(plain, layers=("RandomInvert", {"RandomBrightness": {"factor": 0.5}}))
+    both = replace(layered, function=f"{own_module}:mirror")
+    whole = taken(dataset, 4, augment=layered)
+    rest = taken(dataset, 2, augment=layered, start_step=2)
+    rows = zip(
+        taken(dataset, 4, augment=plain), whole, taken(dataset, 4, augment=both), strict=True
+    )
+    for (image, labels), (changed, found), (mirrored, _) in rows:
+        assert np.abs(changed - image).max() > 20
+        np.testing.assert_array_equal(found["boxes"], labels["boxes"])
+        np.testing.assert_array_equal(mirrored, np.round(changed)[:, :, ::-1])
+    for left, right in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(left[0], right[0])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
