@@ -23,7 +23,12 @@ from keras_retinanet.config.reference import as_yaml, option_rows, recipe_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = {bool: "true or false", int: "integer", float: "number", str: "text"}
-PLURAL = {int: "integers", float: "numbers", str: "texts"}
+PLURAL = {
+    int: "integers",
+    float: "numbers",
+    str: "texts",
+    str | dict[str, dict[str, Any]]: "layers",
+}
 
 # ---------------------------------------------------------------------------------- configuration
 

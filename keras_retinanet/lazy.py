@@ -1,4 +1,4 @@
-"""Names that load on first use: importing TensorFlow takes seconds."""
+"""Names that load on first use, as importing TensorFlow takes seconds, or that a user gives."""
 
 import importlib
 import importlib.abc
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +39,31 @@ def lazily(
         return sorted({*vars(importlib.import_module(package)), *homes, *modules})
 
     return get, names
+
+
+def named_object(name: str, expected: str) -> Any:
+    """Import what `name`, "module:attribute", stands for; the working folder is looked into too.
+
+    Args:
+        expected: for messages, such as "a callback as module:Class".
+
+    Raises:
+        UserError: the name has another form, or Python cannot import it.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute.isidentifier():
+        raise UserError(f"Expected {expected}. Received: {name}.")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # a module may raise anything
+        raise UserError(
+            f"Expected {expected} that Python can import. Received: {name} "
+            f"({type(error).__name__}: {error}). Check the names, or run in the folder of the "
+            "module."
+        ) from error
 
 
 def require_tensorflow_backend() -> None:

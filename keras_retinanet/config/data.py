@@ -1,7 +1,7 @@
 """The data section of the configuration: images, boxes and their augmentation."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,21 @@ class AugmentConfig:
     flip: Fraction = option(0.5, "Probability of a horizontal flip.")
     flip_vertical: Fraction = option(0.0, "Probability of a vertical flip.")
     rotate90: Fraction = option(0.0, "Probability of a rotation by 90, 180 or 270 degrees.")
+    rotate: Annotated[float, Field(ge=0, le=180)] = option(
+        0.0, "Maximum rotation about the image's center, in degrees."
+    )
+    # Two shears of 45 degrees leave no area.
+    shear: Annotated[float, Field(ge=0, le=40)] = option(
+        0.0, "Maximum shear of each axis, in degrees."
+    )
+    translate: Fraction = option(
+        0.0, "Maximum translation, as a fraction of the image's width and height."
+    )
+    round_objects: bool = option(
+        False,
+        "Whether `rotate` and `shear` take an object for the ellipse in its box (Kalra et al. "
+        "2021) instead of the whole box, so that the new box is tighter; for round objects.",
+    )
     short_sides: tuple[Side, ...] = option(
         (),
         "Short sides to draw from for each image (multi-scale training); empty: always "
@@ -33,8 +48,21 @@ class AugmentConfig:
     photometric: Fraction = option(
         0.0, "Probability of SSD's photometric distortion (Liu et al. 2016, section 3.6)."
     )
+    blur: Annotated[float, Field(ge=0, le=16)] = option(
+        0.0,
+        "Maximum standard deviation of a Gaussian blur, in pixels of the network's input.",
+    )
+    noise: Fraction = option(
+        0.0, "Maximum standard deviation of Gaussian noise, as a fraction of the range of values."
+    )
+    jpeg: Fraction = option(
+        0.0, "Maximum loss of JPEG quality, as a fraction; 0.7 draws qualities from 30 to 100."
+    )
     erase: Fraction = option(
         0.0, "Probability that a rectangle is filled with noise (Zhong et al. 2017)."
+    )
+    grid_mask: Fraction = option(
+        0.0, "Probability that a grid of squares is hidden (GridMask, Chen et al. 2020)."
     )
     mixup: Fraction = option(0.0, "Probability of blending two images.")
     mosaic: Fraction = option(0.0, "Probability of joining four images.")
@@ -43,14 +71,27 @@ class AugmentConfig:
         "Probability of pasting boxes of another image; each of its boxes is pasted with "
         "probability 1/2.",
     )
+    cutmix: Fraction = option(
+        0.0, "Probability of pasting a rectangle of another image (Yun et al. 2019)."
+    )
     close_mosaic: Fraction = option(
         0.0,
-        "Fraction of the run, at its end, without `mosaic`, `copy_paste` and `mixup`, so that the "
-        "detector ends on images like those it will see; 0: mix to the end. YOLOX and Ultralytics "
-        "close the last 15 of 300 and 10 of 100 epochs.",
+        "Fraction of the run, at its end, without `mosaic`, `copy_paste`, `cutmix` and `mixup`, so "
+        "that the detector ends on images like those it will see; 0: mix to the end. YOLOX and "
+        "Ultralytics close the last 15 of 300 and 10 of 100 epochs.",
     )
     min_visible: Fraction = option(
         0.1, "Minimum fraction of its area that a box keeps in a crop; otherwise it is dropped."
+    )
+    layers: tuple[str | dict[str, dict[str, Any]], ...] = option(
+        (),
+        "Preprocessing layers of Keras that move no pixel, such as RandAugment, or with arguments "
+        "{RandAugment: {factor: 0.3}}, applied after all changes above.",
+    )
+    function: str | None = option(
+        None,
+        "Your own function as module:function, called with each training image, its boxes, classes "
+        "and ignore flags after all other changes; the working folder is looked into too.",
     )
 
 

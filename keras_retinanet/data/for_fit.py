@@ -63,7 +63,7 @@ def load(
         raise UserError(
             "Expected close_mosaic=0: only `fit` knows how long it trains. Received: "
             f"close_mosaic={augment.close_mosaic:g}. Train with keras_retinanet.train, or call "
-            "`fit` a second time on batches without mosaic, mixup and copy_paste."
+            "`fit` a second time on batches that mix no images."
         )
     config = dataclasses.replace(DataConfig(augment=augment), **{**found, **options})
     records = load_dataset(config, split, seed=seed)

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.config import Config
 from keras_retinanet.data.pipeline.batches import training_batches, training_plan
+from keras_retinanet.data.pipeline.fetching import strict_errors
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.fonts import machine_fonts
 from keras_retinanet.drawing.marks import IGNORED_COLOR, Color, Mark, draw_marks
@@ -75,13 +76,14 @@ def training_pictures(dataset: Dataset, config: Config, count: int) -> list[Labe
     planned = training_plan(dataset, preprocessing, **order)
     batches = training_batches(dataset, preprocessing, **order)
     pictures: list[LabeledPicture] = []
-    for batch, (images, labels) in zip(planned, batches, strict=False):
-        found = labeled_pictures(images.numpy(), labels, anchors=anchors, labeler=labeler)
-        for index, picture in zip(batch.indices, found, strict=True):
-            name = dataset.records[index].file_name
-            pictures.append(dataclasses.replace(picture, name=name))
-        if len(pictures) >= count:
-            break
+    with strict_errors(dataset.problems):
+        for batch, (images, labels) in zip(planned, batches, strict=False):
+            found = labeled_pictures(images.numpy(), labels, anchors=anchors, labeler=labeler)
+            for index, picture in zip(batch.indices, found, strict=True):
+                name = dataset.records[index].file_name
+                pictures.append(dataclasses.replace(picture, name=name))
+            if len(pictures) >= count:
+                break
     return pictures[:count]
 
 

@@ -1,14 +1,12 @@
 """A user's Keras callbacks in a run, in which each evaluation ends an epoch."""
 
-import importlib
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.lazy import named_object
 from keras_retinanet.training.run_state import Clock
 
 
@@ -76,19 +74,7 @@ def load_callback(name: str) -> keras.callbacks.Callback:
     Raises:
         UserError: there is no such module or class, or it gives no Keras callback.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute.isidentifier():
-        raise UserError(f"Expected a callback as module:Class. Received: {name}.")
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        make = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"Expected a callback as module:Class that Python can import. Received: {name} "
-            f"({error}). Check the names, or run in the folder of the module."
-        ) from error
+    make = named_object(name, "a callback as module:Class")
     callback = make()
     if not isinstance(callback, keras.callbacks.Callback):
         raise UserError(

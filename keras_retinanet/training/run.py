@@ -193,9 +193,10 @@ class Run:
         if dry_run:
             require_alone(self.team)
             drawn = self.out / DRY_RUN_FILE
-            return rehearsal.dry_run(
-                self.config, self.model, self.batches(), step=self.clock.step, picture=drawn
-            )
+            with strict_errors(self.data.problems):
+                return rehearsal.dry_run(
+                    self.config, self.model, self.batches(), step=self.clock.step, picture=drawn
+                )
         if cache := self.config.data.cache:
             augment, resize = self.config.data.augment, self.model.preprocessing
             self.data = cached(self.data, resize, augment, cache, tile=self.tile)

@@ -5,7 +5,13 @@ import hypothesis.strategies as st
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.augmentation.erasing import ERASED_AREA, erase, seen_parts
+from keras_retinanet.data.augmentation.erasing import (
+    ERASED_AREA,
+    GRID_UNIT,
+    erase,
+    mask_grid,
+    seen_parts,
+)
 
 SIDE = 12
 CORNERS = st.tuples(*[st.integers(0, SIDE)] * 4)
@@ -75,3 +81,30 @@ def test_erased_rectangle_is_noise_and_boxes_are_measured_again():
             cuts += tuple(boxes[0].numpy()) != box
     assert ERASED_AREA[0] * 0.8 < min(shares) < 0.08 and 0.3 < max(shares) < ERASED_AREA[1] * 1.05
     assert cuts > 2
+
+
+def test_a_grid_hides_squares_and_boxes_are_measured_again():
+    step, cuts, color = tf.function(mask_grid), 0, (7.0, 8.0, 9.0)
+    image = np.full((60, 90, 3), -1, np.float32)
+    x1, y1, x2, y2 = box = (20, 10, 32, 22)
+    image[y1:y2, x1:x2] = -2
+    for number in range(60):
+        masked, boxes, area = step(
+            tf.constant(image), tf.constant([box], tf.float32), tf.constant([number, 2]), color
+        )
+        is_hidden = masked.numpy()[..., 0] == 7
+        np.testing.assert_array_equal(masked.numpy()[is_hidden], [color] * is_hidden.sum())
+        np.testing.assert_array_equal(masked.numpy()[~is_hidden], image[~is_hidden])
+        rows, columns = is_hidden.any(1), is_hidden.any(0)
+        np.testing.assert_array_equal(is_hidden, rows[:, None] & columns)
+        # No square is larger than its part of the largest unit.
+        run = max(map(len, "".join("01"[int(hidden)] for hidden in columns).split("0")))
+        assert run <= 0.4 * GRID_UNIT[1] * 60 + 1
+        seen = masked.numpy()[..., 0] == -2
+        assert area.numpy()[0] == seen.sum()
+        if seen.any():
+            rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+            bounds = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+            np.testing.assert_array_equal(boxes[0], bounds)
+            cuts += bounds != list(box)
+    assert cuts > 5

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.mixing import (
     copy_paste,
+    cutmix,
     draw_mix,
     mix,
     mixup,
@@ -200,6 +201,34 @@ def mixed(reader, count=40, **options):
     return list(rows(count).map(example).as_numpy_iterator())
 
 
+def test_cutmix_replaces_a_rectangle_and_boxes_are_measured_again():
+    base = example(10, [(2, 2, 20, 30), (30, 5, 58, 38)])
+    other = example(110, [(5, 5, 25, 35), (28, 10, 50, 38)], ignore=[False, True])
+    step, shares, cuts = tf.function(cutmix), [], 0
+    for number in range(120):
+        image, labels = step(base, other, tf.constant([number, 3]), tf.constant(0.1))
+        image, labels = image.numpy(), {name: value.numpy() for name, value in labels.items()}
+        is_other = image[..., 0] >= 110
+        rows, columns = np.flatnonzero(is_other.any(1)), np.flatnonzero(is_other.any(0))
+        assert is_other[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        np.testing.assert_array_equal(image, np.where(is_other[..., None], other[0], base[0]))
+        shares.append(is_other.mean())
+        kept = dict(zip(labels["classes"].tolist(), labels["boxes"], strict=True))
+        for value, whole in zip(
+            (11, 12, 111, 112), np.concatenate([base[1]["boxes"], other[1]["boxes"]]), strict=True
+        ):
+            seen = (image[..., 0] == value).sum()
+            area = np.prod(whole[2:] - whole[:2])
+            assert (value in kept) == (seen >= 0.1 * area and seen > 0)
+            if value in kept:
+                np.testing.assert_array_equal(kept[value], bounds(image, value))
+                cuts += 0 < seen < area
+        np.testing.assert_array_equal(labels["ignore"], labels["classes"] == 112)
+    # The share of the area is uniform.
+    assert abs(np.mean(shares) - 0.5) < 0.07 and min(shares) < 0.1 and max(shares) > 0.9
+    assert cuts > 100
+
+
 def test_nothing_asked_renders_the_row_alone():
     reader = Reader()
     for number, (image, labels) in enumerate(mixed(reader, 3)):
@@ -209,7 +238,7 @@ def test_nothing_asked_renders_the_row_alone():
 
 @pytest.mark.parametrize(
     ("options", "partners"),
-    [({"mosaic": 0.5}, 3), ({"copy_paste": 0.5}, 1), ({"mixup": 0.5}, 1)],
+    [({"mosaic": 0.5}, 3), ({"copy_paste": 0.5}, 1), ({"cutmix": 0.5}, 1), ({"mixup": 0.5}, 1)],
 )
 def test_partners_are_read_only_where_they_are_drawn(options, partners):
     reader = Reader()
@@ -230,7 +259,7 @@ def test_partners_are_read_only_where_they_are_drawn(options, partners):
 
 
 def test_all_at_once():
-    for image, labels in mixed(Reader(), 10, mosaic=1.0, copy_paste=1.0, mixup=1.0):
+    for image, labels in mixed(Reader(), 10, mosaic=1.0, copy_paste=1.0, cutmix=1.0, mixup=1.0):
         assert image.shape == (64, 96, 3)
         assert (labels["boxes"] >= 0).all() and (labels["boxes"] <= [96, 64, 96, 64]).all()
         assert 2001 in labels["classes"]

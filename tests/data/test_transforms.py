@@ -166,6 +166,13 @@ EVERYTHING = {
     "hue": 0.2,
     "photometric": 0.5,
     "erase": 0.5,
+    "rotate": 20.0,
+    "shear": 10.0,
+    "translate": 0.2,
+    "blur": 1.0,
+    "noise": 0.1,
+    "jpeg": 0.5,
+    "grid_mask": 0.3,
 }
 
 
@@ -200,7 +207,7 @@ def test_whatever_is_drawn_boxes_lie_in_the_canvas_and_show_enough(rng):
     assert min(counts) < 12 and max(counts) > 20
 
 
-@pytest.mark.parametrize("option", ["color", "hue", "photometric"])
+@pytest.mark.parametrize("option", ["color", "hue", "photometric", "blur", "noise", "jpeg"])
 def test_an_option_that_moves_nothing_leaves_the_other_draws(rng, option):
     image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
     without = {name: value for name, value in EVERYTHING.items() if name != option}

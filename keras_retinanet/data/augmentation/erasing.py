@@ -1,4 +1,4 @@
-"""What is hidden of boxes, and random erasing: a rectangle of noise over an image.
+"""What is hidden of boxes; random erasing, a rectangle of noise; and GridMask, a grid of squares.
 
 Shape letters: G ground truths, h w image.
 """
@@ -10,6 +10,11 @@ import tensorflow as tf
 # Zhong et al. 2017 (section 4.1): share of the image that is erased, and its narrowest ratio.
 ERASED_AREA = (0.02, 0.4)
 ERASED_RATIO = 0.3
+
+# Chen et al. 2020, as on ImageNet: the side of a unit of the grid, as a fraction of the short side
+# (96 to 224 of 224 pixels), and the hidden part of a unit's side.
+GRID_UNIT = (96 / 224, 1.0)
+GRID_HIDDEN = 0.4
 
 
 def coverage(low, high, count):
@@ -66,6 +71,25 @@ def erase(image, boxes, seed):
     band = image[top:bottom]
     band = tf.concat([band[:, :left], noise, band[:, right:]], axis=1)
     image = tf.concat([image[:top], band, image[bottom:]], axis=0)
+    return image, *seen_parts(boxes, is_hidden)
+
+
+def mask_grid(image, boxes, seed, color):
+    """Fill a grid of squares of `image` (h, w, 3) float32 with `color` (3,).
+
+    Returns:
+        As `erase`.
+    """
+    size = tf.shape(image)[:2]
+    draws = tf.random.stateless_uniform([3], seed)
+    unit = GRID_UNIT[0] + draws[0] * (GRID_UNIT[1] - GRID_UNIT[0])
+    unit *= tf.cast(tf.reduce_min(size), tf.float32)
+    rows, columns = (
+        tf.math.floormod(tf.range(tf.cast(count, tf.float32)) / unit + start, 1.0) < GRID_HIDDEN
+        for count, start in zip(tf.unstack(size), tf.unstack(draws[1:]), strict=True)
+    )
+    is_hidden = rows[:, None] & columns[None]
+    image = tf.where(is_hidden[..., None], tf.constant(color, tf.float32), image)
     return image, *seen_parts(boxes, is_hidden)
 
 

@@ -1,4 +1,4 @@
-"""Examples made of several images: Mosaic, pasted boxes and MixUp.
+"""Examples made of several images: Mosaic, pasted boxes, CutMix and MixUp.
 
 `draw_mix` says which images an example needs, the pipeline renders those, `mix` puts them together;
 so boxes are as exact as without mixing. An
@@ -7,6 +7,7 @@ example is (image (h, w, 3) float32 0..255, labels {"boxes" (G, 4) float32 xyxy 
 Shape letters: G ground truths, h w canvas.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -24,6 +25,11 @@ MIXUP_BETA = 8.0
 MOSAIC_CENTER = (0.25, 0.75)
 # Each box of the other image is pasted with this probability (Ghiasi et al. 2021: any subset).
 PASTE_PROBABILITY = 0.5
+# What draws, each at a fixed place: switching one on leaves the others' draws. New ones go last.
+KINDS = ("mosaic", "copy_paste", "mixup", "cutmix")
+DRAWS = (
+    "which", "mosaic", "paste_source", "paste", "blend_source", "blend", "cut_source", "cut",
+)  # fmt: skip
 # Row and column of each tile of a mosaic.
 _PLACES = tuple(divmod(number, 2) for number in range(4))
 
@@ -48,19 +54,18 @@ class Recipe(NamedTuple):
     """What was drawn for one example.
 
     Attributes:
-        sources: The images to render: the row's own, then three tiles, one to paste from and one
-            to blend with, of which only those that the configuration can ask for are listed.
-        is_joined, is_pasted, is_blended: () bool.
+        sources: The images to render: the row's own, then three tiles, one to paste from, one to
+            cut from and one to blend with, of which only those that the configuration can ask for
+            are listed.
+        is_drawn: a kind of mixing -> () bool.
         center: (2,) int32, where the four tiles meet.
-        seeds: Those of pasting and of blending.
+        seeds: a name of `DRAWS` -> (2,) int32.
     """
 
     sources: list[Source]
-    is_joined: Any
-    is_pasted: Any
-    is_blended: Any
+    is_drawn: dict[str, Any]
     center: Any
-    seeds: tuple[Any, Any]
+    seeds: dict[str, Any]
 
 
 def mixup(first, second, seed):
@@ -135,6 +140,27 @@ def copy_paste(base, other, seed, min_visible):
     return image, _join([_mask(kept, keep), _mask(come, comes)])
 
 
+def cutmix(base, other, seed, min_visible):
+    """Replace a drawn rectangle of `base` by that of `other` at the same place.
+
+    Boxes of both are cut to the bounds of what is still seen of them, and dropped where that is
+    less than `min_visible` of their area. The rectangle has the shape of the image and any share
+    of its area, each as likely (Yun et al. 2019, alpha 1).
+
+    Args:
+        base, other: examples of one size.
+        seed: (2,) int32.
+    """
+    size = tf.shape(base[0])[:2]
+    is_other = _drawn_rectangle(size, seed)
+    kept = []
+    for labels, is_hidden in ((base[1], is_other), (other[1], ~is_other)):
+        cut, area = seen_parts(labels["boxes"], is_hidden)
+        is_kept = _is_seen(labels["boxes"], area, min_visible)
+        kept.append(_mask(labels | {"boxes": cut}, is_kept))
+    return tf.where(is_other[..., None], other[0], base[0]), _join(kept)
+
+
 def draw_mix(row, config: AugmentConfig, *, may_mix: Any = True) -> Recipe:
     """Draw whether and how the example of one row of the plan is mixed with others.
 
@@ -143,27 +169,30 @@ def draw_mix(row, config: AugmentConfig, *, may_mix: Any = True) -> Recipe:
         may_mix: () bool; False mixes nothing, whatever the probabilities.
     """
     index, canvas, partners = row["index"], row["canvas"], row["partners"]
-    seeds = tf.unstack(tf.random.split(tf.random.fold_in(row["seed"], MIX_STREAM), 6))
-    draws = tf.unstack(tf.random.stateless_uniform([3], seeds[0]))
-    is_joined, is_pasted, is_blended = (
-        (draw < probability) & may_mix
-        for draw, probability in zip(
-            draws, (config.mosaic, config.copy_paste, config.mixup), strict=True
-        )
-    )
+    stream = tf.random.fold_in(row["seed"], MIX_STREAM)
+    seeds = dict(zip(DRAWS, tf.unstack(tf.random.split(stream, len(DRAWS))), strict=True))
+    draws = tf.unstack(tf.random.stateless_uniform([len(KINDS)], seeds["which"]))
+    is_drawn = {
+        kind: (draw < getattr(config, kind)) & may_mix
+        for kind, draw in zip(KINDS, draws, strict=True)
+    }
     own, others, center = Source(index, canvas, row["seed"]), [], canvas
     if config.mosaic > 0:
         indices = tf.concat([index[None], partners], axis=0)
-        center, (first, *tiles) = mosaic_sources(indices, canvas, seeds[1])
+        is_joined = is_drawn["mosaic"]
+        center, (first, *tiles) = mosaic_sources(indices, canvas, seeds["mosaic"])
         tile_canvas = tf.where(is_joined, first.canvas, canvas)
         own = Source(index, tile_canvas, tf.where(is_joined, first.seed, row["seed"]))
         others += [tile._replace(is_wanted=is_joined) for tile in tiles]
-    if config.copy_paste > 0:
-        others.append(Source(partners[0], canvas, seeds[2], is_pasted))
-    if config.mixup > 0:
-        others.append(Source(partners[1], canvas, seeds[4], is_blended))
-    drawn = (is_joined, is_pasted, is_blended)
-    return Recipe([own, *others], *drawn, center=center, seeds=(seeds[3], seeds[5]))
+    # The partner's place among those of the plan, and the name of its seed.
+    for kind, partner, source in (
+        ("copy_paste", 0, "paste_source"),
+        ("cutmix", 2, "cut_source"),
+        ("mixup", 1, "blend_source"),
+    ):
+        if getattr(config, kind) > 0:
+            others.append(Source(partners[partner], canvas, seeds[source], is_drawn[kind]))
+    return Recipe([own, *others], is_drawn, center=center, seeds=seeds)
 
 
 def mix(recipe: Recipe, examples, config: AugmentConfig):
@@ -174,19 +203,28 @@ def mix(recipe: Recipe, examples, config: AugmentConfig):
     example, *others = examples
     if config.mosaic > 0:
         tiles, others = [example, *others[:3]], others[3:]
-        example = tf.cond(recipe.is_joined, lambda: mosaic(tiles, recipe.center), lambda: tiles[0])
-    if config.copy_paste > 0:
-        base, pasted = example, others.pop(0)
-        seed, min_visible = recipe.seeds[0], config.min_visible
-        example = tf.cond(
-            recipe.is_pasted, lambda: copy_paste(base, pasted, seed, min_visible), lambda: base
-        )
-    if config.mixup > 0:
-        first, second = example, others.pop(0)
-        example = tf.cond(
-            recipe.is_blended, lambda: mixup(first, second, recipe.seeds[1]), lambda: first
-        )
+        is_joined = recipe.is_drawn["mosaic"]
+        example = tf.cond(is_joined, lambda: mosaic(tiles, recipe.center), lambda: tiles[0])
+    share = config.min_visible
+    for kind, join, seed in (
+        ("copy_paste", partial(copy_paste, min_visible=share), "paste"),
+        ("cutmix", partial(cutmix, min_visible=share), "cut"),
+        ("mixup", mixup, "blend"),
+    ):
+        if getattr(config, kind) > 0:
+            joined = partial(join, example, others.pop(0), recipe.seeds[seed])
+            example = tf.cond(recipe.is_drawn[kind], joined, lambda first=example: first)
     return example
+
+
+def _drawn_rectangle(size, seed):
+    """Return (h, w) bool: a rectangle of the shape of `size` (2,), of any share of its area."""
+    draws = tf.random.stateless_uniform([3], seed)
+    sides = tf.cast(tf.round(tf.cast(size, tf.float32) * tf.sqrt(draws[0])), tf.int32)
+    sides = tf.clip_by_value(sides, 1, size)
+    start = tf.cast(draws[1:] * tf.cast(size - sides + 1, tf.float32), tf.int32)
+    start = tf.minimum(start, size - sides)  # the product may round up to the bound itself
+    return tf.pad(tf.ones(sides, tf.bool), tf.stack([start, size - sides - start], axis=1))
 
 
 def _join(labels):

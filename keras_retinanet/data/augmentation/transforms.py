@@ -1,18 +1,21 @@
 """Random changes to one training image and its boxes, in the graph, from stateless seeds.
 
-Order: choose a view (scale, crop, turn) -> turn and flip -> resize -> color -> erase -> padding.
+Order: choose a view (scale, crop, turn) -> turn and flip -> resize -> color -> blur, noise, JPEG ->
+erase, grid mask -> padding, or rotate, shear and translate onto the canvas.
 The view is chosen before a pixel is read, so that only what will be seen need be decoded. Turns
 and flips go before the resize, with which they commute: there are fewer pixels, of one byte.
 Shape letters: G ground truths, h w image after the resize, ch cw canvas.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from keras_retinanet.config import AugmentConfig
+from keras_retinanet.data.augmentation import affine
 from keras_retinanet.data.augmentation.colors import recolor
-from keras_retinanet.data.augmentation.erasing import erase
+from keras_retinanet.data.augmentation.erasing import erase, mask_grid
 from keras_retinanet.data.augmentation.geometry import (
     box_areas,
     crop_window,
@@ -24,11 +27,16 @@ from keras_retinanet.data.augmentation.geometry import (
     turn,
     visible_boxes,
 )
+from keras_retinanet.data.augmentation.quality import degrade
 
 # What draws, each at a fixed place: switching one on leaves the others' draws. New ones go last.
 DRAWS = (
     "scale", "crop", "flip", "color", "flip_vertical", "rotate90", "hue", "photometric", "erase",
+    "rotate", "shear", "translate", "blur", "noise", "jpeg", "grid_mask",
 )  # fmt: skip
+
+# Pixels from the border of an image within which a box ends with the image, not with its object.
+BORDER = 1.0
 
 
 class View(NamedTuple):
@@ -107,10 +115,7 @@ def render(
     boxes, size = move_boxes(boxes, view.start, view.length, view.size), view.size
     if config.rotate90 > 0:
         pixels, boxes, size = turn(pixels, boxes, size, view.turns)
-    for name, flip in (("flip", flip_horizontal), ("flip_vertical", flip_vertical)):
-        if getattr(config, name) > 0:
-            is_flipped = tf.random.stateless_uniform([], seeds[name]) < getattr(config, name)
-            pixels, boxes = maybe(is_flipped, flip, pixels, boxes, size)
+    pixels, boxes = _maybe_flip(pixels, boxes, size, seeds, config)
     image = preprocessing.resize(pixels, size)
     image = recolor(
         image,
@@ -119,22 +124,62 @@ def render(
         hue_seed=seeds["hue"],
         photometric_seed=seeds["photometric"],
     )
+    image = degrade(image, config, seeds=seeds)
     whole = boxes
     boxes, visible = visible_boxes(boxes, size, config.min_visible)
-    if config.erase > 0:
-        image, boxes, area = _maybe_erase(image, boxes, seeds["erase"], config)
+    area = box_areas(boxes)
+    if config.erase > 0 or config.grid_mask > 0:
+        image, boxes, area = _hide(image, boxes, seeds, config, fill=preprocessing.mean_rgb)
         visible &= (area > 0.0) & (area >= config.min_visible * box_areas(whole))
-    image = preprocessing.pad(image, canvas, view.offset)
-    labels = labels | {"boxes": boxes + tf.cast(tf.gather(view.offset, [1, 0, 1, 0]), tf.float32)}
+    if affine.is_moving(config):
+        drawn = affine.draw_affine(size, view.offset, config, seeds=seeds)
+        image = affine.warp(image, drawn, canvas, preprocessing.mean_rgb)
+        is_round = tf.logical_not(labels["ignore"]) & _is_whole(boxes, whole, size)
+        is_round &= config.round_objects
+        boxes, share = affine.move_boxes(boxes, drawn, canvas, is_round=is_round)
+        visible &= (share > 0.0) & (area * share >= config.min_visible * box_areas(whole))
+    else:
+        image = preprocessing.pad(image, canvas, view.offset)
+        boxes += tf.cast(tf.gather(view.offset, [1, 0, 1, 0]), tf.float32)
     keep = valid & visible
+    labels = labels | {"boxes": boxes}
     return image, {name: tf.boolean_mask(values, keep) for name, values in labels.items()}
 
 
-def _maybe_erase(image, boxes, seed, config):
+def _maybe_flip(pixels, boxes, size, seeds, config):
+    for name, flip in (("flip", flip_horizontal), ("flip_vertical", flip_vertical)):
+        if getattr(config, name) > 0:
+            is_flipped = tf.random.stateless_uniform([], seeds[name]) < getattr(config, name)
+            pixels, boxes = maybe(is_flipped, flip, pixels, boxes, size)
+    return pixels, boxes
+
+
+def _is_whole(boxes, whole, size):
+    """Return (G,) bool: nothing was cut off the boxes `whole`, nor do they end with the image.
+
+    An object of which a part is missing fills its box otherwise than a whole one.
+    """
+    limits = tf.cast(size[::-1], tf.float32)
+    is_inside = (whole[:, :2] > BORDER) & (whole[:, 2:] < limits - BORDER)
+    return tf.reduce_all(boxes == whole, axis=1) & tf.reduce_all(is_inside, axis=1)
+
+
+def _hide(image, boxes, seeds, config, *, fill):
     """Return the image, what is seen of the boxes, and the areas (G,) that are."""
-    draw_seed, erase_seed = tf.unstack(tf.random.split(seed))
+    area = box_areas(boxes)
+    for name, hide in (("erase", erase), ("grid_mask", partial(mask_grid, color=fill))):
+        if getattr(config, name) > 0:
+            image, boxes, left = _maybe_hide(
+                hide, image, boxes, probability=getattr(config, name), seed=seeds[name]
+            )
+            area = tf.minimum(area, left)
+    return image, boxes, area
+
+
+def _maybe_hide(hide, image, boxes, *, probability, seed):
+    draw_seed, hide_seed = tf.unstack(tf.random.split(seed))
     return tf.cond(
-        tf.random.stateless_uniform([], draw_seed) < config.erase,
-        lambda: erase(image, boxes, erase_seed),
+        tf.random.stateless_uniform([], draw_seed) < probability,
+        lambda: hide(image, boxes, hide_seed),
         lambda: (image, boxes, box_areas(boxes)),
     )

@@ -1,6 +1,7 @@
 """Records -> batches of network inputs: the only file that batches.
 
-plan (integers) -> view -> read and decode, in parallel -> render -> mix -> batch -> prefetch.
+plan (integers) -> view -> read and decode, in parallel -> render -> mix -> the user's own changes
+-> batch -> prefetch.
 Shape letters: B images, G ground truths, h w image after the resize, ch cw canvas.
 """
 
@@ -22,6 +23,7 @@ from keras_retinanet.data.pipeline import plan
 from keras_retinanet.data.pipeline.balance import images_per_pass
 from keras_retinanet.data.pipeline.crowding import note_crowded, pad_labels, room_for_boxes
 from keras_retinanet.data.pipeline.fetching import fetcher
+from keras_retinanet.data.pipeline.own_changes import own_changes
 from keras_retinanet.data.pipeline.random_windows import windows
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.modeling.preprocessing import Preprocessing
@@ -120,6 +122,7 @@ def _renderer(
     max_boxes, regions = room_for_boxes(dataset, data_config, tile)
     fetch = fetcher(dataset, reduced=True)
     window = windows(dataset, tile)
+    change = own_changes(dataset, config)
 
     def example(row):
         def render_example(source):
@@ -134,7 +137,8 @@ def _renderer(
             )
 
         recipe = draw_mix(row, config, may_mix=row["may_mix"])
-        image, labels = mix(recipe, render_wanted(recipe, render_example), config)
+        mixed = mix(recipe, render_wanted(recipe, render_example), config)
+        image, labels = change(row, mixed)
         canvas = tf.shape(image)[:2]
         return image, pad_labels(labels, canvas, max_boxes=max_boxes, regions=regions)
 

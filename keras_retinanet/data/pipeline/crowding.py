@@ -28,7 +28,7 @@ def room_for_boxes(dataset: Dataset, config: DataConfig, tile: int = 0) -> tuple
     """
     fullest = max((most_in_a_window(record, tile) for record in dataset.records), default=1)
     joined = 4 if config.augment.mosaic > 0 else 1
-    joined += (config.augment.mixup > 0) + (config.augment.copy_paste > 0)
+    joined += sum(getattr(config.augment, kind) > 0 for kind in ("copy_paste", "cutmix", "mixup"))
     needed = min(max(fullest * joined, 1), MOST_BOXES)
     most = needed if config.max_boxes == "auto" else config.max_boxes
     return most, REGIONS if needed > most else 0
