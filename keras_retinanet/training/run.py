@@ -28,12 +28,7 @@ from keras_retinanet.training.agreement import (
     require_same,
     run_place,
 )
-from keras_retinanet.training.building import (
-    build_model,
-    compile_model,
-    follow_data,
-    require_boxes,
-)
+from keras_retinanet.training.building import build_model, compile_model, follow_data, require_boxes
 from keras_retinanet.training.cluster import StrategyName
 from keras_retinanet.training.distillation import pinned_teacher
 from keras_retinanet.training.earlier_states import NOT_STORED
@@ -192,10 +187,10 @@ class Run:
         self._announce()
         if dry_run:
             require_alone(self.team)
-            drawn = self.out / DRY_RUN_FILE
+            picture, step = self.out / DRY_RUN_FILE, self.clock.step
             with strict_errors(self.data.problems):
                 return rehearsal.dry_run(
-                    self.config, self.model, self.batches(), step=self.clock.step, picture=drawn
+                    self.config, self.model, self.batches(), step=step, picture=picture
                 )
         if cache := self.config.data.cache:
             augment, resize = self.config.data.augment, self.model.preprocessing
