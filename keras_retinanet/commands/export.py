@@ -60,7 +60,6 @@ def _tflite(model: "RetinaNet", out: Path, **options: Any) -> None:
 def _onnx(model: "RetinaNet", out: Path, **options: Any) -> None:
     from keras_retinanet.exporting.onnx_file import export_onnx
 
-    options.pop("precision", None)  # there is one
     export_onnx(model, out, **options)
 
 
@@ -97,7 +96,7 @@ EXPORTERS = {
         _onnx,
         suffixes=(".onnx",),
         takes={
-            "precision": ("float32",),
+            "precision": ("float32", "float16", "int8"),
             "form": ("nms", "raw"),
             **{"image_size": (), "input_type": ()},
         },

@@ -50,7 +50,8 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
     add(
         *("--precision",),
         metavar="P",
-        help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8",
+        help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8; "
+        "onnx: float16, int8",
     )
     add("--form", help="nms: detections (default); tflite: mediapipe; raw: logits and deltas")
     add("--image_size", type=canvas_size, metavar="H,W", help="tflite, onnx: network input in px")

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.runner import evaluate
+from keras_retinanet.exporting import onnx_file
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.folding import PRECISIONS
 from keras_retinanet.exporting.onnx_file import export_onnx
@@ -129,7 +130,11 @@ def _exporters(
             write = partial(write, calibration=calibration)
         forms[f"TFLite {precision}"] = (f"{precision}.tflite", write)
     if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
-        forms["ONNX float32"] = ("model.onnx", partial(export_onnx, model, **fixed))
+        for precision in onnx_file.PRECISIONS:
+            write = partial(export_onnx, model, precision=precision, **fixed)
+            if precision == "int8":
+                write = partial(write, calibration=calibration)
+            forms[f"ONNX {precision}"] = (f"{precision}.onnx", write)
     return forms
 
 

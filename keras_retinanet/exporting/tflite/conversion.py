@@ -1,7 +1,7 @@
 """A model as one TensorFlow Lite file of fixed size, in three forms."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import default_image_size, model_facts
 from keras_retinanet.exporting.folding import folded
+from keras_retinanet.exporting.sample import network_inputs
 from keras_retinanet.exporting.tflite import flatbuffer
 from keras_retinanet.exporting.tflite.graphs import detection_function, network_function
 from keras_retinanet.exporting.tflite.metadata import METADATA_NAME, metadata, with_files
@@ -81,8 +82,10 @@ def export_tflite(
     converter = _converter(network_function(network, image_size, input_type), precision)
     if precision == "int8":
         say("calibrating and quantizing")
-        canvases = _canvases(model.preprocessing, calibration, image_size, stretch=stretch)
-        converted = int8_flatbuffer(converter, (_as(input_type, canvas) for canvas in canvases))
+        canvases = network_inputs(
+            model.preprocessing, calibration, image_size, input_type, stretch=stretch
+        )
+        converted = int8_flatbuffer(converter, canvases)
     else:
         converted = converter.convert()
     file = flatbuffer.read(converted)
@@ -145,17 +148,3 @@ def _converter(function, precision: str = "float32", *, custom: bool = False):
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     return converter
-
-
-def _canvases(preprocessing, pictures, image_size, *, stretch: bool) -> Iterator[np.ndarray]:
-    """Return network inputs (H, W, 3) float32 as the file will see them."""
-    for picture in pictures or ():
-        if stretch:
-            yield tf.image.resize(picture, image_size).numpy()
-        else:
-            yield preprocessing.letterbox_into(picture, image_size)[0].numpy()
-
-
-def _as(input_type: str, canvas: np.ndarray) -> np.ndarray:
-    """Return the input (1, H, W, 3) of that type."""
-    return (np.rint(canvas) if input_type == "uint8" else canvas).astype(input_type)[None]
