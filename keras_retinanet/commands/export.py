@@ -1,9 +1,10 @@
-"""Export a model to SavedModel, TFLite, ONNX, or a torchvision state dict.
+"""Export a model to SavedModel, TFLite, ONNX, OpenVINO, or a torchvision state dict.
 
 Examples:
     keras_retinanet export --format saved_model --out exported
     keras_retinanet export --format tflite --precision int8 --out model.tflite --verify
     keras_retinanet export --model best.keras --format onnx --image_size 320 --out model.onnx
+    keras_retinanet export --model best.keras --format openvino --precision float16 --out model_ir
     keras_retinanet export --model best.keras --format tflite --precision int8 --out model.tflite \\
         --verify voc --data_dir bccd --split test --max_ap_drop 1
     keras_retinanet export --model model.keras --format torchvision --out model.safetensors
@@ -63,6 +64,12 @@ def _onnx(model: "RetinaNet", out: Path, **options: Any) -> None:
     export_onnx(model, out, **options)
 
 
+def _openvino(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.openvino_folder import export_openvino
+
+    export_openvino(model, out, **options)
+
+
 def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
     from keras_retinanet.checkpoints.families.torchvision_export import (
         builder_lines,
@@ -75,6 +82,11 @@ def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
         print("    " + line.replace("\n", "\n    "))
 
 
+ONNX_FLAGS: dict[str, tuple[str, ...]] = {
+    "precision": ("float32", "float16", "int8"),
+    "form": ("nms", "raw"),
+    **{"image_size": (), "input_type": ()},
+}
 EXPORTERS = {
     "saved_model": Exporter(
         _saved_model,
@@ -92,15 +104,8 @@ EXPORTERS = {
             **{"image_size": (), "input_type": ()},
         },
     ),
-    "onnx": Exporter(
-        _onnx,
-        suffixes=(".onnx",),
-        takes={
-            "precision": ("float32", "float16", "int8"),
-            "form": ("nms", "raw"),
-            **{"image_size": (), "input_type": ()},
-        },
-    ),
+    "onnx": Exporter(_onnx, suffixes=(".onnx",), takes=ONNX_FLAGS),
+    "openvino": Exporter(_openvino, takes=ONNX_FLAGS),
     "torchvision": Exporter(
         _torchvision, suffixes=(".pth", ".pt", ".safetensors"), is_checked=False
     ),

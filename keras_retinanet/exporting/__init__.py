@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_retinanet.exporting.exported import load_detector, load_exported
     from keras_retinanet.exporting.facts import model_facts, read_facts
     from keras_retinanet.exporting.onnx_file import export_onnx
+    from keras_retinanet.exporting.openvino_folder import export_openvino
     from keras_retinanet.exporting.sample import Sample
     from keras_retinanet.exporting.saved_model.folder import export_saved_model
     from keras_retinanet.exporting.tflite.conversion import export_tflite
@@ -21,6 +22,7 @@ __all__ = [
     "Sample",
     "check_export",
     "export_onnx",
+    "export_openvino",
     "export_saved_model",
     "export_tflite",
     "load_detector",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazily(
         "exported": "load_detector load_exported",
         "facts": "model_facts read_facts",
         "onnx_file": "export_onnx",
+        "openvino_folder": "export_openvino",
         "sample": "Sample",
         "saved_model.folder": "export_saved_model",
         "tflite.conversion": "export_tflite",
