@@ -100,7 +100,7 @@ EXPORTERS = {
         suffixes=(".tflite",),
         takes={
             "precision": ("float32", "float16", "dynamic", "int8"),
-            "form": ("nms", "mediapipe", "raw"),
+            "form": ("nms", "mediapipe", "raw", "edgetpu"),
             **{"image_size": (), "input_type": ()},
         },
     ),

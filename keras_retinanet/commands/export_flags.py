@@ -53,7 +53,10 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
         help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8; "
         "onnx, openvino: float16, int8",
     )
-    add("--form", help="nms: detections (default); tflite: mediapipe; raw: logits and deltas")
+    add(
+        "--form",
+        help="nms: detections (default); tflite: mediapipe, edgetpu; raw: logits and deltas",
+    )
     add("--image_size", type=canvas_size, metavar="H,W", help="fixed input of the network in px")
     add("--input_type", choices=("uint8", "float32"), help="data type of the input")
     add("--score_threshold", type=float, metavar="S", help="minimum score (default: the model's)")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.config.model import ModelConfig
 from keras_retinanet.errors import UserError, listed
@@ -103,14 +105,22 @@ def _load_tflite(path: Path, facts: dict[str, Any]) -> ExportedDetector:
     try_tflite(path, content)
     interpreter = make_interpreter(content)
     source = interpreter.get_input_details()[0]["index"]
-    targets = [details["index"] for details in interpreter.get_output_details()]
+    targets = interpreter.get_output_details()
 
     def run(inputs):
         interpreter.set_tensor(source, inputs)
         interpreter.invoke()
-        return [interpreter.get_tensor(target) for target in targets]
+        return [
+            _as_float(interpreter.get_tensor(target["index"]), *target["quantization"])
+            for target in targets
+        ]
 
     return CanvasInput(path, facts, run, takes_batches=False)
+
+
+def _as_float(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Return what the integers of an output stand for; floats, whose scale is 0, as they are."""
+    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values
 
 
 def _load_onnx(path: Path, facts: dict[str, Any]) -> ExportedDetector:
