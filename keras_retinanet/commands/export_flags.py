@@ -13,6 +13,11 @@ from keras_retinanet.errors import UserError
 CALIBRATION_PICTURES = 32
 MAX_AP_DROP = 1.0
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
+PRECISION_HELP = (
+    "float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8; "
+    "onnx, openvino: float16, int8"
+)
+FORM_HELP = "nms: detections (default); tflite: mediapipe, edgetpu; raw: logits and deltas"
 # Flags that ask for images or say where they are.
 PICTURES = ("dataset", *DATA_KEYS, "picture", "verify", "split", "max_ap_drop")
 # Flag -> the flag and value that it requires.
@@ -47,16 +52,8 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
     add = parser.add_argument
     add("--format", required=True, choices=exporters, help="format to write")
     add("--out", required=True, metavar="PATH", help="file to write; saved_model, openvino: folder")
-    add(
-        *("--precision",),
-        metavar="P",
-        help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8; "
-        "onnx, openvino: float16, int8",
-    )
-    add(
-        "--form",
-        help="nms: detections (default); tflite: mediapipe, edgetpu; raw: logits and deltas",
-    )
+    add("--precision", metavar="P", help=PRECISION_HELP)
+    add("--form", help=FORM_HELP)
     add("--image_size", type=canvas_size, metavar="H,W", help="fixed input of the network in px")
     add("--input_type", choices=("uint8", "float32"), help="data type of the input")
     add("--score_threshold", type=float, metavar="S", help="minimum score (default: the model's)")
