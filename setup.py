@@ -93,6 +93,8 @@ setup(
         # COCO's figures some ten times faster, equal to pycocotools'.
         "fast": FAST,
         "onnx": ONNX,
+        # `export --format coreml`: writes on any system; only Apple's run it.
+        "coreml": ["coremltools>=9,<10"],
         # `export --format openvino`, and running what it wrote.
         "openvino": [*ONNX, *OPENVINO],
         # The page of `keras_retinanet ui`.

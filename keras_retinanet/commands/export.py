@@ -1,4 +1,4 @@
-"""Export a model to SavedModel, TFLite, ONNX, OpenVINO, or a torchvision state dict.
+"""Export a model to SavedModel, TFLite, ONNX, OpenVINO, Core ML, or a torchvision state dict.
 
 Examples:
     keras_retinanet export --format saved_model --out exported
@@ -34,7 +34,7 @@ from keras_retinanet.commands.export_flags import (
 from keras_retinanet.commands.json_output import add_result
 from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.exporting.facts import COREML_SUFFIX, export_kind
 from keras_retinanet.exporting.staging import check_place, staged
 from keras_retinanet.terminal import printable
 
@@ -68,6 +68,13 @@ def _openvino(model: "RetinaNet", out: Path, **options: Any) -> None:
     from keras_retinanet.exporting.openvino_folder import export_openvino
 
     export_openvino(model, out, **options)
+
+
+def _coreml(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.coreml_package import export_coreml
+
+    export_coreml(model, out, **options)
+    print(f"{out}: its structure was checked; only Apple's systems can run it.")
 
 
 def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
@@ -106,6 +113,12 @@ EXPORTERS = {
     ),
     "onnx": Exporter(_onnx, suffixes=(".onnx",), takes=ONNX_FLAGS),
     "openvino": Exporter(_openvino, takes=ONNX_FLAGS),
+    "coreml": Exporter(
+        _coreml,
+        suffixes=(COREML_SUFFIX,),
+        takes={"precision": ("float32", "float16"), "image_size": ()},
+        is_checked=False,
+    ),
     "torchvision": Exporter(
         _torchvision, suffixes=(".pth", ".pt", ".safetensors"), is_checked=False
     ),
@@ -133,9 +146,13 @@ def run(args: Namespace) -> int:
         return _export_checked(args, given, path)
     from keras_retinanet.modeling.saving import load
 
-    exporter.write(load(path), out)
+    exporter.write(load(path), out, **_options(exporter, given))
     add_result(args, model=path, file=out, bytes=_bytes(out))
     return 0
+
+
+def _options(exporter: Exporter, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {flag: given[flag] for flag in exporter.takes if flag in given}
 
 
 def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> int:
@@ -144,7 +161,7 @@ def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> in
     from keras_retinanet.modeling.saving import load
 
     exporter, out = EXPORTERS[args.format], Path(args.out)
-    options = {flag: given[flag] for flag in exporter.takes if flag in given}
+    options = _options(exporter, given)
     trained = run_config(path)
     config = data_config(args, trained)
     model = with_detections(load(path), **{name: given.get(name) for name in THRESHOLDS})

@@ -13,9 +13,10 @@ from keras_retinanet.errors import UserError
 CALIBRATION_PICTURES = 32
 MAX_AP_DROP = 1.0
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
+OUT_HELP = "file to write; saved_model, openvino, coreml: folder"
 PRECISION_HELP = (
     "float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8; "
-    "onnx, openvino: float16, int8"
+    "onnx, openvino: float16, int8; coreml: float16"
 )
 FORM_HELP = "nms: detections (default); tflite: mediapipe, edgetpu; raw: logits and deltas"
 # Flags that ask for images or say where they are.
@@ -51,7 +52,7 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
     add_model_argument(parser)
     add = parser.add_argument
     add("--format", required=True, choices=exporters, help="format to write")
-    add("--out", required=True, metavar="PATH", help="file to write; saved_model, openvino: folder")
+    add("--out", required=True, metavar="PATH", help=OUT_HELP)
     add("--precision", metavar="P", help=PRECISION_HELP)
     add("--form", help=FORM_HELP)
     add("--image_size", type=canvas_size, metavar="H,W", help="fixed input of the network in px")

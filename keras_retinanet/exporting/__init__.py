@@ -6,6 +6,7 @@ from keras_retinanet.lazy import lazily
 
 if TYPE_CHECKING:
     from keras_retinanet.exporting.checks import Agreement, check_export, verify_export
+    from keras_retinanet.exporting.coreml_package import export_coreml
     from keras_retinanet.exporting.detectors import ExportedDetector
     from keras_retinanet.exporting.exported import load_detector, load_exported
     from keras_retinanet.exporting.facts import model_facts, read_facts
@@ -21,6 +22,7 @@ __all__ = [
     "ExportedDetector",
     "Sample",
     "check_export",
+    "export_coreml",
     "export_onnx",
     "export_openvino",
     "export_saved_model",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "checks": "Agreement check_export verify_export",
+        "coreml_package": "export_coreml",
         "detectors": "ExportedDetector",
         "exported": "load_detector load_exported",
         "facts": "model_facts read_facts",

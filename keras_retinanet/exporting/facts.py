@@ -48,6 +48,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 OPENVINO_FILE, OPENVINO_WEIGHTS = "model.xml", "model.bin"
 # File in a folder -> kind of export that the folder is.
 FOLDER_KINDS = {SAVED_MODEL_FILE: "saved_model", OPENVINO_FILE: "openvino"}
+COREML_SUFFIX = ".mlpackage"
 # Suffix of a file -> kind of export.
 FILE_KINDS = {".tflite": "tflite", ".onnx": "onnx"}
 

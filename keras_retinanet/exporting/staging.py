@@ -17,7 +17,7 @@ from keras_retinanet.exporting.facts import (
     read_facts,
 )
 from keras_retinanet.files import temporary_folder
-from keras_retinanet.files.targets import check_target
+from keras_retinanet.files.targets import check_new_folder, check_target
 
 # What a folder of an export holds, a SavedModel's or OpenVINO's, relative to it.
 _OWN_FILES = re.compile(
@@ -37,7 +37,9 @@ def check_place(out: Path, export_format: str) -> None:
         UserError: `out` is a folder for a file's name, a file for a folder's, or holds anything
             that `export` did not write.
     """
-    if export_format not in FOLDER_KINDS.values():
+    if export_format == "coreml":
+        check_new_folder(out)
+    elif export_format not in FOLDER_KINDS.values():
         check_target(out, export_format, flag="--out")
     elif os.path.lexists(out):
         _check_folder(out)
