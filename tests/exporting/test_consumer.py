@@ -303,7 +303,7 @@ def test_stretched_input_is_tensorflow_s_resize(app, rng):
     ],
 )
 def test_raw_heads_give_the_package_s_detections(coder, rules, app, rng):
-    rules = {**vars(DetectionConfig(score_threshold=0.3)), **rules}
+    rules = {**vars(DetectionConfig(score_threshold=0.3).numbered()), **rules}
     corners = rng.uniform(0, 80, (200, 2))
     anchors = np.concatenate([corners, corners + rng.uniform(5, 40, (200, 2))], 1).astype("f4")
     outputs = {
