@@ -16,6 +16,7 @@ VIDEO = ["opencv-python-headless>=4.10,<6"]
 DOCS = ["sphinx>=9.0,<10", "myst-nb>=1.4,<2", "myst-parser>=5.2,<6", "furo>=2025.12,<2027"]
 NOTEBOOKS = ["nbclient>=0.10.4,<1", "nbformat>=5.10,<6", "ipykernel>=7.2,<8"]
 ONNX = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+OPENVINO = ["openvino>=2026,<2027"]
 HUB = ["huggingface-hub>=1,<3"]
 TUNE = ["optuna>=4.2,<6"]
 TEST = [
@@ -92,6 +93,10 @@ setup(
         # COCO's figures some ten times faster, equal to pycocotools'.
         "fast": FAST,
         "onnx": ONNX,
+        # `export --format coreml`: writes on any system; only Apple's run it.
+        "coreml": ["coremltools>=9,<10"],
+        # `export --format openvino`, and running what it wrote.
+        "openvino": [*ONNX, *OPENVINO],
         # The page of `keras_retinanet ui`.
         "ui": UI,
         "video": VIDEO,
@@ -114,7 +119,7 @@ setup(
         "dev": [
             *TEST,
             *UI,
-            "openvino>=2026,<2027",
+            *OPENVINO,
             # Pinned: another version finds other things. .pre-commit-config.yaml runs these too.
             "ruff==0.17.5",
             "mypy==2.4.1",

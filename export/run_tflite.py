@@ -7,6 +7,7 @@ beside it.
 """
 
 import hashlib
+import io
 import os
 import sys
 import zipfile
@@ -38,15 +39,19 @@ def load(path: Path) -> Model:
     except (RuntimeError, ValueError) as error:
         raise BadInput(f"{path} is no TFLite file that this machine runs: {error}") from error
     source = interpreter.get_input_details()[0]["index"]
-    targets = [details["index"] for details in interpreter.get_output_details()]
+    targets = interpreter.get_output_details()
+    anchors = read_anchors(path)
     names = [output["name"] for output in facts["outputs"]]
 
     def detect(picture: Picture) -> Found:
         canvas, placed = letterbox(picture.pixels, facts)
         interpreter.set_tensor(source, canvas)
         interpreter.invoke()
-        values = [interpreter.get_tensor(target) for target in targets]
-        outputs = dict(zip(names, values, strict=True))
+        values = [
+            as_float(interpreter.get_tensor(target["index"]), *target["quantization"])
+            for target in targets
+        ]
+        outputs = dict(zip(names, values, strict=True)) | anchors
         return to_picture(outputs, placed, picture.pixels.shape[:2], facts)
 
     return Model(facts, detect)
@@ -69,6 +74,19 @@ def read_facts(path: Path) -> dict[str, Any]:
     if facts.get("flatbuffer_sha256", digest) != digest:
         raise BadInput(f"{path} is damaged. Copy or export it again.")
     return facts
+
+
+def read_anchors(path: Path) -> dict[str, np.ndarray]:
+    """Return the anchors (1, R, 4) of form `edgetpu`; nothing of other forms."""
+    with zipfile.ZipFile(path) as archive:
+        if "anchors.npy" not in archive.namelist():
+            return {}
+        return {"anchors": np.load(io.BytesIO(archive.read("anchors.npy")), allow_pickle=False)}
+
+
+def as_float(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Return what the integers of an output stand for; floats, whose scale is 0, as they are."""
+    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values
 
 
 def interpreter_class() -> Any:

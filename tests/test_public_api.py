@@ -98,9 +98,9 @@ ROOMS = {
         write_summary_csv write_summary_json xywh_to_xyxy
     """,
     "exporting": """
-        Agreement ExportedDetector Sample check_export export_onnx export_saved_model
-        export_tflite load_detector load_exported model_facts read_facts verify_export
-        with_detections
+        Agreement ExportedDetector Sample check_export export_coreml export_onnx export_openvino
+        export_saved_model export_tflite load_detector load_exported model_facts read_facts
+        verify_export with_detections
     """,
     "training": """
         Plan Score Validation build_model build_optimizer compile_model plan rate_factor

@@ -14,7 +14,7 @@ from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.config import Config, DataConfig
 from keras_retinanet.config.files import load_config, option_help, with_overrides
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.exporting.facts import COREML_SUFFIX, export_kind
 from keras_retinanet.files.addresses import is_address
 from keras_retinanet.training.run_folder import CONFIG_FILE, MODEL_FILES, RUNS, STATE_FOLDER
 
@@ -228,6 +228,11 @@ def find_model(path: str | Path | None = None) -> Path:
         )
     if path.exists() and export_kind(path) is not None:
         return path
+    if path.suffix == COREML_SUFFIX:
+        raise UserError(
+            f"Expected a model that runs here. Received: {path}, a package of Core ML, which only "
+            "Apple's systems run. Give the .keras file that it was exported from."
+        )
     from keras_retinanet.checkpoints.model_files import model_file
 
     if path.suffix != ".keras":

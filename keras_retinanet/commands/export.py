@@ -1,9 +1,10 @@
-"""Export a model to SavedModel, TFLite, ONNX, or a torchvision state dict.
+"""Export a model to SavedModel, TFLite, ONNX, OpenVINO, Core ML, or a torchvision state dict.
 
 Examples:
     keras_retinanet export --format saved_model --out exported
     keras_retinanet export --format tflite --precision int8 --out model.tflite --verify
     keras_retinanet export --model best.keras --format onnx --image_size 320 --out model.onnx
+    keras_retinanet export --model best.keras --format openvino --precision float16 --out model_ir
     keras_retinanet export --model best.keras --format tflite --precision int8 --out model.tflite \\
         --verify voc --data_dir bccd --split test --max_ap_drop 1
     keras_retinanet export --model model.keras --format torchvision --out model.safetensors
@@ -33,7 +34,7 @@ from keras_retinanet.commands.export_flags import (
 from keras_retinanet.commands.json_output import add_result
 from keras_retinanet.commands.tensorflow_import import import_tensorflow
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.facts import export_kind
+from keras_retinanet.exporting.facts import COREML_SUFFIX, export_kind
 from keras_retinanet.exporting.staging import check_place, staged
 from keras_retinanet.terminal import printable
 
@@ -60,8 +61,20 @@ def _tflite(model: "RetinaNet", out: Path, **options: Any) -> None:
 def _onnx(model: "RetinaNet", out: Path, **options: Any) -> None:
     from keras_retinanet.exporting.onnx_file import export_onnx
 
-    options.pop("precision", None)  # there is one
     export_onnx(model, out, **options)
+
+
+def _openvino(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.openvino_folder import export_openvino
+
+    export_openvino(model, out, **options)
+
+
+def _coreml(model: "RetinaNet", out: Path, **options: Any) -> None:
+    from keras_retinanet.exporting.coreml_package import export_coreml
+
+    export_coreml(model, out, **options)
+    print(f"{out}: its structure was checked; only Apple's systems can run it.")
 
 
 def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
@@ -76,6 +89,11 @@ def _torchvision(model: "RetinaNet", out: Path, **_: Any) -> None:
         print("    " + line.replace("\n", "\n    "))
 
 
+ONNX_FLAGS: dict[str, tuple[str, ...]] = {
+    "precision": ("float32", "float16", "int8"),
+    "form": ("nms", "raw"),
+    **{"image_size": (), "input_type": ()},
+}
 EXPORTERS = {
     "saved_model": Exporter(
         _saved_model,
@@ -89,18 +107,17 @@ EXPORTERS = {
         suffixes=(".tflite",),
         takes={
             "precision": ("float32", "float16", "dynamic", "int8"),
-            "form": ("nms", "mediapipe", "raw"),
+            "form": ("nms", "mediapipe", "raw", "edgetpu"),
             **{"image_size": (), "input_type": ()},
         },
     ),
-    "onnx": Exporter(
-        _onnx,
-        suffixes=(".onnx",),
-        takes={
-            "precision": ("float32",),
-            "form": ("nms", "raw"),
-            **{"image_size": (), "input_type": ()},
-        },
+    "onnx": Exporter(_onnx, suffixes=(".onnx",), takes=ONNX_FLAGS),
+    "openvino": Exporter(_openvino, takes=ONNX_FLAGS),
+    "coreml": Exporter(
+        _coreml,
+        suffixes=(COREML_SUFFIX,),
+        takes={"precision": ("float32", "float16"), "image_size": ()},
+        is_checked=False,
     ),
     "torchvision": Exporter(
         _torchvision, suffixes=(".pth", ".pt", ".safetensors"), is_checked=False
@@ -129,9 +146,13 @@ def run(args: Namespace) -> int:
         return _export_checked(args, given, path)
     from keras_retinanet.modeling.saving import load
 
-    exporter.write(load(path), out)
+    exporter.write(load(path), out, **_options(exporter, given))
     add_result(args, model=path, file=out, bytes=_bytes(out))
     return 0
+
+
+def _options(exporter: Exporter, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {flag: given[flag] for flag in exporter.takes if flag in given}
 
 
 def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> int:
@@ -140,7 +161,7 @@ def _export_checked(args: Namespace, given: Mapping[str, Any], path: Path) -> in
     from keras_retinanet.modeling.saving import load
 
     exporter, out = EXPORTERS[args.format], Path(args.out)
-    options = {flag: given[flag] for flag in exporter.takes if flag in given}
+    options = _options(exporter, given)
     trained = run_config(path)
     config = data_config(args, trained)
     model = with_detections(load(path), **{name: given.get(name) for name in THRESHOLDS})

@@ -13,6 +13,12 @@ from keras_retinanet.errors import UserError
 CALIBRATION_PICTURES = 32
 MAX_AP_DROP = 1.0
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
+OUT_HELP = "file to write; saved_model, openvino, coreml: folder"
+PRECISION_HELP = (
+    "float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8; "
+    "onnx, openvino: float16, int8; coreml: float16"
+)
+FORM_HELP = "nms: detections (default); tflite: mediapipe, edgetpu; raw: logits and deltas"
 # Flags that ask for images or say where they are.
 PICTURES = ("dataset", *DATA_KEYS, "picture", "verify", "split", "max_ap_drop")
 # Flag -> the flag and value that it requires.
@@ -46,15 +52,11 @@ def add_flags(parser: ArgumentParser, exporters: Mapping[str, Exporter]) -> None
     add_model_argument(parser)
     add = parser.add_argument
     add("--format", required=True, choices=exporters, help="format to write")
-    add("--out", required=True, metavar="PATH", help="file to write; saved_model: folder")
-    add(
-        *("--precision",),
-        metavar="P",
-        help="float32; saved_model: bfloat16, float16; tflite: float16, dynamic, int8",
-    )
-    add("--form", help="nms: detections (default); tflite: mediapipe; raw: logits and deltas")
-    add("--image_size", type=canvas_size, metavar="H,W", help="tflite, onnx: network input in px")
-    add("--input_type", choices=("uint8", "float32"), help="tflite, onnx: data type of the input")
+    add("--out", required=True, metavar="PATH", help=OUT_HELP)
+    add("--precision", metavar="P", help=PRECISION_HELP)
+    add("--form", help=FORM_HELP)
+    add("--image_size", type=canvas_size, metavar="H,W", help="fixed input of the network in px")
+    add("--input_type", choices=("uint8", "float32"), help="data type of the input")
     add("--score_threshold", type=float, metavar="S", help="minimum score (default: the model's)")
     add("--nms_iou", type=float, metavar="IOU", help="IoU above which NMS drops a box")
     add("--max_detections", type=int, metavar="N", help="maximum number of detections per image")

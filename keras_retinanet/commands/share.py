@@ -24,6 +24,7 @@ from keras_retinanet.commands.json_output import add_result
 from keras_retinanet.commands.predict_files import find_pictures
 from keras_retinanet.commands.tensorflow_import import import_for_inference
 from keras_retinanet.errors import UserError
+from keras_retinanet.exporting.facts import export_kind
 from keras_retinanet.files import atomic_folder, sha256_of
 from keras_retinanet.files.targets import check_new_folder
 from keras_retinanet.files.text_files import read_json
@@ -139,7 +140,7 @@ def _repository(place: str | None) -> "Repository | None":
 
 def _copy(path: Path, folder: Path) -> Path:
     """Copy the model into `folder`, under a name that says its format alone."""
-    target = folder / (f"model{path.suffix}" if path.is_file() else "saved_model")
+    target = folder / (f"model{path.suffix}" if path.is_file() else str(export_kind(path)))
     if path.is_file():
         shutil.copyfile(path, target)
     else:

@@ -9,17 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from keras_retinanet.config.files import model_config_from_dict
 from keras_retinanet.config.model import ModelConfig
 from keras_retinanet.errors import UserError, listed
-from keras_retinanet.exporting import onnx_check
+from keras_retinanet.exporting import onnx_check, openvino_check
 from keras_retinanet.exporting.detectors import (
     CanvasInput,
     ExportedDetector,
     ExportedFile,
     WholePictures,
 )
-from keras_retinanet.exporting.facts import FILE_DIGESTS, MODEL_DIGEST, export_kind, read_facts
+from keras_retinanet.exporting.facts import (
+    FILE_DIGESTS,
+    FOLDER_KINDS,
+    MODEL_DIGEST,
+    OPENVINO_FILE,
+    export_kind,
+    read_facts,
+)
+from keras_retinanet.exporting.openvino_folder import OPTIONS, import_openvino
 from keras_retinanet.exporting.saved_model import program_check
 from keras_retinanet.exporting.tflite import tflite_check
 from keras_retinanet.exporting.tflite.tflite_trial import make_interpreter, try_tflite
@@ -51,7 +61,15 @@ def _saved_model_doubt(path: Path, facts: dict[str, Any]) -> str | None:
         return _holds(strange)
     if FILE_DIGESTS not in facts:  # exported before they were kept
         return None
-    return _is_changed(program_check.changed_files(path, facts[FILE_DIGESTS]))
+    found = program_check.digests(path)
+    return _is_changed(program_check.changed_files(found, facts[FILE_DIGESTS]))
+
+
+def _openvino_doubt(path: Path, facts: dict[str, Any]) -> str | None:
+    if strange := openvino_check.strange_parts(path):
+        return _holds(strange)
+    found = openvino_check.digests(path)
+    return _is_changed(program_check.changed_files(found, facts.get(FILE_DIGESTS)))
 
 
 def _tflite_doubt(path: Path, facts: dict[str, Any]) -> str | None:
@@ -87,14 +105,22 @@ def _load_tflite(path: Path, facts: dict[str, Any]) -> ExportedDetector:
     try_tflite(path, content)
     interpreter = make_interpreter(content)
     source = interpreter.get_input_details()[0]["index"]
-    targets = [details["index"] for details in interpreter.get_output_details()]
+    targets = interpreter.get_output_details()
 
     def run(inputs):
         interpreter.set_tensor(source, inputs)
         interpreter.invoke()
-        return [interpreter.get_tensor(target) for target in targets]
+        return [
+            _as_float(interpreter.get_tensor(target["index"]), *target["quantization"])
+            for target in targets
+        ]
 
     return CanvasInput(path, facts, run, takes_batches=False)
+
+
+def _as_float(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Return what the integers of an output stand for; floats, whose scale is 0, as they are."""
+    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values
 
 
 def _load_onnx(path: Path, facts: dict[str, Any]) -> ExportedDetector:
@@ -119,9 +145,22 @@ def _load_onnx(path: Path, facts: dict[str, Any]) -> ExportedDetector:
     )
 
 
+def _load_openvino(path: Path, facts: dict[str, Any]) -> ExportedDetector:
+    openvino = import_openvino()
+    compiled = openvino.Core().compile_model(path / OPENVINO_FILE, "CPU", OPTIONS)
+    source = compiled.input(0)
+
+    def run(inputs):
+        results = compiled({source: inputs})
+        return [results[output] for output in compiled.outputs]
+
+    return CanvasInput(path, facts, run, takes_batches=source.partial_shape[0].is_dynamic)
+
+
 _KINDS = {
     "saved_model": Kind(program_check.saved_model_facts, _saved_model_doubt, WholePictures),
     "tflite": Kind(tflite_check.tflite_facts, _tflite_doubt, _load_tflite),
+    "openvino": Kind(openvino_check.openvino_facts, _openvino_doubt, _load_openvino),
     "onnx": Kind(onnx_check.onnx_facts, _onnx_doubt, _load_onnx),
 }
 
@@ -143,7 +182,7 @@ def load_exported(path: str | Path, *, trust: bool = False) -> ExportedDetector:
     """Read a file that `keras_retinanet export` wrote.
 
     Args:
-        path: a SavedModel's folder, a .tflite or an .onnx file.
+        path: a SavedModel's or OpenVINO's folder, a .tflite or an .onnx file.
         trust: run it even if it was changed since its export, or holds what exports of ours never
             do, such as operators that read and write files.
 
@@ -169,9 +208,10 @@ def _opened(path: Path) -> Iterator[tuple[Kind, dict[str, Any]]]:
     Whatever a parser or a runtime raises in the block becomes a UserError that names the file.
     """
     name = export_kind(path)
-    if name is None or not path.exists() or (name != "saved_model" and not path.is_file()):
+    is_folder = name in FOLDER_KINDS.values()
+    if name is None or not path.exists() or not (is_folder or path.is_file()):
         raise UserError(
-            "Expected a SavedModel's folder, a .tflite or an .onnx file. "
+            "Expected a SavedModel's or OpenVINO's folder, a .tflite or an .onnx file. "
             f"Received: {path}{', no file' if path.exists() else ', not there'}."
         )
     kind = _KINDS[name]
@@ -195,7 +235,7 @@ def load_detector(path: str | Path, *, trust: bool = False) -> RetinaNet | Expor
     """Return the detector of the model file `path`: a `.keras` file or an exported one.
 
     Args:
-        path: of the file, or a SavedModel's folder.
+        path: of the file, or a SavedModel's or OpenVINO's folder.
         trust: as `load_exported` takes it; a `.keras` file runs nothing.
     """
     return load(path) if export_kind(path) is None else load_exported(path, trust=trust)

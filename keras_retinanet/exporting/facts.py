@@ -1,7 +1,8 @@
 """The facts that travel with an exported file: written by every exporter, read back as JSON.
 
-A SavedModel has them in `assets/model.json` and `assets/labels.txt`, a TFLite file as associated
-files of these names, an ONNX file as its metadata property "keras_retinanet".
+A SavedModel has them in `assets/model.json` and `assets/labels.txt`, OpenVINO's folder in files of
+these names, a TFLite file as associated files, an ONNX file as its metadata property
+"keras_retinanet".
 """
 
 import json
@@ -24,7 +25,7 @@ LABELS_FILE = "labels.txt"
 # Of real ones; the names of thousands of classes have some 100 KB.
 MAX_FACTS = 16 << 20
 # Among the facts, SHA-256 of what is loaded. Of a .tflite file: all before its archive; of an .onnx
-# file: all but its properties; of a SavedModel: file -> digest, of its graph and variables.
+# file: all but its properties; of a folder: file -> digest, of its graph and numbers.
 FLATBUFFER_DIGEST = "flatbuffer_sha256"
 MODEL_DIGEST = "model_sha256"
 FILE_DIGESTS = "files_sha256"
@@ -44,15 +45,20 @@ NEEDED = {
 INPUT_TYPES = ("uint8", "float32")
 LETTERBOXES = ("top_left", "stretch", None)
 SAVED_MODEL_FILE = "saved_model.pb"
+OPENVINO_FILE, OPENVINO_WEIGHTS = "model.xml", "model.bin"
+# File in a folder -> kind of export that the folder is.
+FOLDER_KINDS = {SAVED_MODEL_FILE: "saved_model", OPENVINO_FILE: "openvino"}
+COREML_SUFFIX = ".mlpackage"
 # Suffix of a file -> kind of export.
 FILE_KINDS = {".tflite": "tflite", ".onnx": "onnx"}
 
 
 def export_kind(path: str | Path) -> str | None:
-    """Return "saved_model", "tflite" or "onnx" for a path that looks like one; None for others."""
+    """Return the kind of export that a path looks like, such as "onnx"; None for others."""
     path = Path(path)
-    if (path / SAVED_MODEL_FILE).is_file():
-        return "saved_model"
+    for name, kind in FOLDER_KINDS.items():
+        if (path / name).is_file():
+            return kind
     return FILE_KINDS.get(path.suffix.lower())
 
 
@@ -72,7 +78,7 @@ def model_facts(
 
     Args:
         model: what is exported, its thresholds as exported.
-        kind: "saved_model", "tflite" or "onnx".
+        kind: "saved_model", "openvino", "tflite" or "onnx".
         outputs: name -> meaning (shape, unit, order), in the order of the file's outputs.
         form: "nms", "mediapipe" or "raw"; None where a file has all signatures.
         precision: of the weights, as `--precision` names it.

@@ -44,7 +44,9 @@ class ChannelAffine(layers.Layer):
         return features * self.scale + self.shift
 
 
-def folded(model: RetinaNet, precision: str = "float32") -> keras.Model:
+def folded(
+    model: RetinaNet, precision: str = "float32", *, compute: str | None = None
+) -> keras.Model:
     """Return the same network with every batch norm folded into the convolution before it.
 
     A norm after a convolution that other norms or layers share becomes a `ChannelAffine`.
@@ -54,6 +56,8 @@ def folded(model: RetinaNet, precision: str = "float32") -> keras.Model:
         precision: "float32"; "bfloat16", in which weights are stored and most is computed, but
             normalization and the last convolutions in float32; or "float16", in which weights are
             stored alone.
+        compute: "float16" computes in it what bfloat16 would, for runtimes that have half
+            arithmetic; None: as `precision` says.
 
     Returns:
         A flat functional model, not trainable: RGB float32 images 0..255 (B, H, W, 3) ->
@@ -68,7 +72,9 @@ def folded(model: RetinaNet, precision: str = "float32") -> keras.Model:
             f"Expected a precision of {', '.join(PRECISIONS)}. Received: precision={precision!r}."
         )
     images = keras.Input((None, None, 3), name="images", dtype="float32")
-    copy = keras.Model(images, _Copy(precision).run(model, images), name="network")
+    stored, computed = PRECISIONS[precision]
+    outputs = _Copy(stored, compute or computed).run(model, images)
+    copy = keras.Model(images, outputs, name="network")
     copy.trainable = False
     return copy
 
@@ -76,8 +82,8 @@ def folded(model: RetinaNet, precision: str = "float32") -> keras.Model:
 class _Copy:
     """Calls a copy of each layer of a model, and of the models in it, on new inputs."""
 
-    def __init__(self, precision: str):
-        self._stored, self._computed = PRECISIONS[precision]
+    def __init__(self, stored: str, computed: str):
+        self._stored, self._computed = stored, computed
         self._copies: dict[int, Any] = {}
 
     def run(self, model: Any, inputs: Any, prefix: str = "") -> Any:

@@ -5,10 +5,11 @@ So decoding and suppression are this package's own, and the same for any option 
 Shape letters: B images, R anchors, K classes, N detections.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.errors import UserError
@@ -16,6 +17,7 @@ from keras_retinanet.exporting.facts import FACTS_KEY, MODEL_DIGEST, facts_json,
 from keras_retinanet.exporting.folding import folded
 from keras_retinanet.exporting.onnx_check import model_digest
 from keras_retinanet.exporting.plain_detections import PlainPostProcessing
+from keras_retinanet.exporting.sample import network_inputs
 from keras_retinanet.files import atomic_path
 from keras_retinanet.modeling.anchors import spatial_shape
 from keras_retinanet.modeling.post_processing import PostProcessing
@@ -24,6 +26,7 @@ from keras_retinanet.version import __version__
 
 # The newest operator set that tf2onnx writes; onnxruntime reads it since 1.14 (2023).
 OPSET = 18
+PRECISIONS = ("float32", "float16", "int8")
 # Form -> usual dtype of its images.
 DTYPES = {"nms": "uint8", "raw": "float32"}
 # Form -> its outputs: name -> (dimensions, meaning), in their order.
@@ -50,8 +53,10 @@ def export_onnx(
     out: Path,
     *,
     form: str = "nms",
+    precision: str = "float32",
     image_size: tuple[int, int] | None = None,
     input_type: str | None = None,
+    calibration: Iterable[np.ndarray] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Write `model` to the file `out` (.onnx), with its facts as the property "keras_retinanet".
@@ -64,23 +69,48 @@ def export_onnx(
         out: file to write.
         form: "nms": boxes, classes, scores, num, by the operator NonMaxSuppression. "raw":
             class_logits, box_deltas and the anchors that they are relative to.
+        precision: of the network: "float32"; "float16", weights and most activations; "int8",
+            convolutions and what joins them. Normalization, inputs, outputs, decoding and
+            suppression are float32 always.
         image_size: (height, width) in pixels, if the input shall have this size alone; None for
             any size.
         input_type: "uint8" (usual for "nms") or "float32" (usual for "raw"), which spares a
             resized image its rounding.
+        calibration: uint8 RGB images (H, W, 3) of any sizes, for "int8" alone.
         say: takes a line for each step.
 
     Raises:
-        UserError: unknown `form` or `input_type`, or tf2onnx is missing.
+        UserError: an unknown choice, "int8" without images, or tf2onnx is missing.
     """
-    if form not in OUTPUTS:
-        raise UserError(f"Expected a form of {', '.join(OUTPUTS)}. Received: form={form!r}.")
-    dtype = input_type or DTYPES[form]
-    if dtype not in DTYPES.values():
-        raise UserError(f"Expected input_type to be uint8 or float32. Received: {input_type!r}.")
+    file = onnx_model(
+        model,
+        form=form,
+        precision=precision,
+        image_size=image_size,
+        input_type=input_type,
+        calibration=calibration,
+        say=say,
+    )
+    say("writing")
+    _write(file, Path(out))
+
+
+def onnx_model(
+    model: RetinaNet,
+    *,
+    form: str,
+    precision: str,
+    image_size: tuple[int, int] | None,
+    input_type: str | None,
+    calibration: Iterable[np.ndarray] | None,
+    say: Callable[[str], None],
+) -> Any:
+    """Return the `ModelProto` that `export_onnx` writes, whose arguments these are."""
+    dtype = _checked_dtype(form, precision, input_type)
     tf2onnx = _import_tf2onnx()
     say("folding batch norms")
-    network = folded(model)
+    half = {"precision": "float16", "compute": "float16"} if precision == "float16" else {}
+    network = folded(model, **half)
     say("tracing")
     picture = tf.TensorSpec((*(image_size or (None, None)), 3), dtype)
     function = _graph(model, network, form, picture)
@@ -88,9 +118,27 @@ def export_onnx(
     file, _ = tf2onnx.convert.from_function(
         function, input_signature=function.input_signature, opset=OPSET
     )
-    _describe(file, model, form, image_size=image_size, dtype=dtype)
-    say("writing")
-    _write(file, Path(out))
+    if precision == "int8":
+        from keras_retinanet.exporting.onnx_quantization import int8_file
+
+        say("calibrating and quantizing")
+        file = int8_file(file, network_inputs(model.preprocessing, calibration, image_size, dtype))
+    _describe(file, model, form, precision=precision, image_size=image_size, dtype=dtype)
+    return file
+
+
+def _checked_dtype(form: str, precision: str, input_type: str | None) -> str:
+    """Return the dtype of the input; refuse what is unknown."""
+    if form not in OUTPUTS:
+        raise UserError(f"Expected a form of {', '.join(OUTPUTS)}. Received: form={form!r}.")
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"Expected a precision of {', '.join(PRECISIONS)}. Received: precision={precision!r}."
+        )
+    dtype = input_type or DTYPES[form]
+    if dtype not in DTYPES.values():
+        raise UserError(f"Expected input_type to be uint8 or float32. Received: {input_type!r}.")
+    return dtype
 
 
 def _import_tf2onnx() -> Any:
@@ -138,7 +186,13 @@ def _post_processing(model: RetinaNet) -> PostProcessing:
 
 
 def _describe(
-    file: Any, model: RetinaNet, form: str, *, image_size: tuple[int, int] | None, dtype: str
+    file: Any,
+    model: RetinaNet,
+    form: str,
+    *,
+    precision: str,
+    image_size: tuple[int, int] | None,
+    dtype: str,
 ) -> None:
     """Order the outputs, name their free dimensions and store the facts."""
     import onnx
@@ -153,7 +207,7 @@ def _describe(
         model,
         kind="onnx",
         form=form,
-        precision="float32",
+        precision=precision,
         dtype=dtype,
         image_size=image_size,
         letterbox="top_left",

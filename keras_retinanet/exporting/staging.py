@@ -7,16 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_retinanet.errors import UserError
-from keras_retinanet.exporting.facts import FACTS_FILE, LABELS_FILE, SAVED_MODEL_FILE, read_facts
+from keras_retinanet.exporting.facts import (
+    FACTS_FILE,
+    FOLDER_KINDS,
+    LABELS_FILE,
+    OPENVINO_FILE,
+    OPENVINO_WEIGHTS,
+    SAVED_MODEL_FILE,
+    read_facts,
+)
 from keras_retinanet.files import temporary_folder
-from keras_retinanet.files.targets import check_target
+from keras_retinanet.files.targets import check_new_folder, check_target
 
-# What an exported SavedModel's folder holds, relative to it.
+# What a folder of an export holds, a SavedModel's or OpenVINO's, relative to it.
 _OWN_FILES = re.compile(
     rf"{re.escape(SAVED_MODEL_FILE)}|fingerprint\.pb"
     r"|variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
     rf"|assets/({re.escape(FACTS_FILE)}|{re.escape(LABELS_FILE)}|config\.yaml)"
     r"|assets\.extra/tf_serving_warmup_requests"
+    rf"|{re.escape(OPENVINO_FILE)}|{re.escape(OPENVINO_WEIGHTS)}"
+    rf"|{re.escape(FACTS_FILE)}|{re.escape(LABELS_FILE)}"
 )
 
 
@@ -27,7 +37,9 @@ def check_place(out: Path, export_format: str) -> None:
         UserError: `out` is a folder for a file's name, a file for a folder's, or holds anything
             that `export` did not write.
     """
-    if export_format != "saved_model":
+    if export_format == "coreml":
+        check_new_folder(out)
+    elif export_format not in FOLDER_KINDS.values():
         check_target(out, export_format, flag="--out")
     elif os.path.lexists(out):
         _check_folder(out)
@@ -43,7 +55,8 @@ def _check_folder(out: Path) -> None:
     strange = [name for name in files if _OWN_FILES.fullmatch(name) is None]
     if not strange:
         try:
-            read_facts((out / "assets" / FACTS_FILE).read_bytes(), str(out))
+            place = out if OPENVINO_FILE in files else out / "assets"
+            read_facts((place / FACTS_FILE).read_bytes(), str(out))
             return
         except (UserError, OSError):
             strange = files

@@ -35,7 +35,7 @@ class Detector:
     image that cannot be read costs its row an error, never the batch.
 
     Args:
-        model: a `.keras` file, a SavedModel's folder, a .tflite or an .onnx file. One that is
+        model: a `.keras` file or an exported one (`load_exported`). One that is
             configured for tiles detects in tiles.
         batch_size: the most images that the model is given at a time.
         threshold: minimum score of a detection; 0: all that the model gives.

@@ -13,9 +13,11 @@ import tensorflow as tf
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.runner import evaluate
+from keras_retinanet.exporting import onnx_file
 from keras_retinanet.exporting.exported import load_exported
 from keras_retinanet.exporting.folding import PRECISIONS
 from keras_retinanet.exporting.onnx_file import export_onnx
+from keras_retinanet.exporting.openvino_folder import export_openvino
 from keras_retinanet.exporting.sample import Sample
 from keras_retinanet.exporting.saved_model.folder import export_saved_model
 from keras_retinanet.exporting.tflite import conversion
@@ -29,6 +31,12 @@ from keras_retinanet.speed.timing import Times, measure
 TIMED = 10
 CALIBRATION = 32
 SOURCE = ".keras"
+# Files of one input size: kind -> its precisions, what writes it, its file, and what that needs.
+_FIXED: dict[str, tuple[tuple[str, ...], Callable[..., None], str, tuple[str, ...]]] = {
+    "TFLite": (conversion.PRECISIONS, export_tflite, "{}.tflite", ()),
+    "ONNX": (onnx_file.PRECISIONS, export_onnx, "{}.onnx", ("tf2onnx", "onnxruntime")),
+    "OpenVINO": (onnx_file.PRECISIONS, export_openvino, "openvino_{}", ("tf2onnx", "openvino")),
+}
 NOTES = [
     "Times are from a file's own input to detections, one image at a time: those of a SavedModel "
     "contain the resize, all others get a letterboxed image in float32.",
@@ -123,13 +131,14 @@ def _exporters(
     for precision in PRECISIONS:
         write = partial(export_saved_model, model, precision=precision, **quiet)
         forms[f"SavedModel {precision}"] = (f"saved_model_{precision}", write)
-    for precision in conversion.PRECISIONS:
-        write = partial(export_tflite, model, precision=precision, **fixed)
-        if precision == "int8":
-            write = partial(write, calibration=calibration)
-        forms[f"TFLite {precision}"] = (f"{precision}.tflite", write)
-    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
-        forms["ONNX float32"] = ("model.onnx", partial(export_onnx, model, **fixed))
+    for kind, (precisions, export, place, needed) in _FIXED.items():
+        if not all(importlib.util.find_spec(name) for name in needed):
+            continue
+        for precision in precisions:
+            write = partial(export, model, precision=precision, **fixed)
+            if precision == "int8":
+                write = partial(write, calibration=calibration)
+            forms[f"{kind} {precision}"] = (place.format(precision), write)
     return forms
 
 

@@ -105,7 +105,7 @@ def test_neither_this_package_nor_keras_can_be_imported(alone):
 def test_tflite_app_finds_what_predict_finds(form, files, pictures, alone, tmp_path):
     done = run([APPS / "run_tflite.py", files[form], pictures[0].parent, "--out", tmp_path], alone)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^4 pictures, \d+ boxes of at least 0.5, median \d+ ms$", done.stdout, re.M)
+    assert re.search(r"^4 images, \d+ boxes of at least 0.5, median \d+ ms$", done.stdout, re.M)
     detector = load_exported(files[form])
     for path in pictures:
         found = detector.detect(decode_image(path.read_bytes()))[0]
@@ -126,7 +126,7 @@ def test_saved_model_app_finds_what_the_model_finds(model, files, pictures, alon
         assert copy.shape == image.shape
         # A box around the best detection has the colour of its class.
         assert np.abs(copy.astype(int) - image).max() > 100
-    assert f"4 pictures, {drawn} boxes of at least 0.3, " in done.stdout
+    assert f"4 images, {drawn} boxes of at least 0.3, " in done.stdout
 
 
 def test_bar_a_broken_picture_and_no_picture_overwritten(files, alone, tmp_path):
@@ -150,10 +150,10 @@ def test_bar_a_broken_picture_and_no_picture_overwritten(files, alone, tmp_path)
     os.close(terminal)
     shown = os.read(controller, 100_000).decode()
     os.close(controller)
-    assert done.stdout.startswith("4 pictures, ")
+    assert done.stdout.startswith("4 images, ")
     assert "[" + "#" * 6 + "." * 24 + "] 1/5" in shown
     assert "[" + "#" * 30 + "] 5/5" in shown
-    assert f"skipped: {broken} cannot be read as a picture" in shown
+    assert f"skipped: {broken} cannot be read as an image" in shown
     assert (folder / "c.jpg").read_bytes() == before
     assert {"a.jpg", "b.jpg", "c_2.jpg", "d.jpg"} < {path.name for path in folder.iterdir()}
 
@@ -172,7 +172,7 @@ def wrong_words(tmp_path, files) -> dict[str, tuple[list, str]]:
         "no picture": ([good, empty], "a folder without any"),
         "absent picture": ([good, tmp_path / "absent.jpg"], "absent.jpg"),
         "threshold": ([good, text, "--threshold", "2"], "Expected a threshold of 0 to 1"),
-        "no readable picture": ([good, text], "None of 1 pictures"),
+        "no readable picture": ([good, text], "None of 1 images"),
     }
 
 
@@ -303,7 +303,7 @@ def test_stretched_input_is_tensorflow_s_resize(app, rng):
     ],
 )
 def test_raw_heads_give_the_package_s_detections(coder, rules, app, rng):
-    rules = {**vars(DetectionConfig(score_threshold=0.3)), **rules}
+    rules = {**vars(DetectionConfig(score_threshold=0.3).numbered()), **rules}
     corners = rng.uniform(0, 80, (200, 2))
     anchors = np.concatenate([corners, corners + rng.uniform(5, 40, (200, 2))], 1).astype("f4")
     outputs = {

@@ -153,7 +153,7 @@ def digests(path: Path) -> dict[str, str]:
     return found
 
 
-def changed_files(path: Path, stored: Any) -> list[str]:
-    """Return the files that are not as `stored`, an earlier `digests`, has them."""
-    stored, found = stored if isinstance(stored, dict) else {}, digests(path)
+def changed_files(found: Mapping[str, str], stored: Any) -> list[str]:
+    """Return the files whose digest in `found` is not the one in `stored`, an earlier `digests`."""
+    stored = stored if isinstance(stored, dict) else {}
     return sorted(name for name in {*stored, *found} if stored.get(name) != found.get(name))

@@ -1,7 +1,7 @@
-"""A model as one TensorFlow Lite file of fixed size, in three forms."""
+"""A model as one TensorFlow Lite file of fixed size, in several forms."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras_retinanet.errors import UserError
 from keras_retinanet.exporting.facts import default_image_size, model_facts
 from keras_retinanet.exporting.folding import folded
-from keras_retinanet.exporting.tflite import flatbuffer
+from keras_retinanet.exporting.sample import network_inputs
+from keras_retinanet.exporting.tflite import edge_tpu, flatbuffer
 from keras_retinanet.exporting.tflite.graphs import detection_function, network_function
 from keras_retinanet.exporting.tflite.metadata import METADATA_NAME, metadata, with_files
 from keras_retinanet.exporting.tflite.quantization import int8_flatbuffer
@@ -36,6 +37,7 @@ FORMS = {
         "anchors": "(1, R, 4) float32: x1, y1, x2, y2 in pixels of the network input, always "
         "the same",
     },
+    edge_tpu.FORM: edge_tpu.OUTPUTS,
 }
 
 
@@ -60,7 +62,8 @@ def export_tflite(
         out: file to write.
         form: "nms", the model's own detections by TensorFlow Lite's own operators alone;
             "mediapipe", the same by the operator `TFLite_Detection_PostProcess` of MediaPipe's
-            ObjectDetector, for images stretched to the input; "raw", the heads' outputs.
+            ObjectDetector, for images stretched to the input; "raw", the heads' outputs;
+            "edgetpu", these in integers, for the compiler of the Edge TPU: precision "int8" alone.
         precision: of the weights: "float32"; "float16"; "dynamic", int8 weights with float
             activations; "int8", int8 both. Decoding and suppression are float32 always.
         image_size: (height, width) in pixels of the input; default the square that holds any
@@ -70,25 +73,26 @@ def export_tflite(
         say: takes one line for each step.
 
     Raises:
-        UserError: an unknown choice, or "int8" without images.
+        UserError: an unknown choice, "int8" without images, or a network that "edgetpu" would
+            spoil.
     """
     _check(form, precision, input_type, image_size)
     image_size = image_size or default_image_size(model.preprocessing)
     stretch = form == "mediapipe"
-    say("folding batch norms")
-    network = folded(model)  # holds the variables that the function below only mentions
-    say("converting the network")
-    converter = _converter(network_function(network, image_size, input_type), precision)
-    if precision == "int8":
-        say("calibrating and quantizing")
-        canvases = _canvases(model.preprocessing, calibration, image_size, stretch=stretch)
-        converted = int8_flatbuffer(converter, (_as(input_type, canvas) for canvas in canvases))
-    else:
-        converted = converter.convert()
+    converted = _network(
+        model,
+        form=form,
+        precision=precision,
+        image_size=image_size,
+        input_type=input_type,
+        calibration=calibration,
+        say=say,
+    )
     file = flatbuffer.read(converted)
+    anchors = model.anchors(*image_size).numpy()[None]
     if form == "raw":
-        flatbuffer.add_constant(file, "anchors", model.anchors(*image_size).numpy()[None])
-    else:
+        flatbuffer.add_constant(file, "anchors", anchors)
+    elif form != edge_tpu.FORM:
         say("converting decoding and suppression")
         behind = _converter(detection_function(model, image_size, form), custom=stretch)
         flatbuffer.join(file, flatbuffer.read(behind.convert()))
@@ -105,7 +109,37 @@ def export_tflite(
     )
     flatbuffer.add_metadata(file, METADATA_NAME, metadata(facts, model.name))
     say("writing")
-    _write(with_files(flatbuffer.write(file), facts), out)
+    files = {edge_tpu.ANCHORS_FILE: anchors} if form == edge_tpu.FORM else {}
+    _write(with_files(flatbuffer.write(file), facts, files), out)
+
+
+def _network(
+    model: RetinaNet,
+    *,
+    form: str,
+    precision: str,
+    image_size: tuple[int, int],
+    input_type: str,
+    calibration: Iterable[np.ndarray] | None,
+    say: Callable[[str], None],
+) -> bytes:
+    """Return the flatbuffer of the network alone; the arguments are those of `export_tflite`."""
+    say("folding batch norms")
+    network = folded(model)  # holds the variables that the function below only mentions
+    quantize = int8_flatbuffer
+    if form == edge_tpu.FORM:
+        edge_tpu.check_network(network)
+        quantize, input_type = edge_tpu.integer_flatbuffer, "float32"  # it makes integers of it
+    say("converting the network")
+    converter = _converter(network_function(network, image_size, input_type), precision)
+    if precision != "int8":
+        return converter.convert()
+    say("calibrating and quantizing")
+    stretch = form == "mediapipe"
+    canvases = network_inputs(
+        model.preprocessing, calibration, image_size, input_type, stretch=stretch
+    )
+    return quantize(converter, canvases)
 
 
 def _write(content: bytes, out) -> None:
@@ -124,6 +158,11 @@ def _check(form, precision, input_type, image_size) -> None:
             raise UserError(
                 f"Expected {name} to be one of {', '.join(known)}. Received: {name}={value!r}."
             )
+    if form == edge_tpu.FORM and (precision, input_type) != ("int8", "uint8"):
+        raise UserError(
+            f"Expected --precision int8 and --input_type uint8 with --form {form}, which is all "
+            f"integers. Received: precision={precision!r}, input_type={input_type!r}."
+        )
     if image_size is not None and min(image_size) < 1:
         raise UserError(
             f"Expected an image_size of at least 1,1. Received: image_size={image_size}."
@@ -145,17 +184,3 @@ def _converter(function, precision: str = "float32", *, custom: bool = False):
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     return converter
-
-
-def _canvases(preprocessing, pictures, image_size, *, stretch: bool) -> Iterator[np.ndarray]:
-    """Return network inputs (H, W, 3) float32 as the file will see them."""
-    for picture in pictures or ():
-        if stretch:
-            yield tf.image.resize(picture, image_size).numpy()
-        else:
-            yield preprocessing.letterbox_into(picture, image_size)[0].numpy()
-
-
-def _as(input_type: str, canvas: np.ndarray) -> np.ndarray:
-    """Return the input (1, H, W, 3) of that type."""
-    return (np.rint(canvas) if input_type == "uint8" else canvas).astype(input_type)[None]

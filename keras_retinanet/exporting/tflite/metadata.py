@@ -86,12 +86,13 @@ def metadata(facts: Mapping[str, Any], name: str) -> bytes:
         name: of the model.
     """
     tables = _Tables(1024)
-    form = facts["form"]
+    is_raw = facts["outputs"][0]["name"] not in MEDIAPIPE_NAMES
     outputs = [
-        _output(tables, output["name"], output["meaning"], form) for output in facts["outputs"]
+        _output(tables, output["name"], output["meaning"], is_raw=is_raw)
+        for output in facts["outputs"]
     ]
     groups = None
-    if form != "raw":
+    if not is_raw:
         title = tables.text("detection result")
         members = [tables.text(MEDIAPIPE_NAMES[name]) for name in ("boxes", "classes", "scores")]
         groups = tables.tables([tables.table(title, tables.tables(members))])
@@ -153,7 +154,7 @@ def _image(tables: _Tables, source: Mapping[str, Any]) -> int:
     )
 
 
-def _output(tables: _Tables, name: str, meaning: str, form: str) -> int:
+def _output(tables: _Tables, name: str, meaning: str, *, is_raw: bool) -> int:
     """Return the TensorMetadata of an output."""
     files = []
     kind = {"class_logits": TENSOR_AXIS_LABELS, "classes": TENSOR_VALUE_LABELS}.get(name)
@@ -164,10 +165,10 @@ def _output(tables: _Tables, name: str, meaning: str, form: str) -> int:
         # BoundingBoxProperties: index 0, type 1, coordinate_type 2 (0: ratio)
         order = tables.CreateNumpyVector(LEFT_TOP_RIGHT_BOTTOM)
         properties, content = tables.table(order, np.uint8(BOUNDARIES)), BOUNDING_BOX
-    is_list = form != "raw" and name != "num"
+    is_list = not is_raw and name != "num"
     return _tensor(
         tables,
-        name if form == "raw" else MEDIAPIPE_NAMES[name],
+        name if is_raw else MEDIAPIPE_NAMES[name],
         meaning,
         content=(content, properties, is_list),
         files=files,
@@ -204,8 +205,10 @@ def _file(tables: _Tables, name: str, description: str, kind: int) -> int:
     return tables.table(tables.text(name), tables.text(description), np.uint8(kind))
 
 
-def with_files(flatbuffer: bytes, facts: Mapping[str, Any]) -> bytes:
-    """Return the whole file: the flatbuffer, then an archive with the facts and the labels.
+def with_files(
+    flatbuffer: bytes, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
+) -> bytes:
+    """Return the whole file: the flatbuffer, then an archive with facts, labels and `arrays`.
 
     The facts tell the flatbuffer's digest: an interpreter of damaged bytes may end its process.
     """
@@ -218,4 +221,7 @@ def with_files(flatbuffer: bytes, facts: Mapping[str, Any]) -> bytes:
         ):
             # Not compressed: MediaPipe reads them in place.
             archive.writestr(zipfile.ZipInfo(name, ARCHIVE_DATE), text)
+        for name, values in (arrays or {}).items():
+            with archive.open(zipfile.ZipInfo(name, ARCHIVE_DATE), "w") as member:
+                np.save(member, values)
     return stream.getvalue()
