@@ -115,6 +115,7 @@ def test_a_terabyte_of_nothing_is_not_read(tmp_path, name):
 # --------------------------------------------------------------------------------------- weights
 
 
+@pytest.mark.long
 def test_a_configuration_of_gigabytes_is_not_unpacked(tmp_path):
     """The real command, in a process that cannot have more than the bomb."""
     path = tmp_path / "bomb.keras"

@@ -72,6 +72,7 @@ def test_help_and_version_in_a_process_of_their_own():
     assert (done.returncode, done.stdout) == (0, f"keras_retinanet {__version__}\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -33,6 +33,7 @@ def test_the_exponent_is_the_slope_at_the_end(growth):
     assert line == ("| model.detect | classes | 1: 1,000, 10: 10,000, 30: 30,000 | 1.00 | 1 |")
 
 
+@pytest.mark.long
 def test_curves_are_written_to_the_page(growth, monkeypatch, tmp_path):
     page = tmp_path / "benchmark.md"
     page.write_text("before\n<!-- growth -->\n\nNot run yet.\n\n<!-- end of growth -->\nafter\n")

@@ -44,6 +44,7 @@ def python(*words, **environment):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "imports", ["import keras\nimport keras_retinanet", "import keras_retinanet\nimport keras"]
 )

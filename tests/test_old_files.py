@@ -87,6 +87,7 @@ def test_a_saved_model_detects_what_it_did(files, expected):
     assert_same(load_exported(files / "saved_model").detect(expected["image"])[0], expected)
 
 
+@pytest.mark.long
 def test_a_saved_model_needs_no_package(files):
     program = (
         "import sys, tensorflow as tf; tf.saved_model.load(sys.argv[1]);"
@@ -97,6 +98,7 @@ def test_a_saved_model_needs_no_package(files):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on(files, expected, capsys):
     from keras_retinanet import load, load_config, train
 

@@ -33,6 +33,7 @@ def test_streams_keep_what_bars_need_and_no_more(encoding, monkeypatch):
         assert ("\u732b" in text) == (encoding == "utf-8")
 
 
+@pytest.mark.long
 def test_no_command_sends_an_escape(tmp_path):
     """A folder's name in an error, a file's name in a notice, a class in a table."""
     folder = tmp_path / "data\x1b[2J\nset"

@@ -13,7 +13,6 @@ from keras_retinanet.commands.choosing import Choice
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.addresses import RETRIES
 from keras_retinanet.files.targets import check_target
-from keras_retinanet.files.videos import TRACKS_SUFFIX, counts_file
 from keras_retinanet.terminal import printable
 
 if TYPE_CHECKING:
@@ -114,6 +113,8 @@ def check_videos(args: Namespace, targets: Sequence[Path]) -> None:
 
         check_display()
     for target in targets if tracks else ():
+        from keras_retinanet.files.videos import TRACKS_SUFFIX, counts_file
+
         check_target(target.with_suffix(TRACKS_SUFFIX), "tracks", flag="--out")
         if args.line or args.zone:
             check_target(counts_file(target), "counts", flag="--out")

@@ -68,6 +68,7 @@ def ground_truth(folder: Path, name: str) -> tuple[np.ndarray, list[str]]:
     return np.array(boxes, np.float32), [found.findtext("name") for found in objects]
 
 
+@pytest.mark.long
 def test_predict_without_a_model_finds_the_cells_of_an_image(bccd, empty_folder, capsys):
     name = (bccd / "ImageSets/Main/test.txt").read_text().split()[0]
     assert command("predict", bccd / f"JPEGImages/{name}.jpg") == 0

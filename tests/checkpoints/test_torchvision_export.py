@@ -62,6 +62,7 @@ def assert_same(path: Path, values: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(found[name], value, name, strict=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("version", "suffix"), [("v2", ".pth"), ("v1", ".safetensors")])
 def test_import_and_export_is_the_identity(tmp_path, version, suffix):
     values = golden_values(version)
@@ -74,6 +75,7 @@ def test_import_and_export_is_the_identity(tmp_path, version, suffix):
     assert (tmp_path / f"out{suffix}").read_bytes() == (tmp_path / f"in{suffix}").read_bytes()
 
 
+@pytest.mark.long
 def test_fine_tuned_classes_and_counters_travel_through_a_model_file(tmp_path, capsys):
     model = RetinaNet(SMALL, ["a", "b", "c"], load_weights=False)
     export_torchvision(model, tmp_path / "new.pth")

@@ -61,6 +61,7 @@ def test_a_training_step_is_told_by_part(tables):
     assert rows["train step"]["of floor"] > 0
 
 
+@pytest.mark.long
 def test_data_are_compared_with_a_bare_decode(tables, bccd):
     words = ["--what", "data", "--data_dir", bccd, "--image_size", "64", "--limit", "8"]
     rows = tables(*words, "--batch_size", "4")["Data"]
@@ -91,6 +92,7 @@ def test_formats_are_scored_timed_and_weighed(tables, bccd):
     assert rows[0]["difference"] == "+0.00"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -95,6 +95,7 @@ def script(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ENDS)
 def test_children_end_with_a_signal_to_their_parent(script, start, number):
     process = start(script, "wait")

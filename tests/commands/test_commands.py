@@ -64,6 +64,7 @@ def model_file(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_predict_writes_pictures_json_and_csv_and_goes_on_after_a_broken_one(
     model_file, tmp_path, rng, capsys
 ):
@@ -135,6 +136,7 @@ def test_evaluate_refuses_classes_that_do_not_map(model_file, capsys):
     assert "Class names do not map" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
     from keras_retinanet.data.loading import load_dataset
     from keras_retinanet.modeling.retinanet import RetinaNet
@@ -154,6 +156,7 @@ def test_evaluate_writes_figures_detections_and_pictures(tmp_path, capsys):
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [".keras", "SavedModel"])
 def test_weights_that_are_laid_out_once_detect_the_same(kind, model_file, tmp_path):
     """In processes of their own: the setting is read once, and training here must not have it."""
@@ -184,6 +187,7 @@ def test_weights_that_are_laid_out_once_detect_the_same(kind, model_file, tmp_pa
     assert found[0] == found[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", [[], ["--tta"], ["--tile", "48"]])
 def test_no_convolution_of_predict_runs_outside_of_a_graph(
     flags, model_file, tmp_path, monkeypatch

@@ -70,6 +70,7 @@ def same(rows: list[dict], others: list[dict]) -> bool:
     return keys[0] == keys[1] and np.allclose(*numbers, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.long
 def test_files_of_all_kinds(run_folder, whole, tmp_path, capsys):
     page, table = tmp_path / "report.html", tmp_path / "classes.csv"
     words = ["--engine", "pycocotools", "--csv", table, "--report", page]
@@ -91,6 +92,7 @@ def test_files_of_all_kinds(run_folder, whole, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.csv", "report.html"]
 
 
+@pytest.mark.long
 def test_the_first_pictures_alone(run_folder, whole, tmp_path, capsys):
     out, journal = tmp_path / "found.json", tmp_path / "found.json.partial.jsonl"
     # Nothing is taken over of other pictures, options or models.
@@ -140,6 +142,7 @@ def killed(run_folder, tmp_path):
     return ["evaluate", *words]
 
 
+@pytest.mark.long
 def test_a_killed_evaluation_goes_on(killed, whole, tmp_path, capsys):
     journal = tmp_path / "found.json.partial.jsonl"
     with open(journal, "a", encoding="utf-8") as stream:
@@ -158,6 +161,7 @@ def figure_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if "@[" in line or "detections" in line]
 
 
+@pytest.mark.long
 def test_two_at_once_of_one_run_have_their_own_figures(run_folder, whole, capsys):
     """Neither takes or deletes what the other has found; the first one is still under way."""
     first = started("wait", "--model", run_folder)
@@ -174,6 +178,7 @@ def test_two_at_once_of_one_run_have_their_own_figures(run_folder, whole, capsys
     assert sorted(file.name for file in run_folder.iterdir()) == ["best.keras", "config.yaml"]
 
 
+@pytest.mark.long
 def test_two_at_once_into_one_file_are_refused_and_a_signal_keeps_what_is_found(
     run_folder, whole, tmp_path, capsys
 ):

@@ -55,6 +55,7 @@ def run_folder(tmp_path_factory) -> Iterator[Path]:
     BACKBONES.pop(TINY)
 
 
+@pytest.mark.long
 def test_merged_shards_are_one_evaluation(run_folder, tmp_path, capsys, monkeypatch):
     """Of 7 images in batches of 4, though shards have 3, 2 and 2."""
     whole, out = tmp_path / "whole", tmp_path / "shards" / "found.json"
@@ -90,6 +91,7 @@ def test_merged_shards_are_one_evaluation(run_folder, tmp_path, capsys, monkeypa
     ]
 
 
+@pytest.mark.long
 def test_shards_that_do_not_belong_are_refused(run_folder, tmp_path, capsys):
     out = tmp_path / "found.json"
     words = ["--model", run_folder, "--out", out, "--limit", 3]

@@ -136,6 +136,7 @@ def run_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_predict_and_info_print_what_they_found(result, run_folder, tmp_path):
     images = [*sorted((BCCD / "JPEGImages").iterdir())[:1], tmp_path / "broken.jpg"]
     images[1].write_bytes(b"none")
@@ -154,6 +155,7 @@ def test_predict_and_info_print_what_they_found(result, run_folder, tmp_path):
     assert names.items() <= {int(k): name for k, name in facts["classes"].items()}.items()
 
 
+@pytest.mark.long
 def test_evaluate_prints_what_its_file_holds(result, capfd, run_folder, tmp_path):
     file = tmp_path / "evaluation.json"
     words = ["evaluate", "--model", run_folder, "--limit", "3"]

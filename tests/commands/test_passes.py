@@ -47,6 +47,7 @@ def test_flags_make_passes(model):
     assert np.all(found.boxes[:, 2:] <= [120.01, 100.01])
 
 
+@pytest.mark.long
 def test_a_model_s_own_tiles_are_used_unless_a_flag_says_otherwise():
     def passes(words):
         own = small_model(tiles={"side": 96, "overlap": 0.3})

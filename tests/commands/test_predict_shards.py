@@ -48,6 +48,7 @@ def rows_of(folder: Path) -> tuple[list[dict], list[list[str]]]:
         return json.loads((folder / "detections.json").read_text()), [*csv.reader(stream)]
 
 
+@pytest.mark.long
 def test_merged_shards_are_one_call(words, tmp_path, capsys, monkeypatch):
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert command(*words, whole) == 0

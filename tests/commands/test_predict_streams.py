@@ -71,6 +71,7 @@ def test_an_unreachable_source_is_one_line_and_leaves_nothing(predict, tmp_path,
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.long
 def test_flags_of_videos_do_not_let_tensorflow_print_its_start(monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     words = "predict http://127.0.0.1:9/yard --track --line 0,0,9,9 --out missing".split()

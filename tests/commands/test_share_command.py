@@ -43,6 +43,7 @@ def hub(monkeypatch):
     return asked
 
 
+@pytest.mark.long
 def test_a_folder_has_the_model_and_its_card(tmp_path, capsys):
     out, figures = tmp_path / "cells", tmp_path / "evaluation.json"
     measured = {"coco": {"AP": 0.61, "AP50": 0.918, "APs": None}, "facts": {"data": "bccd, test"}}

@@ -84,6 +84,7 @@ def test_picture_and_boxes_arrive_unchanged_without_augmentation(tmp_path):
     assert labels["ignore"][0].tolist() == [False, True, False]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["removed", "cut", "empty", "folder"])
 def test_picture_lost_while_training_teaches_nothing_and_moves_nothing(tmp_path, damage):
     dataset = write_dataset(tmp_path, sizes=[(64, 64)] * 4)
@@ -183,6 +184,7 @@ def test_workers_read_their_part_of_each_batch(tmp_path):
         np.testing.assert_array_equal(boxes, batch[1]["boxes"])
 
 
+@pytest.mark.long
 def test_what_is_mixed_repeats_too(tmp_path):
     dataset = write_dataset(tmp_path)
     augment = AugmentConfig(mosaic=0.5, mixup=0.5, copy_paste=0.5)

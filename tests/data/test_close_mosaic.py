@@ -74,6 +74,7 @@ def plain():
     return taken(STEPS)
 
 
+@pytest.mark.long
 def test_before_the_close_all_is_as_without_the_option_after_it_as_without_mixing(mixed, plain):
     found = taken(STEPS, **MIXED, close_mosaic=CLOSE)
     assert_same(found[:7], mixed[:7])

@@ -60,6 +60,7 @@ def config(folder, steps, **options):
     return load_config("bccd", overrides | {"train.eval_every": steps} | options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_training_ends_and_counts_exactly(steps, tmp_path, rng, capsys):
     write_set(tmp_path / "set", rng)
@@ -81,6 +82,7 @@ def test_training_ends_and_counts_exactly(steps, tmp_path, rng, capsys):
 
 
 # Of the two that are found while training, one is enough for each day.
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [pytest.param(n, marks=[pytest.mark.slow] * (n == 45)) for n in DAMAGE]
 )

@@ -36,6 +36,7 @@ def large_images(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("end", "code"), [("error", 1), ("end", 0)])
 def test_a_process_ends_while_images_are_being_read(large_images, end, code):
     words = [sys.executable, "-c", SCRIPT, str(large_images), end]

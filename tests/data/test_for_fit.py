@@ -70,6 +70,7 @@ def test_an_unknown_split_is_an_error(folder):
         keras_retinanet.data.load(folder, "nowhere")
 
 
+@pytest.mark.long
 def test_fit_takes_the_batches_and_reports_cocos_metrics(folder, recwarn):
     batches = keras_retinanet.data.load(folder, "all", preprocessing=SIZES, batch_size=2)
     model = keras_retinanet.retinanet(

@@ -79,6 +79,7 @@ def write_mutant(source: str, path, sound: bytes, rng: random.Random) -> bytes:
     return content
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "share",
     [

@@ -75,6 +75,7 @@ def check_mutant(content: bytes) -> None:
         assert decoded.dtype == np.uint8 and decoded.shape == (*size, 3), repr(content)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "share",
     [

@@ -46,6 +46,7 @@ def run(name, *, parallel=3):
     return list(changed.as_numpy_iterator())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_each_layer_repeats_changes_and_moves_nothing(name):
     found, again = run(name), run(name, parallel=1)

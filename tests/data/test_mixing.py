@@ -236,6 +236,7 @@ def test_nothing_asked_renders_the_row_alone():
     assert reader.read == [(0, (0, 7)), (1, (1, 8)), (2, (2, 9))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "partners"),
     [({"mosaic": 0.5}, 3), ({"copy_paste": 0.5}, 1), ({"cutmix": 0.5}, 1), ({"mixup": 0.5}, 1)],

@@ -35,6 +35,7 @@ def test_the_boxs_area_counts_where_its_own_is_none(area):
     assert problems == {"area not sound": [f"a.png: area {area}"]}
 
 
+@pytest.mark.long
 def test_areas_of_a_shard_become_json(tmp_path):
     SETS["tfrecord"](tmp_path / "set")
     made = tf.train.Example.FromString(example("a.png"))
@@ -52,6 +53,7 @@ def test_areas_of_a_shard_become_json(tmp_path):
     assert all(row["area"] > 0 for row in content["annotations"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", [r'{0: "\ud800"}', r'["cat", "a\udfff"]'])
 def test_yolo_names_are_text(names, tmp_path):
     SETS["yolo"](tmp_path)

@@ -219,6 +219,7 @@ def test_pixels_and_boxes_of_a_window_are_the_image_s_own(form, tolerance, optio
         assert len(cut[keep])
 
 
+@pytest.mark.long
 def test_windows_go_on_after_a_pause_and_differ_by_seed():
     data, _ = painted("PNG")
     config = AugmentConfig(scale=(0.5, 1.5), rotate90=0.5, mosaic=0.5, mixup=0.3)

@@ -243,6 +243,7 @@ def small_model(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_predict_goes_on_after_bad_entries(tmp_path, small_model):
     folder = tmp_path / "in"
     folder.mkdir()

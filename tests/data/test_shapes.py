@@ -225,6 +225,7 @@ def threshold_detections(image_id, image, threshold, guess):
             }
 
 
+@pytest.mark.long
 def test_thresholding_does_not_solve_it(val):
     from keras_retinanet.evaluation.metrics.coco_metric import coco_metrics, ground_truth
 

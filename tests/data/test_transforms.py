@@ -45,6 +45,7 @@ def red_bounds(image):
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if len(rows) else None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("resized", [(120, 160), (60, 80), (180, 240)])
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.4, 0.7), (0.8, 1.3), (2.0, 4.0)])
 def test_pixels_lie_where_the_box_says(scale, resized):
@@ -240,6 +241,7 @@ def test_switching_a_flip_on_only_adds_the_flip(rng):
     assert 0 < flips < 8
 
 
+@pytest.mark.long
 def test_what_is_off_adds_no_operation():
     def count(**options):
         config = AugmentConfig(**{"flip": 0.0} | options)

@@ -113,6 +113,7 @@ def test_tfds_reads_our_records(real, tmp_path):
         assert row["image/object/is_crowd"].numpy().tolist() == record.ignore.tolist()
 
 
+@pytest.mark.long
 def test_several_processes_write_the_same_bytes(real, tmp_path):
     contents = []
     for workers in (1, 2):

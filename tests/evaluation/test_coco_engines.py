@@ -146,6 +146,7 @@ def test_sample_of_cocos_authors(coco_sample):
     assert reference.figure("AP") == pytest.approx(0.5045806987, abs=1e-10)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_hotcoco")
 def test_every_kind_of_case_on_real_images(real):
     assert real.truths.ignore.sum() == 5

@@ -98,6 +98,7 @@ def test_no_command_runs_a_program_that_is_not_trusted(writer, tmp_path, capsys)
             file.unlink()
 
 
+@pytest.mark.long
 def test_the_command_line_refuses_in_a_process_of_its_own(writer, tmp_path):
     model, folder = writer
     Image.fromarray(PICTURE).save(tmp_path / "picture.png")
@@ -290,6 +291,7 @@ def test_a_digest_that_was_made_to_fit_crashes_another_process(flatbuffer, tmp_p
     assert "with which its process crashes" in refusal(path)
 
 
+@pytest.mark.long
 def test_what_the_interpreter_reports_is_one_line(flatbuffer, tmp_path):
     path = tmp_path / "x.tflite"
     path.write_bytes(as_exported(with_changed_bytes(flatbuffer, 2, len(flatbuffer))))
@@ -304,6 +306,7 @@ def test_a_process_that_does_not_end_is_one_line(flatbuffer, tmp_path, monkeypat
     assert "which does not come to an end within 0.2 s" in refusal(path)
 
 
+@pytest.mark.long
 def test_a_file_is_tried_once(flatbuffer, tmp_path, home, monkeypatch):
     path = tmp_path / "x.tflite"
     path.write_bytes(as_exported(flatbuffer))
@@ -391,6 +394,7 @@ def test_facts_that_are_not_ours_are_one_line(harmless, tmp_path, changes):
     assert "has no valid model.json" in refusal(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "target",
     [(h5_file.__name__, "try_h5"), (tflite_trial.__name__, "run_once")],

@@ -56,6 +56,7 @@ def encoded(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.long
 def test_rows_of_every_kind_of_image_are_what_the_model_detects(model_file, images, tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, image in zip(paths, images, strict=True):

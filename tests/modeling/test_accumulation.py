@@ -91,6 +91,7 @@ def whole():
     return trained(0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("micro_batch", [2, 4])
 def test_pieces_give_the_weights_of_the_whole_batch(whole, micro_batch):
     """Pieces of 4 leave one of 2."""
@@ -105,12 +106,14 @@ def test_the_clipping_of_that_comparison_engages(whole):
     assert np.abs(free - whole[0]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_weights_of_images_go_with_their_pieces(whole):
     expected, pieces = trained(0, weighted=True), trained(2, weighted=True)
     np.testing.assert_allclose(pieces[0], expected[0], atol=1e-6)
     assert np.abs(expected[1] - whole[1]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_a_piece_is_computed_after_the_one_before():
     """A loop, in which the largest tensors have the images of one piece."""
     detector = model()

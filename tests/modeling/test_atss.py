@@ -230,6 +230,7 @@ def test_permuted_ground_truth_changes_nothing(rng):
                                   permuted.boxes[0][permuted.classes[0] >= 0])  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_traced_once_for_unknown_images_and_boxes(rng, jit_compile):
     shape, counts = (64, 96), level_cells(64, 96)
@@ -283,6 +284,7 @@ def test_what_cannot_work_is_refused():
         AtssLabeler()(ANCHORS, labels_of([], []))
 
 
+@pytest.mark.long
 def test_a_model_trains_with_it_and_is_saved_with_it(tmp_path):
     model = keras_retinanet.retinanet("resnet18", num_classes=2)
     model.compile(labeler=AtssLabeler(4))

@@ -32,6 +32,7 @@ from keras_retinanet.modeling import (
     build_fpn,
     build_head,
 )
+from keras_retinanet.modeling.necks import build_neck
 
 
 @pytest.mark.parametrize(
@@ -47,17 +48,19 @@ def test_a_part_is_its_section(part, section):
 
 
 @pytest.mark.parametrize(
-    ("build", "section", "others"),
+    ("builders", "section", "others"),
     [
         # A backbone is always named; the class head alone has a prior.
-        (build_backbone, BackboneConfig, {"name"}),
-        (build_fpn, FPNConfig, set()),
-        (build_head, HeadConfig, {"prior"}),
-        (RetinaNetLoss, LossConfig, set()),
+        ([build_backbone], BackboneConfig, {"name"}),
+        ([build_neck, build_fpn], FPNConfig, set()),
+        ([build_head], HeadConfig, {"prior"}),
+        ([RetinaNetLoss], LossConfig, set()),
     ],
 )
-def test_a_builder_takes_every_option_of_its_section_with_its_default(build, section, others):
-    parameters = inspect.signature(build).parameters
+def test_a_builder_takes_every_option_of_its_section_with_its_default(builders, section, others):
+    parameters = {}
+    for build in builders:
+        parameters |= inspect.signature(build).parameters
     for entry in dataclasses.fields(section):
         assert entry.name in parameters
         if entry.name not in others:

@@ -228,6 +228,7 @@ def test_outputs_that_mean_something_else_are_refused(options, message):
     assert imitation(features, *batch(), student)[0] > 0
 
 
+@pytest.mark.long
 def test_adapters_where_channels_differ():
     assert Distiller(model(), model(seed=1)).variables == []
     student, teacher = model(), model(16, seed=1)
@@ -289,6 +290,7 @@ def test_a_step_without_weight_is_that_without_a_teacher(alone, teacher):
         np.testing.assert_allclose(one, two, rtol=0, atol=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{"micro_batch": 3}, {"recompute": True}])
 def test_pieces_and_recomputation_give_the_same_step(teacher, taught, options):
     (expected, logs), (found, others) = taught, trained(teacher, **options)

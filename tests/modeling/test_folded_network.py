@@ -30,6 +30,7 @@ def assert_detects_as_built(model, images):
     np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", GRAPHS)
 def test_the_same_outputs_with_fewer_batch_norms(name, rng):
     model, images = shaken(name, rng), pictures(rng)
@@ -70,6 +71,7 @@ def _train(model, _):
     model.fit(np.ones((1, 96, 136, 3), "f4"), labels, verbose=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", [_assign, _set_weights, _load_weights, _move_statistics, _train])
 def test_changed_weights_are_folded_again_without_a_new_graph(change, model, rng, tmp_path):
     images = pictures(rng)
@@ -110,6 +112,7 @@ class Doubled(RetinaNet):
         return {**outputs, "class_logits": outputs["class_logits"] * 2}
 
 
+@pytest.mark.long
 def test_where_nothing_is_folded(rng):
     images = pictures(rng)
     config = shaken("resnet18", rng).config

@@ -83,6 +83,7 @@ def test_both_losses(peer):
     assert float(box_sum) / graph.normalizer == pytest.approx(golden["loss_box"], rel=1e-6)
 
 
+@pytest.mark.long
 def test_detections(peer):
     graph, golden = peer
     shape = input_shape(golden)

@@ -157,6 +157,7 @@ def detector():
     del BACKBONES[TINY]
 
 
+@pytest.mark.long
 def test_a_detector_with_it_trains_and_is_stored(detector, tmp_path, rng):
     images = rng.uniform(0, 255, (2, 64, 96, 3)).astype("float32")
     labels = {"boxes": np.float32([[[8, 8, 40, 40]]] * 2), "classes": np.int32([[0], [1]])}

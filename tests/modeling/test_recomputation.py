@@ -53,6 +53,7 @@ def detector(*, frozen_norms, **options):
     return model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{"frozen_norms": True}, {"frozen_norms": False}])
 def test_a_step_is_the_same(options):
     plain, recomputing = detector(**options), detector(**options, recompute=True)
@@ -65,6 +66,7 @@ def test_a_step_is_the_same(options):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_blocks_and_heads_run_forward_again_when_the_gradient_is_there():
     """Looked for in the graph that is executed, which is not the one that was traced."""
 
@@ -89,6 +91,7 @@ def test_blocks_and_heads_run_forward_again_when_the_gradient_is_there():
     assert all(any(name.startswith("^") for name in node.input) for node in starts)
 
 
+@pytest.mark.long
 def test_the_estimate_has_less_memory_and_more_time():
     plain, recomputing = (
         estimate_step(detector(frozen_norms=True, recompute=wanted), 8, (256, 256))
@@ -98,6 +101,7 @@ def test_the_estimate_has_less_memory_and_more_time():
     assert plain.flops < recomputing.flops < plain.flops * 4 / 3
 
 
+@pytest.mark.long
 def test_pieces_of_a_batch_and_of_the_network_together():
     plain = detector(frozen_norms=True)
     both = detector(frozen_norms=True, recompute=True, micro_batch=1)

@@ -45,6 +45,7 @@ def test_an_unknown_name_lists_the_valid_ones():
         backbone_preprocessing("resnet49", None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "in_1x1"), [("resnet50", True), ("resnet101", True), ("resnext50_32x4d", False)]
 )
@@ -173,6 +174,7 @@ def _frozen_prefixes(trunk):
     }
 
 
+@pytest.mark.long
 def test_freezing_needs_loaded_weights():
     random = build_backbone("resnet18", freeze_bn=True, frozen_stages=5)
     assert _frozen_prefixes(random) == set()

@@ -55,6 +55,7 @@ def small_model():
     return model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
 def test_untrained_probability_is_the_prior_on_real_pictures(resnet50, coco_batch, training):
     probabilities = tf.sigmoid(resnet50(coco_batch[0], training=training)["class_logits"])
@@ -85,6 +86,7 @@ def test_first_loss_is_what_the_prior_predicts(resnet50, coco_batch):
     assert float(loss) < 10
 
 
+@pytest.mark.long
 def test_every_weight_moves_in_one_step(coco_batch):
     model = RetinaNet(SMALL, [f"c{i}" for i in range(80)])
     # A zero gamma stops the gradient of its own branch in the very first step, by design.
@@ -102,6 +104,7 @@ def test_every_weight_moves_in_one_step(coco_batch):
     assert still == []
 
 
+@pytest.mark.long
 def test_thirty_steps_overfit_one_picture():
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 60, (1, 96, 96, 3)).astype("float32")

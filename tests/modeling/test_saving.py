@@ -62,6 +62,7 @@ def test_round_trip(trained, tmp_path):
     assert loaded.metadata["license"] == "MIT"
 
 
+@pytest.mark.long
 def test_keras_own_save_and_load_work_too(trained, tmp_path):
     trained.save(tmp_path / "model.keras")
     assert_same(trained, load(tmp_path / "model.keras"))
@@ -196,6 +197,7 @@ def outcome_of(path):
         return str(error)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [7, 8, 10, 33, 36])
 def test_damaged_hdf5_is_one_line_or_the_same_model(trained, tmp_path, seed):
     """Of seed 8 h5py raises a RuntimeError; others have ended the process."""
@@ -217,6 +219,7 @@ def test_damaged_hdf5_is_one_line_or_the_same_model(trained, tmp_path, seed):
         assert_same(trained, outcome)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "error", [RuntimeError("wrong B-tree signature"), AttributeError("no"), IndexError()]
 )
@@ -258,6 +261,7 @@ def test_weights_that_end_the_process_end_another_one(trained, tmp_path):
         load(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

@@ -29,6 +29,7 @@ SMALL_MOBILE = MobileSpec(width=0.6, channels=8)
 
 # Trainable parameters of Model Garden's own `retinanet_spinenet_coco` and `retinanet_mobile_coco`
 # with 91 classes, of SpineNet-190 as published (docs/spinenet.md has the published figures).
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "head", "parameters"),
     [
@@ -58,6 +59,7 @@ def test_published_size_of_mobilenet():
     assert channels == {"c3": 32, "c4": 96, "c5": 320}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(128, 256), (70, 131)])
 @pytest.mark.parametrize(
     "backbone", [spinenet(SMALL), spinenet(SMALL, padding="symmetric", single_pool=True),
@@ -100,6 +102,7 @@ def drop_rates(backbone):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("build", [spinenet, spinenet_mobile])
 def test_stochastic_depth_drops_the_branches_of_whole_images(build):
     spec = SMALL if build is spinenet else SMALL_MOBILE
@@ -151,6 +154,7 @@ def model(monkeypatch):
     return retinanet("tiny", class_names=["a", "b"], config=config)
 
 
+@pytest.mark.long
 def test_a_model_survives_saving(model, tmp_path, rng):
     save_model(model, tmp_path / "model.keras")
     image = rng.uniform(0, 255, (1, 128, 128, 3)).astype("float32")
@@ -159,6 +163,7 @@ def test_a_model_survives_saving(model, tmp_path, rng):
     assert model.fpn.weights == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("build", [spinenet, spinenet_mobile])
 def test_pieces_of_the_backbone_join_to_the_whole(build, rng):
     backbone = build(SMALL if build is spinenet else SMALL_MOBILE)
@@ -168,6 +173,7 @@ def test_pieces_of_the_backbone_join_to_the_whole(build, rng):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options", [{"recompute": True}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow)]
 )

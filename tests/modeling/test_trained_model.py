@@ -44,6 +44,7 @@ def losses(trained, y=None, **options):
     return {name: values[0] for name, values in history.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("y", "message"),
     [
@@ -60,6 +61,7 @@ def test_labels_that_cannot_be_right_are_an_error_at_the_first_batch(trained, y,
             method(IMAGES, y)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "y",
     [
@@ -73,6 +75,7 @@ def test_padding_ignored_and_cut_boxes_are_trained_on(trained, y):
     assert np.isfinite(losses(trained, y)["loss"])
 
 
+@pytest.mark.long
 def test_weights_of_images_scale_their_losses(trained):
     """Each image alone has its own positives; together both divide by the sum of them."""
     plain = losses(trained)
@@ -89,6 +92,7 @@ def test_weights_of_images_scale_their_losses(trained):
         assert both[name] == pytest.approx(2 * first[name] + second[name], rel=1e-5)
 
 
+@pytest.mark.long
 def test_weights_of_classes_scale_the_losses_of_their_boxes(trained):
     plain = losses(trained)
     only_cats = losses(trained, class_weight={1: 0.0})
@@ -112,6 +116,7 @@ def test_xla_trains_with_the_same_values(trained):
     assert losses(model(jit_compile=True)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("freeze", ["backbone", "one layer", "all", "nothing"])
 def test_frozen_layers_and_the_optimizer_survive_the_file(tmp_path, freeze):
     saved = detector()

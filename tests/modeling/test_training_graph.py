@@ -126,6 +126,7 @@ def test_the_step_has_no_gradient_for_what_is_frozen(detector):
     assert kinds["Conv2DBackpropInput"] == trained - 2 + shared + 8
 
 
+@pytest.mark.long
 def test_training_through_fit_is_that_of_the_layers(detector, monkeypatch):
     images, labels = batch()
     start = detector.get_weights()

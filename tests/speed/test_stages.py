@@ -14,6 +14,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_the_parts_compute_what_the_network_does(backbone):
     network = folded(retinanet(backbone, 3))

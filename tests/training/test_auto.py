@@ -136,6 +136,7 @@ def test_steps_of_the_user_are_not_bounded_by_minutes(planned):
     assert (config.train.steps, config.train.minutes) == (1000, 0)
 
 
+@pytest.mark.long
 def test_small_objects_get_a_larger_input_that_the_time_allows(planned):
     small = dataset(200, size=(960, 1280), side=30)
     config, lines = planned(small, dataset(20), train__minutes=240.0)
@@ -223,6 +224,7 @@ def spread(images, *, size=(1500, 1500), sides=(18, 22), per_image=300) -> Datas
     return Dataset("set", "train", ["crown"], [0], records)
 
 
+@pytest.mark.long
 def test_large_images_with_small_objects_are_tiled(planned):
     config, lines = planned(spread(20), spread(2))
     assert config.model.tiles.side == 352  # 20 px become 24 in 416
@@ -240,6 +242,7 @@ def test_large_images_with_small_objects_are_tiled(planned):
         assert config.model.tiles.side == 0 and "tiles" not in lines
 
 
+@pytest.mark.long
 def test_tiles_of_the_user_stay(planned):
     config, _ = planned(spread(20), spread(2), model__tiles__side=256)
     assert (config.model.tiles.side, config.model.preprocessing.long_side) == (256, 320)
@@ -247,6 +250,7 @@ def test_tiles_of_the_user_stay(planned):
     assert config.model.tiles.side == 0 and "input" in lines
 
 
+@pytest.mark.long
 def test_boxes_without_up_and_down_are_turned_too(planned):
     config, _ = planned(spread(30, size=(480, 640), sides=(40, 90), per_image=10))
     assert (config.data.augment.flip_vertical, config.data.augment.rotate90) == (0.5, 0.5)
@@ -268,6 +272,7 @@ def test_rare_classes_are_drawn_more_often(planned):
     assert "few is in 3 images only, the most frequent class in 97" in lines["balance"]
 
 
+@pytest.mark.long
 def test_a_folder_becomes_a_detector_without_a_recipe(tmp_path):
     out = tmp_path / "run"
     words = ["--backbone", TINY, "--image_size", "64,96", "--batch_size", 4, "--steps", 2]

@@ -68,6 +68,7 @@ def run(out, on_nan):
     return kept, rows
 
 
+@pytest.mark.long
 def test_stop_says_where_keeps_the_state_and_draws_the_images(bad_steps, tmp_path):
     with pytest.raises(UserError, match=rf"Received: nan at step {BAD_STEP}, with learning rate 0"):
         run(tmp_path / "run", "stop")
@@ -76,6 +77,7 @@ def test_stop_says_where_keeps_the_state_and_draws_the_images(bad_steps, tmp_pat
     assert (tmp_path / "run/bad_batch.png").stat().st_size > 1000
 
 
+@pytest.mark.long
 def test_skip_leaves_the_weights_and_the_log_alone(bad_steps, tmp_path, capsys):
     kept, rows = run(tmp_path / "run", "skip")
     np.testing.assert_array_equal(kept.after[BAD_STEP - 1], kept.after[BAD_STEP - 2])
@@ -84,6 +86,7 @@ def test_skip_leaves_the_weights_and_the_log_alone(bad_steps, tmp_path, capsys):
     assert f"step {BAD_STEP}: loss nan; the step is skipped" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_rollback_continues_from_the_last_state_with_the_next_images(bad_steps, tmp_path, capsys):
     bad_steps |= {5}
     kept, rows = run(tmp_path / "run", "rollback")
@@ -93,6 +96,7 @@ def test_rollback_continues_from_the_last_state_with_the_next_images(bad_steps, 
     assert "step 5: loss nan; back to the weights of step 3" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_run_without_a_good_step_stops(bad_steps, tmp_path):
     bad_steps |= set(range(4, 9))
     with pytest.raises(UserError, match="Received: nan at step 7"):

@@ -49,6 +49,7 @@ def config(monkeypatch):
     return load_config("shapes", tiny_command.SETTINGS)
 
 
+@pytest.mark.long
 def test_an_epoch_ends_with_each_evaluation_and_carries_its_metrics(config, tmp_path):
     diary = Diary()
     train(config, tmp_path / "run", callbacks=[diary])
@@ -65,6 +66,7 @@ def test_an_epoch_ends_with_each_evaluation_and_carries_its_metrics(config, tmp_
     assert logs["val_AP"] == float(last[header.index("AP")])
 
 
+@pytest.mark.long
 def test_a_callback_stops_a_run_and_a_resumed_run_counts_on(config, tmp_path):
     train(config, tmp_path / "run", callbacks=[StopAt(6)])
     diary = Diary()

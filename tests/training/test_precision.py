@@ -50,6 +50,7 @@ def test_a_precision_of_the_user_stays(monkeypatch, tmp_path):
     assert precision.resolved_precision(Config(), tmp_path, ALONE, resume=False) == Config()
 
 
+@pytest.mark.long
 def test_both_networks_are_timed_and_the_policy_stays(monkeypatch):
     built = []
     network = precision.RetinaNet

@@ -123,6 +123,7 @@ def test_the_best_model_of_a_run_detects(models, rng):
     assert len(models["best"].detect(rng.integers(0, 255, (50, 80, 3), np.uint8))) == 1
 
 
+@pytest.mark.long
 def test_killed_and_resumed_ends_as_never_killed(finished, models, killed, capsys):
     whole, expected = finished
     out, process = killed
@@ -163,6 +164,7 @@ def test_a_run_is_never_overwritten(finished):
 
 
 # It is our pipeline that is compiled even so.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly")
 @pytest.mark.usefixtures("eager")
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):

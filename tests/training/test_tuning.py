@@ -52,6 +52,7 @@ def search(training, out, minutes=16):
     return tune(plan(), out, DATA, minutes=minutes, trial_minutes=1, train=training)
 
 
+@pytest.mark.long
 def test_the_best_is_repeated_and_becomes_the_recipe(training, tmp_path):
     rows = search(training, tmp_path)
     assert len(training.runs) == 16 and training.time == pytest.approx(16 * 60)
@@ -67,6 +68,7 @@ def test_the_best_is_repeated_and_becomes_the_recipe(training, tmp_path):
     assert [row["number"] for row in stored] == [row.number for row in rows]
 
 
+@pytest.mark.long
 def test_a_search_is_resumed_and_made_longer(training, tmp_path):
     training.killed_at = "005"
     with pytest.raises(KeyboardInterrupt):
@@ -86,6 +88,7 @@ def test_a_search_is_resumed_and_made_longer(training, tmp_path):
         tune(other, tmp_path, DATA, minutes=16, trial_minutes=1, train=training)
 
 
+@pytest.mark.long
 def test_a_trial_that_fails_is_left_but_not_the_plan(training, tmp_path, capsys):
     training.broken = ("003",)
     rows = search(training, tmp_path / "a")

@@ -148,6 +148,7 @@ def test_the_server_fetches_no_address(page, folder):
     assert asked == []
 
 
+@pytest.mark.long
 def test_a_path_that_passed_the_guard_is_checked_by_gradio_and_by_the_page(place, tmp_path):
     words = [
         Path(__file__).parents[1] / "support/ui_second_checks.py",
@@ -262,6 +263,7 @@ def test_uploads_have_limits(page, folder):
     assert [file for file in folder.rglob("*") if file not in files and file.is_file()] == []
 
 
+@pytest.mark.long
 def test_the_queue_is_bounded(page):
     codes = [join(page, [None, None, 0.5, False], fn=1).status_code for _ in range(150)]
     assert set(codes) <= {200, 503}

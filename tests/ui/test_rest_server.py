@@ -176,6 +176,7 @@ def test_rates_fill_with_time_and_are_one_for_each_address():
     assert [rates.take("a") for _ in range(2)] == [True, False]
 
 
+@pytest.mark.long
 def test_the_command_serves_a_model_and_ends_with_ctrl_c(tmp_path):
     words = ["serve", "--model", "blood_cells", "--port", "0", "--name", "cells"]
     server = subprocess.Popen(

@@ -132,6 +132,7 @@ def test_names_are_escaped_and_tables_are_best_first_in_pixels_of_the_file():
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_json_is_what_predict_writes(tmp_path):
     model = spread_model()
     save_model(model, tmp_path / "model.keras")

@@ -194,6 +194,7 @@ def outcome_of(path):
         return error
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAMPLES)
 def test_mutated_files_give_a_checkpoint_or_one_line(tmp_path, rng, name):
     path = tmp_path / name
@@ -219,6 +220,7 @@ NESTED = b"N" + b"\x85" * 200_000
 EXPONENTIAL = b"N" + b"2\x86" * 60
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("program", "words"),
     [
