@@ -187,6 +187,7 @@ def test_a_huge_product_of_a_shape_is_not_computed(tmp_path):
         read_checkpoint(path)
 
 
+@pytest.mark.long
 def test_long_keys_and_names_of_a_pickle_are_not_read_a_million_times(tmp_path):
     """A key of a megabyte that the memo gives again and again, and such a name of a class."""
     key = b"x" * MEGABYTE

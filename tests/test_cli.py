@@ -62,6 +62,7 @@ def trained(monkeypatch, tmp_path):
 # ----------------------------------------------------------------------------------- exit codes
 
 
+@pytest.mark.long
 def test_help_and_version_in_a_process_of_their_own():
     done = shell("--help")
     assert done.returncode == 0

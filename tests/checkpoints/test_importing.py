@@ -129,6 +129,7 @@ def run(*words):
     return command.run(parser.parse_args([str(word) for word in words]))
 
 
+@pytest.mark.long
 def test_the_command_writes_a_model_and_says_what_it_did(file, tmp_path, capsys):
     path, _ = file
     out = tmp_path / "out.keras"

@@ -138,6 +138,7 @@ def test_get_says_where_to_put_a_file_for_browsers(cache):
 # ----------------------------------------------------------------------------------- model files
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_imported_once(checkpoint, cache, capsys):
     path, class_head = checkpoint
     imported = model_file(path)

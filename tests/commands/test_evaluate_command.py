@@ -227,6 +227,7 @@ def test_workers_give_what_one_process_gives(run_folder, whole, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "found.json"]
 
 
+@pytest.mark.long
 def test_flipped_pictures_are_seen_too(run_folder, whole, tmp_path):
     out = tmp_path / "found.json"
     words = ["--limit", 2, "--tta", "--scales", "1", "--out", out]

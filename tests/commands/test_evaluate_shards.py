@@ -113,6 +113,7 @@ def test_shards_that_do_not_belong_are_refused(run_folder, tmp_path, capsys):
     assert "Received: shards of 2 and of 3." in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_more_shards_than_images(run_folder, tmp_path):
     words = ["--model", run_folder, "--out", tmp_path / "found.json", "--limit", 1]
     for number in (1, 2):

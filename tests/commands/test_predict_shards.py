@@ -76,6 +76,7 @@ def test_merged_shards_are_one_call(words, tmp_path, capsys, monkeypatch):
     assert lines == other_lines
 
 
+@pytest.mark.long
 def test_a_shard_of_another_call_is_refused_and_done_again(words, tmp_path, capsys):
     out = tmp_path / "out"
     assert command(*words, out, "--shard", "1/1") == 0

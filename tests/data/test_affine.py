@@ -56,6 +56,7 @@ def red_bounds(image):
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MOVING)
 def test_pixels_lie_where_the_box_says(name):
     config = AugmentConfig(**{"flip": 0.0, "min_visible": 0.0} | MOVING[name])

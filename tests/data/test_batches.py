@@ -51,6 +51,7 @@ def assert_equal(left, right):
         np.testing.assert_array_equal(left[1][name], right[1][name])
 
 
+@pytest.mark.long
 def test_batches_repeat_and_resume_exactly(tmp_path):
     dataset = write_dataset(tmp_path)
     whole = train(dataset, 12)

@@ -84,6 +84,7 @@ def test_before_the_close_all_is_as_without_the_option_after_it_as_without_mixin
     assert all((labels["classes"] >= 0).sum() == 2 for _, labels in plain)
 
 
+@pytest.mark.long
 def test_a_resumed_run_closes_at_the_same_step(mixed, plain):
     resumed = taken(STEPS - 5, start_step=5, **MIXED, close_mosaic=CLOSE)
     assert_same(resumed, [*mixed[5:7], *plain[7:]])

@@ -103,6 +103,7 @@ def test_image_and_boxes_are_those_that_the_function_returns(tmp_path, own_modul
             np.testing.assert_array_equal(found[name], labels[name])
 
 
+@pytest.mark.long
 def test_the_seed_of_an_image_repeats_and_resumes(tmp_path, own_module):
     dataset = write_dataset(tmp_path)
     augment = AugmentConfig(flip=0.0, function=f"{own_module}:draw")

@@ -97,6 +97,7 @@ def check(dataset):
         assert ((record.classes >= 0) & (record.classes < len(dataset.class_names))).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "source", [csv_files, yolo, openimages, kitti], ids=lambda m: m.__name__[21:]
 )

@@ -208,6 +208,7 @@ def test_whatever_is_drawn_boxes_lie_in_the_canvas_and_show_enough(rng):
     assert min(counts) < 12 and max(counts) > 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["color", "hue", "photometric", "blur", "noise", "jpeg"])
 def test_an_option_that_moves_nothing_leaves_the_other_draws(rng, option):
     image = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)

@@ -35,6 +35,7 @@ def test_names_of_all_kinds_keep_their_pictures(tmp_path, form):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(
     boxes=st.lists(

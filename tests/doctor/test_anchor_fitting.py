@@ -140,6 +140,7 @@ def share(boxes, canvases, anchors):
     return coverage(best_ious(boxes, canvases, anchors)).at_50
 
 
+@pytest.mark.long
 def test_fit_finds_the_anchors_of_a_made_set(rng):
     # Flat boxes of one shape, h/w = 1/5, which the paper's anchors never reach.
     boxes, canvases = made_boxes(rng, [(100, 20), (50, 10)])
@@ -165,6 +166,7 @@ def test_fit_is_never_worse(rng):
     assert fit(boxes, canvases, SQUARE, seed=3) == SQUARE
 
 
+@pytest.mark.long
 def test_fit_of_other_counts(rng):
     boxes, canvases = made_boxes(rng, [(20, 20), (60, 30), (30, 90)], count=15)
     fitted = fit(boxes, canvases, Anchors(), scales=1, ratios=2)

@@ -114,6 +114,7 @@ def test_pictures_are_those_of_the_training():
         np.testing.assert_array_equal(picture.classes, record.classes)
 
 
+@pytest.mark.long
 def test_commands_write_what_they_say(tmp_path, capsys):
     out = tmp_path / "seen"
     words = ["--set", "data.shapes_train=5", "--set", "train.batch_size=2"]
@@ -128,6 +129,7 @@ def test_commands_write_what_they_say(tmp_path, capsys):
     assert command("dataset", "view", "shapes", "--count", "0") == 2
 
 
+@pytest.mark.long
 def test_fit_writes_a_recipe_that_training_takes(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("base: shapes\ndata: {shapes_train: 12}\n")
     base, out = tmp_path / "mine.yaml", tmp_path / "sub" / "anchors.yaml"

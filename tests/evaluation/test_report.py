@@ -176,6 +176,7 @@ def test_same_data_same_page(analysis, tmp_path):
     assert write(tmp_path / "a.html", analysis) == write(tmp_path / "b.html", analysis)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["no detections", "no boxes", "nothing", "no pictures"])
 def test_empty_sets_have_a_page(case, tmp_path):
     truths = [(0, 0, [10.0, 10.0, 50.0, 50.0], False)] if case == "no detections" else []

@@ -62,6 +62,7 @@ def test_the_fixed_input_is_the_square_of_the_long_side():
     assert default_image_size(Preprocessing(short_side=96, long_side=96)) == (96, 96)
 
 
+@pytest.mark.long
 def test_other_thresholds_keep_the_weights(model):
     changed = with_detections(model, score_threshold=0.35, max_detections=5)
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)

@@ -281,6 +281,7 @@ def test_changed_bytes_of_a_tflite_files_archive_are_one_line_or_change_nothing(
     assert refused > 300  # all but dates and the like
 
 
+@pytest.mark.long
 def test_a_digest_that_was_made_to_fit_crashes_another_process(flatbuffer, tmp_path):
     file = tflite_file.read(flatbuffer)
     for tensor in file.subgraphs[0].tensors:

@@ -94,6 +94,7 @@ def test_what_is_no_image_costs_its_row_alone(model_file, images, tmp_path):
         Detector(model_file).rows([images[0].astype(np.float32)])
 
 
+@pytest.mark.long
 def test_the_threshold_drops_the_rest(model_file, images):
     scores = Detector(model_file).rows(images[:1])[0]["scores"]
     middle = float(scores[2])
@@ -102,6 +103,7 @@ def test_the_threshold_drops_the_rest(model_file, images):
     assert len(kept["boxes"]) == len(kept["names"]) < 5
 
 
+@pytest.mark.long
 def test_pickled_it_is_its_arguments(model_file, images):
     detector = Detector(model_file, batch_size=1, threshold=0.1)
     content = pickle.dumps(detector)

@@ -297,6 +297,7 @@ def exactly(found, expected):
     np.testing.assert_array_equal(found.classes, expected.classes)
 
 
+@pytest.mark.long
 def test_a_model_that_wants_tiles_detects_in_them_by_itself(model, own):
     image = blobs(96, 160)
     expected = with_tiles(model, tile=96, overlap=0.25).detect(image)[0]

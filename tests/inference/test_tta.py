@@ -31,6 +31,7 @@ def same(found, expected):
     np.testing.assert_array_equal(found.classes, expected.classes)
 
 
+@pytest.mark.long
 def test_a_mirrored_pass_is_that_of_the_mirror_image(model):
     detector = with_test_time(model, scales=[1], flip=True)
     assert detector.views == [(1, False), (1, True)]

@@ -101,6 +101,7 @@ def test_pieces_give_the_weights_of_the_whole_batch(whole, micro_batch):
     assert found[1].shape == (STEPS, 3) and (found[1] > 0).all()
 
 
+@pytest.mark.long
 def test_the_clipping_of_that_comparison_engages(whole):
     free = trained(0, clip=0.0)[0]
     assert np.abs(free - whole[0]).max() > 1e-3

@@ -186,6 +186,7 @@ def random_boxes(rng, count, shape):
     return np.concatenate([centers - sides / 2, centers + sides / 2], 1).astype("f4")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shape", "parts", "top_k"),
     [

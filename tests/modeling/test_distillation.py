@@ -180,6 +180,7 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn():
     assert loss > 1e-3 and min(np.abs(slope).max() for slope in slopes) > 0
 
 
+@pytest.mark.long
 def test_the_weights_of_both_parts():
     student, teacher = model(), model(seed=1)
     losses = []
@@ -212,6 +213,7 @@ def test_each_normalizes_the_pixels_its_own_way():
     np.testing.assert_array_equal(taught["box_deltas"], expected["box_deltas"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -284,6 +286,7 @@ def test_a_step_adds_the_imitation_and_leaves_the_teacher_as_it_is(alone, teache
     assert max(np.abs(one - other).max() for one, other in pairs) > 1e-4
 
 
+@pytest.mark.long
 def test_a_step_without_weight_is_that_without_a_teacher(alone, teacher):
     other, _ = trained(teacher, distillation={"feature_weight": 0, "output_weight": 0})
     for one, two in zip(alone[0].get_weights(), other.get_weights(), strict=True):
@@ -299,6 +302,7 @@ def test_pieces_and_recomputation_give_the_same_step(teacher, taught, options):
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-6)
 
 
+@pytest.mark.long
 def test_mixed_precision_trains_on_float32_losses(taught):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

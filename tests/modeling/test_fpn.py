@@ -101,6 +101,7 @@ def test_source_of_p6():
         build_fpn(CHANNELS, p6_from="c4")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", ["none", "batch_norm", "group_norm"])
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("size", [(16, 24), (19, 13)])

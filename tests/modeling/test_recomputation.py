@@ -22,6 +22,7 @@ LABELS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
 def test_the_blocks_of_a_backbone_join_to_the_whole(name, rng):
     backbone = BACKBONES[name](name=name)

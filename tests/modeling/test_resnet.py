@@ -13,6 +13,7 @@ SMALL = ResNetSpec((1, 1, 1, 1), groups=4, group_width=16)
 
 
 # torchvision's published counts of parameters, less its classifier's (C5 * 1000 + 1000).
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "published", "c5"),
     [
@@ -94,6 +95,7 @@ def test_stride_place_and_padding_change_the_values_not_the_shapes():
     assert np.abs(second - third).max() > 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("training", [False, True])
 def test_random_trunk_starts_as_its_shortcuts(training):
     trunk = build_backbone("resnet50")

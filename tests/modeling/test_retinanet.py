@@ -155,6 +155,7 @@ def pictures(rng, count=5):
     return [rng.integers(0, 255, (*sides[i % 5], 3), np.uint8) for i in range(count)]
 
 
+@pytest.mark.long
 def test_batch_of_one_equals_batch_of_eight(small_model, rng):
     images = pictures(rng, 15)
     together = small_model.detect(images, batch_size=8)

@@ -53,6 +53,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(value, other(IMAGES, training=False)[name])
 
 
+@pytest.mark.long
 def test_round_trip(trained, tmp_path):
     save_model(trained, tmp_path / "model.keras")
     loaded = load(tmp_path / "model.keras")
@@ -101,6 +102,7 @@ def test_newer_format_is_refused(trained, tmp_path):
         load(newer)
 
 
+@pytest.mark.long
 def test_other_graph_than_the_weights_is_refused(trained, tmp_path):
     save_model(trained, tmp_path / "model.keras")
 
@@ -126,6 +128,7 @@ def test_what_our_models_do_not_have_is_refused(trained, tmp_path):
             load(changed)
 
 
+@pytest.mark.long
 def test_files_with_the_key_in_british_spelling(trained, tmp_path):
     """So were they written before version 0.1.0; what is trained from them keeps the license."""
     save_model(trained, tmp_path / "model.keras")
@@ -234,6 +237,7 @@ def test_whatever_h5py_raises_is_one_line(trained, tmp_path, monkeypatch, error)
         load(tmp_path / "model.keras")
 
 
+@pytest.mark.long
 def test_weights_are_not_read_through_the_zip(trained, tmp_path, monkeypatch):
     """`zipfile` reads a member again from its start at each of HDF5's steps back."""
     save_model(trained, tmp_path / "model.keras")

@@ -87,6 +87,7 @@ def test_parents_are_summed_with_the_block_that_no_other_reads():
     assert backbone.get_layer("block15_from5_pool2").strides == (2, 2)
 
 
+@pytest.mark.long
 def test_one_pooling_of_the_first_release_stands_for_two():
     backbone = spinenet(SMALL, single_pool=True)
     pool = backbone.get_layer("block15_from5_pool1")

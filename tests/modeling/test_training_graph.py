@@ -114,6 +114,7 @@ def executed(graph):
     return Counter(operation.type for operation in found)
 
 
+@pytest.mark.long
 def test_the_step_has_no_gradient_for_what_is_frozen(detector):
     step = tf.function(detector.train_step).get_concrete_function(batch())
     kinds = executed(step.graph)

@@ -22,6 +22,7 @@ def test_a_random_network_freezes_what_training_from_weights_does():
     assert counts["imagenet"] < counts[None]
 
 
+@pytest.mark.long
 def test_a_file_gets_another_input_and_keeps_its_weights(tmp_path):
     config = load_config("shapes", SMALL).model
     model = retinanet("resnet18", class_names=["a", "b"], config=config)

@@ -118,6 +118,7 @@ def test_tensorboard_shows_the_run(finished):
     assert [event.step for event in events.Tensors(pictures[0])] == [3, 6, LAST_STEP]
 
 
+@pytest.mark.long
 def test_the_best_model_of_a_run_detects(models, rng):
     assert models["best"].class_names == models["last"].class_names == CLASSES
     assert len(models["best"].detect(rng.integers(0, 255, (50, 80, 3), np.uint8))) == 1
@@ -144,6 +145,7 @@ def test_killed_and_resumed_ends_as_never_killed(finished, models, killed, capsy
         np.testing.assert_allclose(*numbers, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_run_that_ended_can_be_resumed_and_stays_as_it_was(finished, capsys):
     out, result = finished
     rows = rows_of(out)
@@ -172,6 +174,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
         train(toy(**{"train.optimizer.learning_rate": 1e6}), tmp_path / "run")
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly")
 @pytest.mark.usefixtures("eager")
 def test_dry_run_measures_and_draws(tmp_path, capsys):

@@ -11,6 +11,7 @@ import pytest
 from ui_server import DEADLINE, ROOT, start, upload_folders, wait_for
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_the_folder_goes_however_the_command_ends(name, tmp_path):
     """Before any model is loaded, which takes the longest."""

@@ -192,6 +192,7 @@ def test_safetensors(tmp_path):
     np.testing.assert_array_equal(checkpoint.tensors["b"], brain)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Keras, of its own old formats
 @pytest.mark.parametrize("name", ["full.h5", "only.weights.h5", "model.keras"])
 def test_keras_files(tmp_path, name):
