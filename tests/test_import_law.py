@@ -39,7 +39,6 @@ def imported(name: str) -> set[str]:
     return found - {name}
 
 
-@pytest.mark.long
 def test_rooms_import_from_rooms_before_them_alone():
     places = {name: name.partition(".")[0] for name in FILES if name not in ("", "__main__")}
     assert set(places.values()) <= set(ROOMS)
