@@ -179,7 +179,7 @@ def test_precisions_shrink_the_weights(files):
     assert sizes["raw"] < 0.4 * sizes["nms"]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["nms", "raw", "mediapipe"])  # "edgetpu" has a file of tests
 def test_facts_and_labels_lie_at_the_end(model, files, form):
     with zipfile.ZipFile(files[form]) as archive:
         assert archive.namelist() == ["model.json", "labels.txt"]
