@@ -33,7 +33,7 @@ def test_rows_differ_in_their_teacher_alone(driver):
     configs = {name: load_config("bccd", words).train for name, words in rows.items()}
     assert {(train.minutes, train.eval_every) for train in configs.values()} == {(7, 50)}
     assert configs["no teacher"].teacher is None
-    for name, weights in (("features", (1, 0)), ("outputs", (0, 1))):
+    for name, weights in (("features", (10, 0)), ("outputs", (0, 1))):
         found = configs[name]
         own = found.distillation
         assert found.teacher == "blood_cells"

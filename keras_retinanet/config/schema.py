@@ -122,9 +122,9 @@ class DistillationConfig:
     """Imitation of `train.teacher`: terms of the loss, which leave the model as it is."""
 
     feature_weight: NaturalFloat = option(
-        1.0,
-        "Weight of the imitation of the features of P3 to P7 (focal distillation of FGD, Yang et "
-        "al. 2022, with its weights for RetinaNet); 0: none.",
+        10.0,
+        "Weight of the imitation of the features of P3 to P7 (PKD, Cao et al. 2022, whose authors "
+        "take 10 for RetinaNet); 0: none.",
     )
     output_weight: NaturalFloat = option(
         1.0,

@@ -10,7 +10,7 @@ from keras import layers
 from keras_retinanet.config.model import LEVELS, ModelConfig
 from keras_retinanet.errors import UserError, listed
 from keras_retinanet.files.names import name_key
-from keras_retinanet.modeling.distillation_losses import feature_loss, output_loss, region_weights
+from keras_retinanet.modeling.distillation_losses import feature_loss, output_loss
 from keras_retinanet.modeling.labeling import Targets
 
 # Key of the features of P3 to P7 beside the outputs of a network.
@@ -37,7 +37,12 @@ class Distiller:
     """
 
     def __init__(
-        self, student: Any, teacher: Any, *, feature_weight: float = 1.0, output_weight: float = 1.0
+        self,
+        student: Any,
+        teacher: Any,
+        *,
+        feature_weight: float = 10.0,
+        output_weight: float = 1.0,
     ):
         self._feature_weight, self._output_weight = feature_weight, output_weight
         if output_weight:
@@ -49,7 +54,8 @@ class Distiller:
         self._adapters: list[layers.Layer] = []
         if feature_weight and own != taught:
             self._adapters = [
-                layers.Conv2D(taught, 1, name=f"adapter_p{level}") for level in LEVELS
+                layers.Conv2D(taught, 1, use_bias=False, name=f"adapter_p{level}")
+                for level in LEVELS
             ]
             for adapter in self._adapters:
                 adapter.build((None, None, None, own))
@@ -71,7 +77,6 @@ class Distiller:
         self,
         outputs: Mapping[str, Any],
         taught: Mapping[str, Any],
-        labels: Mapping[str, tf.Tensor],
         targets: Targets,
         *,
         images: tf.Tensor,
@@ -82,34 +87,25 @@ class Distiller:
         Args:
             outputs: of `network` for these images.
             taught: what `teach` returns for them.
-            labels, targets: their ground truth, and what the labeler made of it.
+            targets: what the labeler made of their ground truth.
             images: number of images of the whole batch, which divides the loss of the features.
             normalizer: divides the loss of the outputs, as it does the student's other losses.
         """
         total = tf.zeros(())
         if self._feature_weight:
-            total += self._feature_weight * self._feature_sum(outputs, taught, labels) / images
+            total += self._feature_weight * self._feature_sum(outputs, taught) / images
         if self._output_weight:
             output_sum = output_loss(outputs, taught, targets.matches >= 0)
             total += self._output_weight * output_sum / normalizer
         return total
 
-    def _feature_sum(
-        self, outputs: Mapping[str, Any], taught: Mapping[str, Any], labels: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        is_object = tf.cast(labels["classes"], tf.int32) >= 0
-        if labels.get("ignore") is not None:
-            is_object &= ~tf.cast(labels["ignore"], tf.bool)
+    def _feature_sum(self, outputs: Mapping[str, Any], taught: Mapping[str, Any]) -> tf.Tensor:
         features = list(outputs[FEATURES])
         if self._adapters:
             pairs = zip(self._adapters, features, strict=True)
             features = [adapter(own) for adapter, own in pairs]
-        total = tf.zeros(())
-        for level, own, theirs in zip(LEVELS, features, taught[FEATURES], strict=True):
-            cells = tf.shape(own)[1], tf.shape(own)[2]
-            regions = region_weights(labels["boxes"], is_object, cells, 2**level)
-            total += feature_loss(own, theirs, *regions)
-        return total
+        levels = zip(features, taught[FEATURES], strict=True)
+        return tf.add_n([feature_loss(own, theirs) for own, theirs in levels])
 
 
 def _with_features(model: Any) -> keras.Model:

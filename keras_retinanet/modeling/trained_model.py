@@ -183,19 +183,19 @@ class TrainedModel(SharedSteps):
         count = _over_replicas(tf.cast(tf.shape(images)[0], tf.float32))
         variables = [*self.trainable_weights, *self.distillation_variables]
 
-        def piece(images: tf.Tensor, labels: Any, targets: Targets, weights: tf.Tensor) -> Any:
+        def piece(images: tf.Tensor, targets: Targets, weights: tf.Tensor) -> Any:
             taught = distiller.teach(images) if distiller else {}
             with tf.GradientTape() as tape:
                 outputs = self(images, training=True)
                 losses = [*self._shares(anchors, targets, outputs, weights, normalizer)]
                 if distiller:
                     divisors = {"images": count, "normalizer": normalizer}
-                    losses.append(distiller.loss(outputs, taught, labels, targets, **divisors))
+                    losses.append(distiller.loss(outputs, taught, targets, **divisors))
                 scaled = self.optimizer.scale_loss(sum(losses))
             zero = tf.UnconnectedGradients.ZERO
             return losses, tape.gradient(scaled, variables, unconnected_gradients=zero)
 
-        batch = images, labels, targets, weights
+        batch = images, targets, weights
         if size:
             zeros = [tf.zeros(())] * (3 if distiller else 2)
             slopes = [tf.zeros(v.shape, v.dtype) for v in variables]

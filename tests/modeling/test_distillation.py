@@ -20,12 +20,7 @@ from keras_retinanet.config import (
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.backbones import BACKBONES
 from keras_retinanet.modeling.distillation import FEATURES, Distiller
-from keras_retinanet.modeling.distillation_losses import (
-    attention,
-    feature_loss,
-    output_loss,
-    region_weights,
-)
+from keras_retinanet.modeling.distillation_losses import feature_loss, output_loss
 from keras_retinanet.modeling.optimizers import CoupledSGD
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.modeling.saving import save_model
@@ -64,83 +59,37 @@ def batch(seed=3):
 # ---------------------------------------------------------------------------------------- losses
 
 
-def test_regions_of_a_level_by_hand():
-    """4 x 3 cells of 8 px: one object of 2 x 1 cells, in it a smaller one of one cell."""
-    boxes = tf.constant([[[1, 2, 15, 7], [9, 0, 16, 8], [0, 0, 24, 32]]], tf.float32)
-    is_object = tf.constant([[True, True, False]])
-    foreground, background = region_weights(boxes, is_object, (4, 3), 8)
-    expected = np.zeros((1, 4, 3))
-    expected[0, 0, :2] = 1 / 2, 1
-    np.testing.assert_array_equal(foreground, expected)
-    np.testing.assert_allclose(background, np.where(expected > 0, 0, 1 / 10), rtol=1e-6)
-
-
-def test_regions_without_objects_and_without_background():
-    nothing, everywhere = tf.zeros((1, 0, 4)), tf.constant([[[0, 0, 16, 16]]], tf.float32)
-    foreground, background = region_weights(nothing, tf.zeros((1, 0), bool), (2, 2), 8)
-    np.testing.assert_array_equal(foreground, np.zeros((1, 2, 2)))
-    np.testing.assert_array_equal(background, np.full((1, 2, 2), 1 / 4))
-    foreground, background = region_weights(everywhere, tf.constant([[True]]), (2, 2), 8)
-    np.testing.assert_array_equal(foreground, np.full((1, 2, 2), 1 / 4))
-    np.testing.assert_array_equal(background, np.zeros((1, 2, 2)))
-
-
-def test_attention_by_hand():
-    """Two cells and two channels; T = 1/2, so that exp(2 * difference) is the odds."""
-    half_log_3 = np.log(3) / 2
-    features = tf.constant([[[[0, 0], [2 * half_log_3, 0]]]], tf.float32)  # (1, 1, 2, 2)
-    cells, channels = attention(-features)
-    np.testing.assert_allclose(cells, [[[0.5, 1.5]]], rtol=1e-6)
-    np.testing.assert_allclose(channels, [[1.5, 0.5]], rtol=1e-6)
-
-
-def by_numpy(student, teacher, boxes, is_object, stride):
-    """FGD's focal distillation of one image, cell by cell."""
-    height, width = teacher.shape[:2]
-    scale, is_foreground = np.zeros((height, width)), np.zeros((height, width), bool)
-    for (left, top, right, bottom), real in zip(boxes / stride, is_object, strict=True):
-        if not real:
-            continue
-        cells = [
-            (row, column)
-            for row in range(height)
-            for column in range(width)
-            if row + 1 > top and row < bottom and column + 1 > left and column < right
-        ]
-        for cell in cells:
-            scale[cell], is_foreground[cell] = max(scale[cell], 1 / len(cells)), True
-    background = 1 / max(1, (~is_foreground).sum())
-
-    def softmax(values):
-        exponentials = np.exp(values / 0.5)
-        return values.size * exponentials / exponentials.sum()
-
-    (cells, channels), (own_cells, own_channels) = (
-        (softmax(np.abs(maps).mean(2)), softmax(np.abs(maps).mean((0, 1))))
-        for maps in (teacher, student)
+def test_imitation_of_features_equals_numpys_correlation(rng):
+    student, teacher = rng.normal(size=(2, BATCH, 6, 8, 5)).astype("float32")
+    student += teacher * np.arange(5, dtype="float32")  # from no correlation to a high one
+    pairs = (
+        np.corrcoef(student[image, :, :, channel].ravel(), teacher[image, :, :, channel].ravel())
+        for image in range(BATCH)
+        for channel in range(5)
     )
-    total = 0.0
-    for row in range(height):
-        for column in range(width):
-            inside = is_foreground[row, column]
-            weight = 1e-3 * scale[row, column] if inside else 5e-4 * background
-            squares = channels * (teacher[row, column] - student[row, column]) ** 2
-            total += weight * cells[row, column] * squares.sum()
-    gap = np.abs(cells - own_cells).sum() + np.abs(channels - own_channels).sum()
-    return total + 5e-4 * gap
+    expected = sum(1 - pair[0, 1] for pair in pairs) / 5
+    assert 1 < expected < BATCH
+    np.testing.assert_allclose(feature_loss(student, teacher), expected, rtol=1e-5)
 
 
-def test_imitation_of_features_equals_a_second_computation(rng):
-    student, teacher = rng.normal(size=(2, BATCH, 8, 8, 5)).astype("float32")
-    labels = batch()[1]
-    is_object = (labels["classes"] >= 0) & ~labels["ignore"]
-    regions = region_weights(labels["boxes"], tf.constant(is_object), (8, 8), 8)
-    expected = sum(
-        by_numpy(*image, 8)
-        for image in zip(student, teacher, labels["boxes"], is_object, strict=True)
-    )
-    assert expected > 0.01
-    np.testing.assert_allclose(feature_loss(student, teacher, *regions), expected, rtol=RTOL)
+def test_imitation_of_features_knows_no_scale_and_no_offset(rng):
+    student, teacher = rng.normal(size=(2, BATCH, 6, 8, 5)).astype("float32")
+    scaled = 30 * teacher * np.arange(1, 6, dtype="float32") + 200
+    expected = feature_loss(student, teacher)
+    np.testing.assert_allclose(feature_loss(student, scaled), expected, rtol=1e-4)
+    np.testing.assert_allclose(feature_loss(scaled, scaled), 0, atol=1e-7)
+
+
+def test_a_channel_without_variance_teaches_nothing(rng):
+    """As all channels are at levels of one cell: no loss there, and a slope without NaN."""
+    for cells in ((1, 1), (4, 4)):
+        student = tf.fill((1, *cells, 2), 3.0)
+        teacher = tf.constant(rng.normal(size=(1, *cells, 2)), tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            loss = feature_loss(student, teacher)
+        np.testing.assert_allclose(loss, 0 if cells == (1, 1) else 0.5, atol=1e-5)
+        assert np.isfinite(tape.gradient(loss, student)).all()
 
 
 def test_imitation_of_outputs_by_hand():
@@ -162,7 +111,7 @@ def imitation(distiller, images, labels, student):
     with tf.GradientTape() as tape:
         outputs = student(images, training=True)
         divisors = {"images": tf.constant(4.0), "normalizer": tf.constant(10.0)}
-        loss = distiller.loss(outputs, taught, labels, targets, **divisors)
+        loss = distiller.loss(outputs, taught, targets, **divisors)
     return float(loss), tape.gradient(loss, variables)
 
 
@@ -236,12 +185,13 @@ def test_adapters_where_channels_differ():
     student, teacher = model(), model(16, seed=1)
     assert Distiller(student, teacher, feature_weight=0).variables == []
     distiller = Distiller(student, teacher)
-    assert [v.shape for v in distiller.variables] == [(1, 1, 8, 16), (16,)] * 5
+    assert [v.shape for v in distiller.variables] == [(1, 1, 8, 16)] * 5
     student.compile(CoupledSGD(0.1), distiller=distiller)
     before = [np.array(v) for v in distiller.variables]
     student.train_on_batch(*batch())
     changed = [np.abs(v - old).max() for v, old in zip(distiller.variables, before, strict=True)]
-    assert min(changed) > 0
+    # P6 and P7 of 64 px have one cell, of which nothing can be learned: weight decay alone.
+    assert min(changed[:3]) > 0.01 and max(changed[3:]) < 1e-5
 
 
 # --------------------------------------------------------------------------------------- steps
@@ -312,7 +262,7 @@ def test_mixed_precision_trains_on_float32_losses(taught):
     student.compile(CoupledSGD(0.05), distiller=Distiller(student, teacher))
     logs = student.train_on_batch(*batch(), return_dict=True)
     expected = taught[1][0]["distillation_loss"]
-    assert logs["distillation_loss"] == pytest.approx(expected, rel=0.02)
+    assert logs["distillation_loss"] == pytest.approx(expected, rel=0.05)
 
 
 def test_outputs_and_file_are_those_without_a_teacher(alone, taught, tmp_path):
