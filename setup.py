@@ -76,6 +76,8 @@ setup(
         "flatbuffers",
         "absl-py>=2.1,<3",
         "pillow>=11,<14",
+        # JPEG as fast as TensorFlow's decoder, which prints warnings without the file's name.
+        "simplejpeg>=1.8,<2",
         "pyyaml>=6.0.2,<7",
         "pydantic>=2.9,<3",
         "tqdm>=4.66,<5",

@@ -38,8 +38,7 @@ from keras_retinanet.commands.sharding import add_shard_arguments
 from keras_retinanet.commands.tensorflow_import import import_for_inference, import_tensorflow
 from keras_retinanet.config import Config
 from keras_retinanet.config.files import with_overrides
-from keras_retinanet.data.problems import SHOWN_PROBLEMS
-from keras_retinanet.errors import UserError, counted, listed
+from keras_retinanet.errors import UserError, counted
 from keras_retinanet.files.targets import check_target
 from keras_retinanet.files.text_files import read_json
 from keras_retinanet.terminal import printable
@@ -127,10 +126,9 @@ def run(args: Namespace) -> int:
         if found.unreadable:
             names = printable(", ".join(found.unreadable))
             print(f"{len(found.unreadable)} could not be read: {names}")
-        if cut := dataset.problems.get("picture cut off"):
-            print(
-                f"{len(cut)} cut off, used as far as they go: {listed(cut, limit=SHOWN_PROBLEMS)}"
-            )
+        for kind in ("picture cut off", "picture damaged"):
+            if kind in dataset.problems:
+                print(dataset.problems.line(kind))
         add_result(args, images=len(dataset.records), unreadable=found.unreadable)
         out = _write_detections(args.out, dataset, found)
         add_result(args, model=path, data=dataset.name, split=dataset.split, out=out)

@@ -241,6 +241,7 @@ def _readable(
     """
     from keras_retinanet.data.images.exif import orientation, turn_image
     from keras_retinanet.data.images.rasters import open_raster, parts_advice
+    from keras_retinanet.data.problems import KINDS
     from keras_retinanet.files.images.decoding import decode_image
     from keras_retinanet.files.images.headers import read_picture
 
@@ -252,14 +253,14 @@ def _readable(
                     yield number, raster
                 continue
             encoded = read_picture(path)
-            cut: list[str] = []
-            image = decode_image(encoded, on_cut=lambda: cut.append("cut off"))  # noqa: B023
+            damage: list[str] = []
+            image = decode_image(encoded, on_damage=damage.append)
             turned = orientation(encoded)
         except (UserError, OSError) as error:
             say(f"skipped {path}: {error}{'' if in_parts else parts_advice(error)}")
             continue
-        for problem in cut:
-            say(f"{path}: {problem}; used as far as it goes.")
+        for kind in damage:
+            say(f"{path}: {kind}; {KINDS[kind]}.")
         if turned != 1 and exif == "stored":
             say(
                 f"{path}: EXIF says to turn it (orientation {turned}); detected in the pixels as "

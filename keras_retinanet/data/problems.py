@@ -32,6 +32,7 @@ KINDS = {
     "picture outside the data folder": "skipped",
     "unreadable picture": "skipped",
     "picture cut off": "used as far as it goes",
+    "picture damaged": "used as it decodes",
     "huge picture": "skipped",
     "malformed picture entry": "skipped",
     "picture id twice": "second one skipped",
@@ -96,8 +97,9 @@ class Problems(dict[str, list[str]]):
 
     def lines(self) -> list[str]:
         """Return one line for each kind: how many, what was done, and the first few names."""
-        lines = []
-        for kind, what in self.items():
-            names = listed(what, limit=SHOWN_PROBLEMS)
-            lines.append(f"{kind}, {KINDS[kind]}: {len(what)} ({names})")
-        return lines
+        return [self.line(kind) for kind in self]
+
+    def line(self, kind: str) -> str:
+        """Return the line of a kind that was noted."""
+        what = self[kind]
+        return f"{kind}, {KINDS[kind]}: {len(what)} ({listed(what, limit=SHOWN_PROBLEMS)})"

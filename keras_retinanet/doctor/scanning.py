@@ -35,7 +35,7 @@ class Fingerprint:
         size: (height, width) in pixels as decoded; None: not decoded, or not to be decoded.
         grey: as `reduced_grey` gives it; None without `size`.
         orientation: as its EXIF states it, 1..8; 1: not turned.
-        problem: of `KINDS`, if it cannot be read or decoded, or is cut off; else "".
+        problem: of `KINDS`, if it cannot be read or decoded, or is cut off or damaged; else "".
     """
 
     digest: bytes
@@ -54,14 +54,14 @@ def fingerprint(encoded: bytes, *, decode: bool = True) -> Fingerprint:
     digest = hashlib.sha256(encoded).digest()
     if not decode:
         return Fingerprint(digest)
-    cut: list[str] = []
+    damage: list[str] = []
     try:
-        image = decode_image(encoded, on_cut=lambda: cut.append("picture cut off"))
+        image = decode_image(encoded, on_damage=damage.append)
     except PictureError as error:
         return Fingerprint(digest, problem=error.kind)
     size = image.shape[0], image.shape[1]
     grey = reduced_grey(image)
-    return Fingerprint(digest, size, grey, orientation(encoded), problem="".join(cut))
+    return Fingerprint(digest, size, grey, orientation(encoded), problem="".join(damage))
 
 
 def scan(datasets: Sequence[Dataset], *, decode: bool = True) -> dict[ImageRef, Fingerprint]:

@@ -50,7 +50,7 @@ def _read(dataset: Dataset, index: int) -> np.ndarray | None:
     try:
         image = decode_image(
             dataset.read_bytes(index),
-            on_cut=lambda: dataset.problems.note("picture cut off", record.file_name),
+            on_damage=lambda kind: dataset.problems.note(kind, record.file_name),
         )
         return turn_image(image, record.orientation)
     except (PictureError, OSError) as error:

@@ -17,6 +17,7 @@ NAMES = [f"{fault.source}: {fault.title}" for fault in FAULTS]
 # Found when pictures are read, in training: test_batches.py and test_damaged_training.py.
 FOUND_IN_TRAINING = {
     "picture cut off",
+    "picture damaged",
     "picture of another size than annotated",
     "more boxes than max_boxes",
 }

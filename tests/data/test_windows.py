@@ -23,11 +23,10 @@ def smooth(height, width):
     return (255 * np.stack(planes, -1)).astype(np.uint8)
 
 
-def window(encoded, start, length, size):
+def window(encoded, start, length, size, **options):
     parts = (np.array(part, np.int32) for part in (start, length, size))
-    return decode_window(
-        encoded, read_header(encoded), **dict(zip(("start", "length", "size"), parts, strict=True))
-    )
+    options |= zip(("start", "length", "size"), parts, strict=True)
+    return decode_window(encoded, read_header(encoded), **options)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -61,6 +60,21 @@ def test_a_scaled_crop_covers_what_was_asked_for():
     assert found.pixels.shape[:2] == (26, 20)
     whole = window(encode(image, quality=95), (0, 0), (200, 200), (50, 50)).pixels
     np.testing.assert_array_equal(found.pixels, whole[8:34, 12:32])
+
+
+def test_of_a_damaged_jpeg_the_whole_is_decoded_and_told(rng, capfd):
+    """So that its pixels do not depend on whether it is seen for the first time."""
+    encoded = encode(rng.integers(0, 256, (90, 121, 3), np.uint8))
+    middle = len(encoded) // 2
+    damaged = encoded[:middle] + 24 * bytes([7]) + encoded[middle + 24 :]
+    expected = decode_image(damaged)
+    calls = []
+    for start, length, size in (((13, 7), (50, 101), (50, 101)), ((0, 0), (90, 121), (9, 12))):
+        found = window(damaged, start, length, size, on_damage=calls.append)
+        (top, left), (height, width) = start, length
+        part = expected[top : top + height, left : left + width]
+        np.testing.assert_array_equal(found.pixels, part)
+    assert calls == ["picture damaged"] * 2 and not capfd.readouterr().err
 
 
 def test_png_is_never_scaled(rng):

@@ -100,15 +100,49 @@ def test_cut_off_jpeg_has_the_pixels_of_pillow(mode, options, rng, capfd, monkey
     calls = []
     for kept in (0.5, 0.9):
         part = content[: int(kept * len(content))]
-        found = decode_image(part, on_cut=lambda: calls.append(1))
+        found = decode_image(part, on_damage=calls.append)
         with monkeypatch.context() as patch, Image.open(io.BytesIO(part)) as image:
             patch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
             np.testing.assert_array_equal(found, np.asarray(image.convert("RGB")))
     # Whole but for the marker of the end.
     np.testing.assert_array_equal(
-        decode_image(content[:-2], on_cut=lambda: calls.append(1)), decode_image(content)
+        decode_image(content[:-2], on_damage=calls.append), decode_image(content)
     )
-    assert len(calls) == 3 and not capfd.readouterr().err
+    assert calls == ["picture cut off"] * 3 and not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 4}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_damaged_jpeg_is_told_and_has_the_pixels_of_pillow(mode, options, rng, capfd):
+    noise = Image.fromarray(rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)).convert(mode)
+    content = encoded(noise, "JPEG", **options)
+    middle = len(content) // 2
+    for damaged in (
+        content[:middle] + 24 * bytes([7]) + content[middle + 24 :],
+        content[:middle] + content[middle + 200 :],
+    ):
+        calls = []
+        found = decode_image(damaged, on_damage=calls.append)
+        with Image.open(io.BytesIO(damaged)) as image:
+            expected = np.asarray(image.convert("RGB"))
+        # Each makes three colors of four in its own way.
+        levels = 2 if mode == "CMYK" else 0
+        np.testing.assert_allclose(found.astype(int), expected.astype(int), rtol=0, atol=levels)
+        assert calls == ["picture damaged"]
+    assert not capfd.readouterr().err
+
+
+def test_what_a_jpeg_is_warned_of_although_it_is_whole(rng, capfd):
+    content = encoded(Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)), "JPEG")
+    revision, last_scan = content.index(b"JFIF") + 5, content.rindex(b"\xff\xda")
+    spectral_end = last_scan + 6 + 2 * content[last_scan + 4]
+    for place, value in ((revision, 9), (spectral_end, 3)):
+        changed = content[:place] + bytes([value]) + content[place + 1 :]
+        calls = []
+        found = decode_image(changed, on_damage=calls.append)
+        np.testing.assert_array_equal(found, decode_image(content))
+        assert calls == []
+    assert not capfd.readouterr().err
 
 
 def test_jpeg_without_a_pixel_is_the_users_error():

@@ -4,14 +4,19 @@ A JPEG is cropped before it is decoded, and scaled down by 2, 4 or 8 in its DCT 
 is that much smaller: fewer pixels are made, and none of them is seen twice.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from keras_retinanet.files.images.decoding import JPEG_DCT, decode_image, may_be_cut_off
+from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import Header, require_few_scans
+from keras_retinanet.files.images.jpegs import (
+    OnDamage,
+    decode_crop,
+    decode_scaled,
+    is_damaged,
+    may_be_cut_off,
+)
 
 # By which a JPEG's 8 x 8 blocks can be scaled down while they are decoded; the largest first.
 RATIOS = (8, 4, 2)
@@ -38,7 +43,8 @@ def decode_window(
     start: np.ndarray,
     length: np.ndarray,
     size: np.ndarray,
-    on_cut: Callable[[], object] | None = None,
+    is_sound: bool = False,
+    on_damage: OnDamage | None = None,
 ) -> Window:
     """Decode at least the window `start`, `length` of an image, at no less than `size` pixels.
 
@@ -46,7 +52,8 @@ def decode_window(
         header: of `encoded`.
         start, length: (2,) int32 (height, width) in pixels of the stored image.
         size: (2,) int32 (height, width), what the window will be resized to.
-        on_cut: as of `decode_image`.
+        is_sound: whether an earlier call did not find it damaged; it is not looked for again.
+        on_damage: as of `decode_image`.
 
     Raises:
         PictureError: it cannot be decoded.
@@ -54,31 +61,25 @@ def decode_window(
     ratio = next((ratio for ratio in RATIOS if (length >= ratio * size).all()), 1)
     whole = np.array([header.height, header.width], np.int32)
     is_cropped = bool((length < whole).any())
-    is_jpeg = header.kind == "JPEG" and not may_be_cut_off(encoded, header)
-    if is_jpeg and (ratio > 1 or is_cropped):
+    if header.kind == "JPEG" and (ratio > 1 or is_cropped) and not may_be_cut_off(encoded):
         require_few_scans(encoded, header)
-        window = _decode_jpeg(encoded, whole, start=start, length=length, ratio=ratio)
-        if window is not None:
-            return window
-    pixels = decode_image(encoded, header, on_cut=on_cut)
+        if is_sound or not is_damaged(encoded):
+            window = _decode_part(encoded, whole, start=start, length=length, ratio=ratio)
+            if window is not None:
+                return window
+    pixels = decode_image(encoded, header, on_damage=on_damage)
     (top, left), (bottom, right) = start, start + length
     return Window(pixels[top:bottom, left:right], start, length)
 
 
-def _decode_jpeg(
+def _decode_part(
     encoded: bytes, whole: np.ndarray, *, start: np.ndarray, length: np.ndarray, ratio: int
 ) -> Window | None:
-    """Return the window on the grid of `ratio`; None where TensorFlow refuses the image."""
+    """Return the window of a sound JPEG on the grid of `ratio`; None where that is not possible."""
     first = start // ratio
-    count = -(-(start + length) // ratio) - first
-    options = {"channels": 3, "ratio": ratio, "dct_method": JPEG_DCT}
-    try:
-        with tf.device("/CPU:0"):
-            if (length < whole).any():
-                crop = np.concatenate([first, count])
-                pixels = tf.io.decode_and_crop_jpeg(encoded, crop, **options)
-            else:
-                pixels = tf.io.decode_jpeg(encoded, **options)
-    except tf.errors.InvalidArgumentError:
-        return None
-    return Window(pixels.numpy(), first * ratio, count * ratio)
+    size = -(-(start + length) // ratio) - first
+    if (length < whole).any():
+        pixels = decode_crop(encoded, start=first, size=size, ratio=ratio)
+    else:
+        pixels = decode_scaled(encoded, size)
+    return None if pixels is None else Window(pixels, first * ratio, size * ratio)

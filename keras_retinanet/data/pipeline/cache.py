@@ -108,14 +108,14 @@ def _copies(dataset: Dataset, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
         record, (height, width) = dataset.records[index], sizes[index]
         try:
             encoded = dataset.read_bytes(index)
-            cut: list[str] = []
-            image = decode_image(encoded, on_cut=lambda: cut.append(record.file_name))
+            damage: list[str] = []
+            image = decode_image(encoded, on_damage=damage.append)
             image = turn_image(image, record.orientation)
         except (PictureError, OSError):
             require_readable(dataset, index)
             return b""
-        # What is cut off is read from its own file, which counts it.
-        if cut or image.shape[:2] != (record.height, record.width):
+        # What is damaged is read from its own file, which counts it.
+        if damage or image.shape[:2] != (record.height, record.width):
             return b""
         if record.orientation == 1 and (height, width) == image.shape[:2]:
             return encoded

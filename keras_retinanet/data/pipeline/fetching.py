@@ -8,7 +8,6 @@ import contextlib
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +68,7 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
             `detect` sees, and whoever scores them looks whether any could be read.
     """
     noted: set[int] = set()
+    sound: set[int] = set()
 
     def note(index: int, kind: str) -> None:
         if index not in noted:
@@ -79,13 +79,18 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
         record = dataset.records[index]
         try:
             encoded = dataset.read_bytes(index)
-            on_cut = partial(note, int(index), "picture cut off")
-            found, place, source = _decode(record, encoded, (window, canvas), reduced, on_cut)
+            damage: list[str] = []
+            options = {"is_sound": int(index) in sound, "on_damage": damage.append}
+            found, place, source = _decode(record, encoded, (window, canvas), reduced, options)
         except (PictureError, OSError) as error:
             note(int(index), getattr(error, "kind", "unreadable picture"))
             if reduced:
                 _require_readable(dataset, int(index))
             return _blank(record)
+        for kind in damage:
+            note(int(index), kind)
+        if not damage:
+            sound.add(int(index))
         if tuple(source) != (record.height, record.width):
             note(int(index), "picture of another size than annotated")
         places = np.stack([*place, source]).astype(np.int32)
@@ -133,24 +138,26 @@ def _decode(
     encoded: bytes,
     place: tuple[np.ndarray, np.ndarray],
     reduced: bool,
-    on_cut: Callable[[], object],
+    options: dict[str, Any],
 ):
     """Return pixels, the window (start, length, size) that they show, and the stored size.
 
     Args:
         place: the window to show, and the canvas.
+        options: `is_sound` and `on_damage` of `decode_window`.
     """
     (start, length, size), canvas = place
     header = read_header(encoded)
     source = np.array([header.height, header.width], np.int32)
     image = None
     if record.orientation != 1 or not reduced:
-        image = turn_image(decode_image(encoded, header, on_cut=on_cut), record.orientation)
+        image = decode_image(encoded, header, on_damage=options["on_damage"])
+        image = turn_image(image, record.orientation)
         source = np.array(image.shape[:2], np.int32)
     if tuple(source) != (record.height, record.width):
         start, length, size = np.zeros(2, np.int32), source, _fit(source, canvas)
     if image is None:
-        found = decode_window(encoded, header, start=start, length=length, size=size, on_cut=on_cut)
+        found = decode_window(encoded, header, start=start, length=length, size=size, **options)
     else:
         (top, left), (bottom, right) = start, start + length
         found = Window(image[top:bottom, left:right], start, length)

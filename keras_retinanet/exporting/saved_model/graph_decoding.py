@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.files.images.decoding import JPEG_DCT
 from keras_retinanet.files.images.headers import MAX_PIXELS
 from keras_retinanet.files.images.image_formats import SIGNATURES
+from keras_retinanet.files.images.jpegs import DCT
 
 # What an image that cannot be read becomes.
 NO_PICTURE = (1, 1, 3)
@@ -82,7 +82,7 @@ def _numbers(header, place, count, dtype, *, big_endian=False):
 def _read_jpeg(encoded, _):
     def decode(encoded):
         size = tf.image.extract_jpeg_shape(encoded)[:2]
-        return tf.io.decode_jpeg(_bounded(encoded, size), channels=3, dct_method=JPEG_DCT)
+        return tf.io.decode_jpeg(_bounded(encoded, size), channels=3, dct_method=DCT)
 
     return _attempt(encoded, decode)
 

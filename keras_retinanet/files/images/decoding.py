@@ -3,17 +3,16 @@
 EXIF rotation is not applied: boxes are annotated on the stored pixels, as COCO's are (`exif`).
 """
 
-import contextlib
 import io
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_retinanet.files.images import jpegs
 from keras_retinanet.files.images.headers import (
     READERS,
     Header,
@@ -22,21 +21,9 @@ from keras_retinanet.files.images.headers import (
     require_few_scans,
     unreadable,
 )
+from keras_retinanet.files.images.jpegs import OnDamage
 
 HEADER_THREADS = 8
-# TensorFlow's default is a faster transform, a gray level off what Pillow, OpenCV and browsers
-# decode: enough to move a score by .06. This one is theirs, to the bit, and here no slower.
-JPEG_DCT = "INTEGER_ACCURATE"
-# TensorFlow's decoders leave other threads running. Not its BMP: it reads palettes as gray values.
-_TF_FORMATS = {
-    "JPEG": partial(tf.io.decode_jpeg, dct_method=JPEG_DCT),
-    "PNG": tf.io.decode_png,
-}
-
-
-_SCAN, _END = b"\xff\xda", b"\xff\xd9"
-# Side of the largest block that a JPEG is coded in.
-_BLOCK = 16
 
 
 def image_size(source: str | os.PathLike[str] | bytes) -> tuple[int, int]:
@@ -62,28 +49,18 @@ def image_sizes(paths: Sequence[str]) -> list[tuple[int, int] | str]:
         return pool.map(size_or_fault, paths, chunksize=64)
 
 
-def may_be_cut_off(encoded: bytes, header: Header) -> bool:
-    """Return whether an image is a JPEG without the marker of its end after its last scan.
-
-    TensorFlow's decoder prints a warning of such a file, without its name; Pillow's does not.
-    """
-    if header.kind != "JPEG" or encoded.endswith(_END):
-        return False
-    return encoded.rfind(_END) < encoded.rfind(_SCAN)
-
-
 def decode_image(
-    encoded: bytes, header: Header | None = None, *, on_cut: Callable[[], object] | None = None
+    encoded: bytes, header: Header | None = None, *, on_damage: OnDamage | None = None
 ) -> np.ndarray:
     """Return the image of an encoded file as uint8 RGB (H, W, 3); of several the first.
 
-    JPEG and PNG are decoded by TensorFlow, what it refuses and all other formats by Pillow.
-    Transparency is dropped, not blended; of 16 bits the upper 8 are kept. A JPEG that is cut off
-    has the pixels that Pillow gives with LOAD_TRUNCATED_IMAGES: gray from there on.
+    JPEG is decoded by libjpeg-turbo and PNG by TensorFlow, what they refuse and all other formats
+    by Pillow. Transparency is dropped, not blended; of 16 bits the upper 8 are kept. A JPEG that is
+    cut off has the pixels that Pillow gives with LOAD_TRUNCATED_IMAGES: gray from there on.
 
     Args:
         header: of `encoded`, where it is read already.
-        on_cut: called for a JPEG that is cut off, before its pixels are returned.
+        on_damage: called for a JPEG that is cut off or damaged, before its pixels are returned.
 
     Raises:
         PictureError: it cannot be decoded, or has more than `MAX_PIXELS`. Formats other than JPEG
@@ -91,43 +68,33 @@ def decode_image(
     """
     header = header or read_header(encoded)
     require_few_scans(encoded, header)
-    kind = header.kind
-    is_suspect = may_be_cut_off(encoded, header)
-    if kind in _TF_FORMATS and not is_suspect:
-        try:
-            # Decoders run on the CPU; without this a GPU machine copies the result there and back.
-            with tf.device("/CPU:0"):
-                return _TF_FORMATS[kind](encoded, channels=3).numpy()
-        except tf.errors.InvalidArgumentError:
-            pass  # A variant TensorFlow does not know, or damaged: Pillow decides.
+    is_cut = header.kind == "JPEG" and jpegs.may_be_cut_off(encoded)
+    found = None
+    if header.kind == "JPEG" and not is_cut:
+        found = jpegs.decode_sound(encoded, on_damage)
+    elif header.kind == "PNG":
+        found = _decode_png(encoded)
+    if found is not None:
+        return found
     try:
-        with READERS[kind](io.BytesIO(encoded)) as image:
+        with READERS[header.kind](io.BytesIO(encoded)) as image:
             return as_rgb(image)
     except Exception as error:  # Pillow's plugins raise whatever their format's parser raised.
-        found = _decode_start(encoded) if is_suspect else None
+        found = jpegs.decode_start(encoded) if is_cut else None
         if found is None:
             raise unreadable(f"{len(encoded)} bytes", error) from error
-    if on_cut is not None:
-        on_cut()
+    if on_damage is not None:
+        on_damage(jpegs.CUT_OFF)
     return found
 
 
-def _decode_start(encoded: bytes) -> np.ndarray | None:
-    """Return the image of a JPEG that is cut off; None if none of its pixels is there.
-
-    Pillow's switch for this adds the marker of the end too, but is one of the whole process.
-    """
+def _decode_png(encoded: bytes) -> np.ndarray | None:
+    """Return the image of a PNG; None for a damaged one, and variants TensorFlow does not know."""
     try:
-        with READERS["JPEG"](io.BytesIO(encoded + _END)) as image:
-            with contextlib.suppress(OSError):  # where there is still too little
-                image.load()
-            image.tile = []  # what is decoded is all
-            found = as_rgb(image)
-    except Exception:  # as above
+        with tf.device("/CPU:0"):  # else a GPU machine copies the result there and back
+            return tf.io.decode_png(encoded, channels=3).numpy()
+    except tf.errors.InvalidArgumentError:
         return None
-    # The first block shows the marker's bits; where nothing came after it, all else is one gray.
-    rest = (found[_BLOCK:], found[:_BLOCK, _BLOCK:])
-    return found if any(part.size and (part != part[0, 0]).any() for part in rest) else None
 
 
 def as_rgb(image: Image.Image) -> np.ndarray:
