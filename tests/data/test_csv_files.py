@@ -220,3 +220,24 @@ def test_columns_of_sizes_are_no_corners(tmp_path):
     write_pictures(tmp_path, "a.png")
     (tmp_path / "train.csv").write_text("path,x,y,w,h,class\na.png,1,2,30,40,cat\n")
     assert load(tmp_path).records[0].boxes.tolist() == [[1, 2, 31, 42]]
+
+
+@pytest.mark.parametrize(
+    ("header", "sides"),
+    [
+        ("path,x,y,w,h,rotation,class", "10,20,40,20"),
+        ("path,xmin,ymin,xmax,ymax,angle,class", "10,20,50,40"),
+        ("path,bbox,rotation,class", '"[10, 20, 40, 20]"'),
+    ],
+)
+def test_a_turned_box_counts_as_its_bounds(header, sides, tmp_path):
+    write_pictures(tmp_path, "a.png")
+    rows = [f"a.png,{sides},{angle},cat" for angle in (90, -180, 0, "", 45, "x")]
+    (tmp_path / "train.csv").write_text("\n".join([header, *rows]))
+    dataset = load(tmp_path)
+    # A quarter turn about (30, 30); by 45 degrees the half sides are (20 + 10) / root of 2.
+    half = 30 / 2**0.5
+    expected = [[20, 10, 40, 50], *[[10, 20, 50, 40]] * 3]
+    expected.append([30 - half, 30 - half, 30 + half, 30 + half])
+    np.testing.assert_allclose(dataset.records[0].boxes, expected, rtol=1e-6)
+    assert counts(dataset) == {"rotated box": 2, "malformed annotation": 1}

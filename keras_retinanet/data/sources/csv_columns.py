@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_retinanet.data.sources.outlines import turned_bounds
 from keras_retinanet.data.sources.source_files import excerpt, first_line, number
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
@@ -34,6 +35,8 @@ SIZED = {
     "w": ("bbox_width", "bbox_w", "w", "width"),
     "h": ("bbox_height", "bbox_h", "h", "height"),
 }
+# Degrees by which a box is turned about its center.
+ANGLES = ("rotation", "angle", "bbox_rotation")
 CELLS = ("bbox", "bboxes", "box", "boxes", "bounding_box", "bounding_boxes", "annotations")
 # Columns that are no class under another name: where none is left, there is one class.
 NEUTRAL = frozenset(
@@ -56,6 +59,7 @@ class Columns(NamedTuple):
             with a list of x, y, width, height.
         label: the column of the class; None: there is one class, `ONLY_CLASS`.
         comma: whether numbers have a decimal comma.
+        angle: the column of the degrees by which a box is turned; None: there is none.
     """
 
     path: int = 0
@@ -64,6 +68,15 @@ class Columns(NamedTuple):
     width: int = len(COLUMNS)
     sized: bool = False
     comma: bool = False
+    angle: int | None = None
+
+    def degrees(self, cells: Sequence[str]) -> float:
+        """Return by how much the box of a row is turned. Raises ValueError if malformed."""
+        text = cells[self.angle].strip() if self.angle is not None else ""
+        return self._number(text) if text else 0.0
+
+    def _number(self, text: str) -> float:
+        return number(text.replace(",", ".") if self.comma else text)
 
     def boxes(self, cells: Sequence[str]) -> list[tuple[float, ...]]:
         """Return the boxes xyxy of a row; none of an empty one. Raises ValueError if malformed."""
@@ -71,10 +84,16 @@ class Columns(NamedTuple):
         if not any(texts):
             return []
         if len(texts) == 1:
-            return [_corners(box) for box in _listed_boxes(texts[0])]
-        texts = [text.replace(",", ".") if self.comma else text for text in texts]
-        box = tuple(number(text) for text in texts)
-        return [_corners(box) if self.sized else box]
+            boxes = [_corners(box) for box in _listed_boxes(texts[0])]
+        else:
+            box = tuple(self._number(text) for text in texts)
+            boxes = [_corners(box) if self.sized else box]
+        degrees = self.degrees(cells)
+        if not degrees % 180:
+            return boxes
+        return [
+            turned_bounds(x1, y1, x2 - x1, y2 - y1, degrees=degrees) for x1, y1, x2, y2 in boxes
+        ]
 
 
 def separator(path: Path) -> str:
@@ -102,13 +121,14 @@ def header_columns(cells: Sequence[str], where: str, *, comma: bool) -> Columns:
     """
     names = [cell.strip().lower() for cell in cells]
     path, label = _find(names, COLUMNS["path"]), _find(names, COLUMNS["class"])
+    angle = _find(names, ANGLES)
     corners = [_find(names, COLUMNS[key]) for key in ("x1", "y1", "x2", "y2")]
     sized = [_find(names, called) for called in SIZED.values()]
     lists = [_find(names, CELLS)]
     is_sized = None in corners
     sides = next((found for found in (corners, sized, lists) if None not in found), None)
     if sides is not None and label is None:
-        used = {path, *sides}
+        used = {path, angle, *sides}
         others = [name for index, name in enumerate(names) if index not in used]
         has_class = any(name and name not in NEUTRAL and "unnamed" not in name for name in others)
         sides = None if has_class else sides
@@ -119,7 +139,7 @@ def header_columns(cells: Sequence[str], where: str, *, comma: bool) -> Columns:
             "reorder the columns."
         )
     columns = tuple(side for side in sides if side is not None)
-    return Columns(path, columns, label, len(cells), is_sized, comma)
+    return Columns(path, columns, label, len(cells), is_sized, comma, angle)
 
 
 def _find(names: Sequence[str], called: Sequence[str]) -> int | None:

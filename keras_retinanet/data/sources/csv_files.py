@@ -208,6 +208,8 @@ def _rows(path: Path, problems: Problems) -> Iterator[_Row]:
         if rows is None:
             problems.note("malformed annotation", f"{where}: {excerpt(','.join(cells))}")
         else:
+            if rows[0].box and (degrees := columns.degrees(cells)) % 180:
+                problems.note("rotated box", f"{where}: by {degrees:g} degrees")
             yield from rows
 
 
