@@ -4,7 +4,8 @@ Shape letters: N boxes of an image, T tiles.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -12,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.data.images.exif import turn_image
+from keras_retinanet.data.images.rasters import open_raster
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, Record
+from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.files.images.image_formats import image_format
@@ -23,6 +26,8 @@ from keras_retinanet.modeling.tiling import tile_windows
 JPEG_QUALITY = 95
 # Sources that have lost nothing yet.
 LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
+# From left, top, right, bottom to the pixels of a window.
+Crop = Callable[[int, int, int, int], np.ndarray]
 
 
 class TileReader:
@@ -39,33 +44,41 @@ class TileReader:
     def __init__(self, source: Dataset, owners: Sequence[int], windows: np.ndarray):
         self._images = [(r.image, r.orientation, (r.height, r.width)) for r in source.records]
         self._reader, self._owners, self._windows = source.reader, owners, windows
-        self._last: tuple[int, np.ndarray, bool] | None = None
+        self._last: tuple[int, Crop, bool] | None = None
 
     def __call__(self, image: ImageRef) -> bytes:
         owner = self._owners[image.offset]
         if self._last is None or self._last[0] != owner:
             self._last = None
-            self._last = (owner, *self._decode(owner))
-        left, top, right, bottom = self._windows[image.offset]
+            self._last = (owner, *self._open(owner))
+        _, crop, is_lossless = self._last
         stream = io.BytesIO()
-        tile = Image.fromarray(self._last[1][top:bottom, left:right])
-        if self._last[2]:
+        tile = Image.fromarray(crop(*self._windows[image.offset].tolist()))
+        if is_lossless:
             tile.save(stream, "PNG")
         else:
             tile.save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
         return stream.getvalue()
 
-    def _decode(self, owner: int) -> tuple[np.ndarray, bool]:
-        """Return an image, turned as its boxes are, and whether it is stored without loss."""
+    def _open(self, owner: int) -> tuple[Crop, bool]:
+        """Return what cuts an image, turned as its boxes are; whether it is stored without loss."""
         image, orientation, size = self._images[owner]
+        if math.prod(size) > headers.MAX_PIXELS and (raster := open_raster(image.path)):
+            _require_size((raster.height, raster.width), size, image)
+            return raster.window, True
         encoded = self._reader(image)
         pixels = turn_image(decode_image(encoded), orientation)
-        if pixels.shape[:2] != size:
-            raise PictureError(
-                f"Expected an image of {size[1]} x {size[0]} pixels, as annotated. Received: "
-                f"{pixels.shape[1]} x {pixels.shape[0]} in {image.path}."
-            )
-        return pixels, image_format(encoded) in LOSSLESS
+        _require_size(pixels.shape[:2], size, image)
+        is_lossless = image_format(encoded) in LOSSLESS
+        return lambda left, top, right, bottom: pixels[top:bottom, left:right], is_lossless
+
+
+def _require_size(found: tuple[int, ...], annotated: tuple[int, int], image: ImageRef) -> None:
+    if found != annotated:
+        raise PictureError(
+            f"Expected an image of {annotated[1]} x {annotated[0]} pixels, as annotated. Received: "
+            f"{found[1]} x {found[0]} in {image.path}."
+        )
 
 
 @dataclass(frozen=True)

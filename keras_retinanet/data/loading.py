@@ -1,5 +1,6 @@
 """Datasets: `SOURCES` by name, and the splits to train, select and score on."""
 
+from dataclasses import replace
 from types import ModuleType
 
 from keras_retinanet.config import DataConfig
@@ -10,13 +11,20 @@ from keras_retinanet.data.sources import SOURCES
 from keras_retinanet.data.splits import match_split, random_split, training_splits
 from keras_retinanet.data.units import check_units
 from keras_retinanet.errors import UserError, counted
+from keras_retinanet.files.images import headers
+from keras_retinanet.files.images.decoding import image_sizes
 
 # `--val_split none`: train on everything, select by nothing.
 NO_SPLIT = "none"
 
 
 def load_dataset(
-    config: DataConfig, split: str | None = None, *, seed: int = 0, any_units: bool = False
+    config: DataConfig,
+    split: str | None = None,
+    *,
+    seed: int = 0,
+    any_units: bool = False,
+    in_parts: bool = False,
 ) -> Dataset:
     """Read the annotations of one split, with the classes that `config.classes` selects.
 
@@ -25,10 +33,12 @@ def load_dataset(
             seeded parts "train" and "val", and "all". None: what `load_train_val` validates on
             with the same `seed`; all of a file that `config.annotations` names.
         any_units: also return boxes that look written in another unit than the format's.
+        in_parts: keep TIFFs that are too large to decode, but can be read in parts.
 
     Raises:
         UserError: the source, the data or the split is not there, or nothing can be read of it.
     """
+    options = {"any_units": any_units, "in_parts": in_parts}
     source = _source(config)
     available = source.splits(config)
     if split is None and config.annotations is not None and not available:
@@ -39,8 +49,8 @@ def load_dataset(
             train_name, split = _training_splits(config, available)
         if split is not None:
             name = match_split(split, available, _where(config))
-            return _checked(source.load(config, name), config, any_units=any_units)
-    dataset = _checked(source.load(config, train_name), config, any_units=any_units)
+            return _checked(source.load(config, name), config, **options)
+    dataset = _checked(source.load(config, train_name), config, **options)
     parts = ["train", "val", "all"]
     name = match_split(split or "val", parts, f"{_where(config)}, which has none of its own")
     return dataset if name == "all" else random_split(dataset, seed)[parts.index(name)]
@@ -118,7 +128,11 @@ def _source(config: DataConfig) -> ModuleType:
     return SOURCES[config.source]
 
 
-def _checked(dataset: Dataset, config: DataConfig, *, any_units: bool = False) -> Dataset:
+def _checked(
+    dataset: Dataset, config: DataConfig, *, any_units: bool = False, in_parts: bool = False
+) -> Dataset:
+    if not in_parts:
+        dataset = _decodable(dataset)
     if not len(dataset.records):
         why = "; ".join(dataset.problems.lines()) or "nothing is listed"
         raise UserError(
@@ -131,6 +145,20 @@ def _checked(dataset: Dataset, config: DataConfig, *, any_units: bool = False) -
     if config.classes:
         dataset = select_classes(dataset, config.classes)
     return apply_exif(dataset) if config.exif == "apply" else dataset
+
+
+def _decodable(dataset: Dataset) -> Dataset:
+    """Return `dataset` without the images that are too large to decode, which are counted."""
+    large = [r for r in dataset.records if r.height * r.width > headers.MAX_PIXELS]
+    # An annotation may say what it likes: the file decides.
+    sizes = image_sizes([record.image.path for record in large])
+    huge = {id(record) for record, size in zip(large, sizes, strict=True) if size == headers.HUGE}
+    if not huge:
+        return dataset
+    for record in large:
+        if id(record) in huge:
+            dataset.problems.note(headers.HUGE, record.file_name)
+    return replace(dataset, records=[r for r in dataset.records if id(r) not in huge])
 
 
 __all__ = ["SOURCES", "Dataset", "load_dataset", "load_train_val"]

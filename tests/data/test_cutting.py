@@ -9,12 +9,14 @@ from PIL import Image
 
 from keras_retinanet.cli import run
 from keras_retinanet.commands.dataset import tile as command
+from keras_retinanet.commands.dataset.convert import write_splits
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.cutting import cut_dataset
 from keras_retinanet.data.loading import load_dataset
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images import headers
 
 OPTIONS = {"side": 64, "overlap": 0.0, "min_visible": 0.1, "empty": 1.0}
 
@@ -171,3 +173,34 @@ def test_what_cannot_be_is_one_line(aerial, tmp_path, capsys, words, message):
     assert run(parsed(["--data_dir", str(aerial), "--out", out, *words.split()])) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "tiles").exists()
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_a_tiff_too_large_to_decode_is_cut_in_parts(form, aerial, tmp_path, monkeypatch, capsys):
+    """With sizes from the annotations, and from the headers of the files."""
+    folder = as_tiffs(aerial, tmp_path / "tiffs", form)
+    words = ["--data_dir", str(folder), "--side", "64", "--to", "coco"]
+    found = []
+    for number, limit in enumerate((headers.MAX_PIXELS, 20_000)):
+        monkeypatch.setattr(headers, "MAX_PIXELS", limit)
+        out = tmp_path / f"out{number}"
+        assert run(parsed([*words, "--out", str(out)])) == 0
+        found.append({p.name: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()})
+    assert found[0] == found[1] and len(found[0]) > 8
+    capsys.readouterr()
+    # Training and evaluation decode whole images: they leave it out, and say so.
+    with pytest.raises(UserError, match=r"huge picture, skipped \(dataset tile cuts"):
+        load_dataset(DataConfig(source=form, data_dir=str(folder)), "train")
+
+
+def as_tiffs(aerial, out, form):
+    """Return the data set as one whose images are TIFFs of strips."""
+    data = DataConfig(source="coco", data_dir=str(aerial))
+    splits = {split: load_dataset(data, split) for split in ("train", "val")}
+    write_splits(splits, str(out), form)
+    for path in [*out.rglob("*.png")]:
+        Image.open(path).save(path.with_suffix(".tif"), compression="tiff_lzw", tiffinfo={278: 16})
+        path.unlink()
+    for path in [*out.rglob("*.json"), *out.rglob("*.xml")]:
+        path.write_text(path.read_text().replace(".png", ".tif"))
+    return out

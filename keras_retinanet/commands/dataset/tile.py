@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
     config = with_source(Config(), args).data
     splits = {}
     for name in split_names(config, args.split):
-        dataset = load_dataset(config, name)
+        dataset = load_dataset(config, name, in_parts=True)
         measures = any(find_split(usual, [name]) for usual in MEASURING)
         splits[name], counts = cut_dataset(
             dataset,

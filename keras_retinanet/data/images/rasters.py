@@ -8,6 +8,7 @@ that says what to convert them to.
 import errno
 import math
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ class Raster:
     def __init__(self, path: Path, header: Header, blocks: TiffBlocks):
         self.height, self.width = header.height, header.width
         self._path, self._blocks = path, blocks
+        weakref.finalize(self, blocks.close)  # for one that nobody closes
         self._span, self._band = (0, 0), np.zeros((0, 0, 3), np.uint8)
         self._reduced: tuple[np.ndarray, int] | None = None
 
@@ -98,11 +100,24 @@ def open_raster(path: str | os.PathLike[str]) -> Raster | None:
     return Raster(path, header, blocks)
 
 
+def raster_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Return (height, width) of an image beyond `MAX_PIXELS` that can be read in parts, or None."""
+    try:
+        raster = open_raster(path)
+    except (PictureError, OSError):
+        return None
+    if raster is None:
+        return None
+    raster.close()
+    return raster.height, raster.width
+
+
 def parts_advice(error: Exception) -> str:
     """Return what to add to the error of an image that was decoded whole; "" for another one."""
-    is_huge = isinstance(error, PictureError) and error.kind == "huge picture"
+    is_huge = isinstance(error, PictureError) and error.kind == headers.HUGE
     is_huge |= isinstance(error, OSError) and error.errno == errno.EFBIG
-    return " With --tile PX, predict reads a large TIFF in parts." if is_huge else ""
+    advice = " With --tile PX, predict reads a large TIFF in parts; dataset tile cuts it."
+    return advice if is_huge else ""
 
 
 def _whole_only(path: Path, header: Header, why: str) -> PictureError:
@@ -111,7 +126,7 @@ def _whole_only(path: Path, header: Header, why: str) -> PictureError:
         f"in parts. Received: {path}, {header.width} x "
         f"{header.height} pixels, {why}. Convert it, for example with: "
         "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE IN OUT.tif",
-        "huge picture",
+        headers.HUGE,
     )
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from keras_retinanet.data.images.rasters import raster_size
 from keras_retinanet.data.problems import Problems
 from keras_retinanet.data.records import ImageRef, Record, make_record
 from keras_retinanet.data.regular_files import visible_files
@@ -15,6 +16,7 @@ from keras_retinanet.data.units import Units
 from keras_retinanet.errors import UserError
 from keras_retinanet.files import open_regular
 from keras_retinanet.files.images.decoding import image_sizes
+from keras_retinanet.files.images.headers import HUGE
 from keras_retinanet.files.images.image_formats import IMAGE_SUFFIXES
 from keras_retinanet.files.names import name_key
 
@@ -170,6 +172,8 @@ def read_records(
     records = []
     for (image_id, path, name, known_size), found in zip(pictures, objects, strict=True):
         size = known_size or next(sizes)
+        if size == HUGE:
+            size = raster_size(path) or HUGE
         if isinstance(size, str):
             problems.note(size, name)
             continue

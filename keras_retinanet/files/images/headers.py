@@ -24,6 +24,8 @@ from keras_retinanet.files.images.image_formats import image_format
 
 # Twice Pillow's own limit, at which it refuses too: what promises more is a decompression bomb.
 MAX_PIXELS = 178_956_970
+# The kind of problem of such a file.
+HUGE = "huge picture"
 # Bytes of one file: that many pixels of RGB without any compression.
 MAX_PICTURE_BYTES = 512 << 20
 READERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -58,7 +60,7 @@ class PictureError(UserError):
     """An image that cannot be used.
 
     Attributes:
-        kind: of `problems.KINDS`: "unreadable picture" or "huge picture".
+        kind: of `problems.KINDS`: "unreadable picture" or `HUGE`.
     """
 
     def __init__(self, message: str, kind: str = "unreadable picture"):
@@ -129,7 +131,7 @@ def _huge(shown: str, why: object) -> PictureError:
     return PictureError(
         f"Expected an image of at most {MAX_PIXELS} pixels. Received: {shown} ({why}). "
         "Make it smaller or remove the file.",
-        "huge picture",
+        HUGE,
     )
 
 
