@@ -137,7 +137,8 @@ def run(args: Namespace) -> int:
     if args.devices:
         use_devices(args.devices)
     if read_cluster():
-        strategy(args.strategy)  # before TensorFlow computes anything
+        # Before TensorFlow computes anything.
+        strategy(args.strategy, hang_minutes=config.train.hang_minutes)
         if not resuming and args.out is None:
             raise UserError("Expected --out with several processes: one folder for all of them.")
     data = None

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_retinanet.config import TrainConfig
 from keras_retinanet.errors import UserError, listed
 from keras_retinanet.training.cluster import STRATEGIES, VARIABLE, StrategyName, read_cluster
+from keras_retinanet.training.joining import joining
 
 
 def use_devices(count: int) -> None:
@@ -33,7 +34,9 @@ def use_devices(count: int) -> None:
         raise UserError(f"Expected up to {len(gpus)} devices, the GPUs here. Received: {count}.")
 
 
-def strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
+def strategy(
+    name: StrategyName = "auto", *, hang_minutes: float = TrainConfig.hang_minutes
+) -> tf.distribute.Strategy:
     """Return the strategy of a name.
 
     Args:
@@ -41,10 +44,12 @@ def strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
             "multi_worker", the processes that `TF_CONFIG` names; "tpu", the TPU of `TPU_NAME`, or
             the local one; "auto", the machines of `TF_CONFIG` if it names several, else the
             devices of this one.
+        hang_minutes: how long to wait for the other processes of `TF_CONFIG`; 0: an hour,
+            TensorFlow's own limit.
 
     Raises:
-        UserError: there is no such strategy, no cluster for it, no TPU, or a cluster that would
-            go unused.
+        UserError: there is no such strategy, no cluster for it, no TPU, a cluster that would go
+            unused or cannot be joined.
     """
     if name not in STRATEGIES:
         raise UserError(f"Expected a strategy: {listed(STRATEGIES)}. Received: {name}.")
@@ -57,6 +62,9 @@ def strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
                 f"Expected {VARIABLE} to name two processes or more. Received: none. Try it on "
                 "this machine with: keras_retinanet launch -n 2 train ..."
             )
+        if not _multi_worker.cache_info().currsize:
+            with joining(cluster, hang_minutes):
+                _multi_worker()
         return _multi_worker()
     if cluster is not None:
         raise UserError(

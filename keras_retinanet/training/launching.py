@@ -1,19 +1,24 @@
 """Start several processes of this machine that train together."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 
+from keras_retinanet.errors import UserError
 from keras_retinanet.training.cluster import VARIABLE, of_this_machine
 
 PROGRAM = (sys.executable, "-m", "keras_retinanet")
 # How long the others may take to end by themselves after one of them failed.
 GRACE_SECONDS = 60
 POLL_SECONDS = 0.2
+# Below those that systems give to outgoing connections, one of which may take a port between the
+# look at it and its use.
+PORTS = range(20_000, 32_768)
 
 
 def launch(words: Sequence[str], *, count: int, program: Sequence[str] = PROGRAM) -> int:
@@ -53,11 +58,14 @@ def launch(words: Sequence[str], *, count: int, program: Sequence[str] = PROGRAM
 
 def free_ports(count: int) -> list[int]:
     """Return ports of the loopback interface that nothing listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    ports: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise UserError(f"Expected {count} free ports from {PORTS[0]} to {PORTS[-1]}. Received: none.")
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> int:

@@ -89,7 +89,7 @@ def test_one_of_two_processes_killed_at_random_moments(base, tmp_path):
         if code != 0:
             # The run is whole if the victim had done its share of the last evaluation.
             is_whole = other == 0 and f"{STEPS} steps in" in others
-            assert is_whole or (other == 2 and LOST in others), others
+            assert is_whole or (other == 2 and LOST in others), printed + others
         return code, printed + others
 
     kill_and_resume(tmp_path, base, SEED + 1, attempt)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_retinanet.errors import UserError
 from keras_retinanet.training.cluster import Cluster, of_this_machine, read_cluster
 from keras_retinanet.training.distribution import strategy
-from keras_retinanet.training.launching import free_ports, launch
+from keras_retinanet.training.launching import launch
 from keras_retinanet.training.team import Team
 
 WORKERS = {"worker": ["a:1", "b:2"]}
@@ -93,7 +93,3 @@ def test_launch_gives_each_process_its_place_and_returns_the_first_failure(tmp_p
     assert code == 3
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("0", "1"))
     assert first == second and len(set(first["worker"])) == 2
-
-
-def test_free_ports_are_different():
-    assert len(set(free_ports(5))) == 5
