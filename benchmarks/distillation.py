@@ -22,7 +22,13 @@ from recipe_study import FIGURES, figures, folder_of, recipe, train
 SECTION = "table of students"
 ALONE = "no teacher"
 # Name of a row -> weights of the imitation of features and of outputs; None: no teacher.
-ROWS = {ALONE: None, "features": (10, 0), "outputs": (0, 1), "features and outputs": (10, 1)}
+ROWS = {
+    ALONE: None,
+    "features": (10, 0),
+    "outputs": (0, 1),
+    "features and outputs": (10, 1),
+    "features of weight 1, and outputs": (1, 1),
+}
 # More than the minutes allow, so that they end the run.
 STEPS = 1_000_000
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny_command import TINY, tiny
 
 from keras_retinanet import cli
 from keras_retinanet.commands.sharding import WHOLE, Shard, shard, written_shards
@@ -15,7 +16,6 @@ from keras_retinanet.evaluation import runner
 from keras_retinanet.files.targets import is_free
 from keras_retinanet.modeling.backbones import BACKBONES
 from keras_retinanet.training.cluster import of_this_machine
-from tests.support.tiny_command import TINY, tiny
 
 IMAGES = 7
 OVERRIDES = {

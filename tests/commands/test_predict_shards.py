@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from in_process import command
 from PIL import Image
+from tiny_command import TINY, tiny
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.exporting import exported
 from keras_retinanet.modeling.backbones import BACKBONES
-from tests.support.tiny_command import TINY, tiny
 
 OVERRIDES = {
     "model.backbone.name": TINY,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from augmenting import augment
 
 from keras_retinanet.config import AugmentConfig
 from keras_retinanet.data.augmentation.affine import Affine, move_boxes, warp
 from keras_retinanet.modeling.preprocessing import Preprocessing
-from tests.support.augmenting import augment
 
 PREPROCESSING = Preprocessing(short_side=120, long_side=160)
 RED, BACKGROUND = (250, 20, 20), (40, 120, 200)

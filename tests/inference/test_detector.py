@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_command import TINY, tiny
 
 from keras_retinanet.config.files import load_config
 from keras_retinanet.inference.batching import BATCH_PIXELS
@@ -15,7 +16,6 @@ from keras_retinanet.modeling.backbones import BACKBONES
 from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.modeling.saving import load, save_model
-from tests.support.tiny_command import TINY, tiny
 
 OVERRIDES = {
     "model.backbone.name": TINY,
