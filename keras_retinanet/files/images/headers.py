@@ -24,8 +24,8 @@ from keras_retinanet.files.images.image_formats import image_format
 
 # Twice Pillow's own limit, at which it refuses too: what promises more is a decompression bomb.
 MAX_PIXELS = 178_956_970
-# The kind of problem of such a file.
-HUGE = "huge picture"
+# Kinds of `problems.KINDS`.
+UNREADABLE, HUGE = "unreadable picture", "huge picture"
 # Bytes of one file: that many pixels of RGB without any compression.
 MAX_PICTURE_BYTES = 512 << 20
 READERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -60,10 +60,10 @@ class PictureError(UserError):
     """An image that cannot be used.
 
     Attributes:
-        kind: of `problems.KINDS`: "unreadable picture" or `HUGE`.
+        kind: `UNREADABLE` or `HUGE`.
     """
 
-    def __init__(self, message: str, kind: str = "unreadable picture"):
+    def __init__(self, message: str, kind: str = UNREADABLE):
         super().__init__(message)
         self.kind = kind
 
