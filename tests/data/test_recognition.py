@@ -1,6 +1,7 @@
 """Recognition: every layout by its names, what was recognised and why, and what is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,18 @@ def test_prepared_tfds_folder(tmp_path):
         (version / "dataset_info.json").write_text(content)
         with pytest.raises(UserError, match=r"dataset_info\.json"):
             recognise(version)
+
+
+@pytest.mark.parametrize(
+    "place", ["labels/b.txt", "labels/train/b.txt", "train/labels/b.txt", "b.txt"]
+)
+def test_yolo_labels_without_the_names_of_classes_are_told(place, tmp_path):
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", str(Path(place).with_name("a.txt")))
+    (tmp_path / place).write_text("\n0 .5 0.5 1e-2 .25\n")
+    with pytest.raises(UserError, match=r"b\.txt looks like YOLO's: .*classes\.txt"):
+        recognise(tmp_path)
+    (tmp_path / "classes.txt").write_text("cell\n")
+    assert recognise(tmp_path)[0]["source"] == "yolo"
 
 
 def test_unknown_and_ambiguous(tmp_path):

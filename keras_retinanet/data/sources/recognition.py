@@ -4,13 +4,14 @@ Only names are looked at, but for the name in a dataset_info.json: reading is th
 """
 
 import json
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
 from keras_retinanet.data.regular_files import is_pattern, matching
 from keras_retinanet.data.sources.csv_files import NO_ANNOTATIONS, is_yolo3_list
 from keras_retinanet.data.sources.kitti import is_label_file
-from keras_retinanet.data.sources.source_files import pictures_by_stem
+from keras_retinanet.data.sources.source_files import first_line, pictures_by_stem
 from keras_retinanet.data.sources.voc_files import ANNOTATIONS
 from keras_retinanet.data.sources.yolo_layout import (
     CLASS_FILES,
@@ -71,6 +72,12 @@ SUFFIXES = {".json": "coco", ".csv": "csv", ".tsv": "csv", ".yaml": "yolo", ".ym
 SHOWN_NAMES = 3
 TFDS_INFO = "dataset_info.json"
 MAX_INFO_BYTES = 16 << 20
+
+# Without a file that names the classes no source reads them.
+YOLO_LABELS = ("labels/*.txt", "*/labels/*.txt", "labels/*/*.txt", "*.txt", "*/*.txt")
+_YOLO_ROW = re.compile(r"\d+(?:\s+-?[\d.]+(?:[eE]-?\d+)?){4,}")
+# Those of images without objects are empty.
+TRIED_LABELS = 20
 
 # Keys of DataConfig -> values, and one line for the user.
 Recognised = tuple[dict[str, str], str]
@@ -165,10 +172,21 @@ def _recognise_weak(folder: Path) -> Recognised:
         hint = f"{CVAT_FILE} is CVAT's own form: export COCO, Pascal VOC or YOLO from it."
     elif {path.stem for path in matching(folder, "*.json")} & pictures_by_stem(folder).keys():
         hint = "An image a .json is labelme's form: convert it with labelme2coco."
+    elif label := _yolo_label(folder):
+        hint = (
+            f"{label} looks like YOLO's: write the names of the classes into "
+            f"{folder / CLASS_FILES[0]}, one a line in the order of their numbers."
+        )
     raise UserError(
         f"Expected the files of one of these: {forms}; or one COCO .json. "
         f"Received: {folder}, without them. {hint}"
     )
+
+
+def _yolo_label(folder: Path) -> Path | None:
+    """Return a label file of YOLO's below a folder that does not name the classes."""
+    paths = (path for pattern in YOLO_LABELS for path in matching(folder, pattern)[:TRIED_LABELS])
+    return next((path for path in paths if _YOLO_ROW.fullmatch(first_line(path).strip())), None)
 
 
 def _recognise_file(file: Path) -> Recognised:
