@@ -58,6 +58,7 @@ def assert_same(found, expected):
     np.testing.assert_array_equal(found.classes, expected["classes"])
 
 
+@pytest.mark.long
 def test_a_compiled_model_names_a_module_that_is_gone_and_loads(files, expected):
     import keras
 
@@ -81,6 +82,7 @@ def test_a_compiled_model_names_a_module_that_is_gone_and_loads(files, expected)
     assert stored["normalizer_momentum"] == 0.5
 
 
+@pytest.mark.long
 def test_a_saved_model_detects_what_it_did(files, expected):
     from keras_retinanet.exporting import load_exported
 

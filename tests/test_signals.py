@@ -51,6 +51,7 @@ def start(cleaned: Path, **options) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "code", "told"),
     [

@@ -26,6 +26,7 @@ FACTS = """data subject source license command duration rounding AP_test AP50_te
 images_train images_val images_test""".split()
 
 
+@pytest.mark.long
 def test_each_is_small_and_says_what_it_is():
     assert built_in_models() and not built_in_models().keys() & catalogue().keys()
     for model in built_in_models().values():
@@ -95,6 +96,7 @@ def test_predict_without_a_model_finds_the_cells_of_an_image(bccd, empty_folder,
     assert matched.mean() >= 0.5
 
 
+@pytest.mark.long
 def test_a_run_comes_first_and_a_name_is_taken_at_its_word(empty_folder, capsys):
     name = default_model().name
     (empty_folder / "runs/a").mkdir(parents=True)
@@ -105,6 +107,7 @@ def test_a_run_comes_first_and_a_name_is_taken_at_its_word(empty_folder, capsys)
     assert f"file         {default_model().path}\n" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_commands_that_need_a_model_of_ones_own_say_so(empty_folder, bccd, capsys):
     assert command("evaluate", "voc", "--data_dir", bccd) == 2
     assert "Expected a run below runs/" in capsys.readouterr().err

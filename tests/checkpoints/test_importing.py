@@ -69,6 +69,7 @@ def test_the_family_is_recognised_and_all_is_filled(file):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.long
 def test_coco80_cuts_the_91(file):
     path, _ = file
     whole, cut = small_import(path), small_import(path, classes="coco80")
@@ -78,6 +79,7 @@ def test_coco80_cuts_the_91(file):
     assert cut.metadata["changes"] == "model.head.depth=1; 80 of 91 outputs kept"
 
 
+@pytest.mark.long
 def test_classes_by_name_in_the_order_given(file):
     path, _ = file
     whole, cut = small_import(path), small_import(path, classes=["dog", "cat"])
@@ -162,6 +164,7 @@ def test_the_command_keeps_its_input(file, tmp_path):
 # ------------------------------------------------------------------------------------ fine-tuning
 
 
+@pytest.mark.long
 def test_fine_tuning_keeps_the_graph_and_freezes_its_batch_norms(file):
     path, _ = file
     source = small_import(path)

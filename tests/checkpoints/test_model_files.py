@@ -154,6 +154,7 @@ def test_a_checkpoint_is_imported_once(checkpoint, cache, capsys):
     assert model_file(imported) == imported
 
 
+@pytest.mark.long
 def test_a_name_of_the_catalogue_is_fetched_and_its_origin_kept(checkpoint, cache, monkeypatch):
     entry = dataclasses.replace(find_entry(V2), hash="", bytes=None)
     monkeypatch.setitem(catalogue(), V2, entry)

@@ -107,6 +107,7 @@ def test_children_end_with_a_signal_to_their_parent(script, start, number):
     until(lambda: not session(process.pid))
 
 
+@pytest.mark.long
 def test_children_end_with_an_error(script, start):
     process = start(script, "fail")
     process.communicate(timeout=60)

@@ -91,6 +91,7 @@ def test_predict_writes_pictures_json_and_csv_and_goes_on_after_a_broken_one(
         assert line["class"] == {17: "cat", 18: "dog"}[row["category_id"]]
 
 
+@pytest.mark.long
 def test_predict_of_broken_pictures_alone_is_the_users_error(model_file, tmp_path, capsys):
     (tmp_path / "b.jpg").write_text("not a picture")
     out = tmp_path / "out"
@@ -98,6 +99,7 @@ def test_predict_of_broken_pictures_alone_is_the_users_error(model_file, tmp_pat
     assert "None of 1 images could be read." in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_info_says_what_the_file_holds(model_file, capsys):
     assert command("info", model_file) == 0
     facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
@@ -131,6 +133,7 @@ def test_evaluate_scores_a_results_file_without_a_model(coco_sample, capsys):
     )
 
 
+@pytest.mark.long
 def test_evaluate_refuses_classes_that_do_not_map(model_file, capsys):
     assert command("evaluate", "shapes", "--model", model_file) == 2
     assert "Class names do not map" in capsys.readouterr().err

@@ -197,6 +197,7 @@ def test_two_at_once_into_one_file_are_refused_and_a_signal_keeps_what_is_found(
     assert same(results(tmp_path / "found.json"), whole[0])
 
 
+@pytest.mark.long
 def test_no_figures_where_no_image_can_be_read(run_folder, tmp_path, capsys):
     """As when the folder vanishes: that is no AP of 0."""
     (tmp_path / "images").mkdir()

@@ -169,6 +169,7 @@ def test_evaluate_prints_what_its_file_holds(result, capfd, run_folder, tmp_path
     assert all(plain(written[name]) == value for name, value in found["metrics"].items())
 
 
+@pytest.mark.long
 def test_data_commands_print_their_splits(result, tmp_path):
     out = tmp_path / "yolo"
     found = result("dataset", "convert", BCCD, out, "--to", "yolo")[0]["result"]

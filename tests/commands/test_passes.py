@@ -34,6 +34,7 @@ def test_without_flags_the_model_is_as_it_is(model):
     assert with_passes(model, args) is model
 
 
+@pytest.mark.long
 def test_flags_make_passes(model):
     tiled = with_passes(model, parsed("--tile 64 --overlap .5 --tiles_alone"))
     assert (tiled.tile, tiled.overlap, tiled.whole, tiled.inner) == (64, 0.5, False, model)

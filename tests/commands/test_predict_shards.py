@@ -91,6 +91,7 @@ def test_a_shard_of_another_call_is_refused_and_done_again(words, tmp_path, caps
     assert {row["image_id"] for row in rows_of(out)[0]} == {1, 2, 4}
 
 
+@pytest.mark.long
 def test_a_shard_that_was_killed_is_not_done(words, tmp_path, capsys):
     out = tmp_path / "out"
     assert command(*words, out, "--shard", "1/1") == 0

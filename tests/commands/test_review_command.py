@@ -117,6 +117,7 @@ def test_rejected_findings_change_nothing(folder, capsys):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.long
 def test_each_fold_is_judged_by_a_model_of_the_others(folder, monkeypatch, capsys):
     trained, judged = [], []
 

@@ -76,6 +76,7 @@ def test_a_folder_is_pushed(tmp_path, hub, capsys):
     assert "Pushed to https://hub/ann/blood" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_failed_push_is_one_line_and_leaves_the_folder(tmp_path, hub, capsys):
     hub.error = OSError("401 Client Error\nmore")
     words = ["--model", "blood_cells", "--push", "hf://ann/blood"]

@@ -167,6 +167,7 @@ def test_evaluation_marks_a_lost_picture_with_size_zero(tmp_path):
     assert dataset.problems == {"unreadable picture": ["3.png"]}
 
 
+@pytest.mark.long
 def test_workers_read_their_part_of_each_batch(tmp_path):
     dataset = write_dataset(tmp_path)
     whole = train(dataset, 6, batch_size=4)

@@ -90,6 +90,7 @@ def test_a_resumed_run_closes_at_the_same_step(mixed, plain):
     assert_same(resumed, [*mixed[5:7], *plain[7:]])
 
 
+@pytest.mark.long
 def test_zero_mixes_to_the_very_end(mixed):
     assert_same(taken(2, **MIXED, progress=lambda step: 1.0), mixed[:2])
 
@@ -108,6 +109,7 @@ def test_the_plan_asks_once_for_each_batch_when_it_is_drawn():
     assert asked == [3, 4, 5, 6]
 
 
+@pytest.mark.long
 def test_a_run_limited_in_minutes_closes_by_its_clock(mixed, plain):
     train = TrainConfig(minutes=10, steps=STEPS, batch_size=16)
     clock = Clock(train, earlier_seconds=60 * 6.9)

@@ -53,6 +53,7 @@ def test_hue_turns_the_color_and_keeps_its_grey(rng):
     np.testing.assert_allclose(turn_hue(image, 0.0, [1, 0]), image, atol=0.01)
 
 
+@pytest.mark.long
 def test_photometric_leaves_a_sixteenth_and_stays_in_its_ranges(rng):
     image = tf.tile(middling(rng)[..., :1], [1, 1, 3])
     results = [distort_photometric(image, [number, 0]).numpy() for number in range(200)]

@@ -73,6 +73,7 @@ def test_splits_classes_and_a_file(coco_folder, tmp_path, capsys):
     assert rows == "images/a.png,10,20,40,60,cat\n"
 
 
+@pytest.mark.long
 def test_embedded_scenes(tmp_path, capsys, monkeypatch):
     from keras_retinanet.data.loading import SOURCES
     from keras_retinanet.data.sources import shapes

@@ -53,6 +53,7 @@ def test_an_epoch_is_as_many_batches_as_the_images_fill_and_the_next_one_continu
     np.testing.assert_array_equal(labels["classes"][:, :2], [[0, -1]] * 2)
 
 
+@pytest.mark.long
 def test_only_the_training_split_is_changed_unless_asked(folder):
     def boxes(split, **options):
         batches = keras_retinanet.data.load(folder, split, preprocessing=SIZES, **options)

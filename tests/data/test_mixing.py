@@ -125,6 +125,7 @@ def test_pasted_boxes_lie_on_their_pixels_and_hidden_ones_are_cut_or_dropped():
     assert seen == {(11, 12, 13), (11, 13, 51), (11, 12, 13, 52), (11, 13, 51, 52)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("min_visible", "classes"), [(0.4, [11, 51]), (0.6, [51])])
 def test_a_box_half_hidden_is_dropped_by_min_visible(min_visible, classes):
     base, other = example(10, [(0, 0, 20, 20)]), example(50, [(10, 0, 30, 40)])
@@ -259,6 +260,7 @@ def test_partners_are_read_only_where_they_are_drawn(options, partners):
     assert same >= 40 - drawn
 
 
+@pytest.mark.long
 def test_all_at_once():
     for image, labels in mixed(Reader(), 10, mosaic=1.0, copy_paste=1.0, cutmix=1.0, mixup=1.0):
         assert image.shape == (64, 96, 3)

@@ -90,6 +90,7 @@ def taken(dataset, count, *, augment, start_step=0):
         return list(itertools.islice(batches.as_numpy_iterator(), count))
 
 
+@pytest.mark.long
 def test_image_and_boxes_are_those_that_the_function_returns(tmp_path, own_module):
     dataset = write_dataset(tmp_path)
     plain = AugmentConfig(flip=0.0)
@@ -124,6 +125,7 @@ def test_the_seed_of_an_image_repeats_and_resumes(tmp_path, own_module):
     assert len(counts) > 1
 
 
+@pytest.mark.long
 def test_layers_come_before_the_function_and_leave_the_boxes(tmp_path, own_module):
     dataset = write_dataset(tmp_path)
     plain = AugmentConfig(flip=0.0)
@@ -142,6 +144,7 @@ def test_layers_come_before_the_function_and_leave_the_boxes(tmp_path, own_modul
         np.testing.assert_array_equal(left[0], right[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -193,6 +193,7 @@ def taken(data, count, *, config=NOTHING, start_step=0, tile=SIDE, batch_size=1)
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("form", "tolerance", "options"),
     [

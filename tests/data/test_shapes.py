@@ -102,6 +102,7 @@ def test_scenes_without_clutter_are_those_of_version_0_1():
 CLUTTERED = DataConfig(source="shapes", shapes_train=200, shapes_size=160, shapes_clutter=True)
 
 
+@pytest.mark.long
 def test_cluttered_scenes_hold_one_to_three_small_objects_of_unequal_classes():
     records = load_dataset(CLUTTERED, "train").records
     counts = [len(record.boxes) for record in records]
@@ -120,6 +121,7 @@ def test_in_cluttered_scenes_most_shapes_are_distractors():
         assert classes.count(DISTRACTOR) >= 24 and len(classes) - classes.count(DISTRACTOR) <= 3
 
 
+@pytest.mark.long
 def test_the_image_of_a_cluttered_scene_is_that_of_its_boxes():
     data = load_dataset(CLUTTERED, "train")
     image = decode_image(data.read_bytes(3))

@@ -179,6 +179,7 @@ def test_damaged_record_and_missing_shard(tmp_path):
     }
 
 
+@pytest.mark.long
 def test_no_damage_is_more_than_an_error_or_a_count(tmp_path):
     write_shard(tmp_path / "train.tfrecord", [example(**CAT, height=[20], width=[40])] * 3)
     whole = (tmp_path / "train.tfrecord").read_bytes()

@@ -177,6 +177,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.long
 def test_whatever_is_drawn_boxes_lie_in_the_canvas_and_show_enough(rng):
     config = AugmentConfig(**EVERYTHING, min_visible=0.3)
     image = tf.constant(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))

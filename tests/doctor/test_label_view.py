@@ -99,6 +99,7 @@ def test_sheet_holds_pictures_of_other_sizes():
     np.testing.assert_array_equal(sheet[500:640, :640], 255)  # below the wide one
 
 
+@pytest.mark.long
 def test_pictures_are_those_of_the_training():
     overrides = {"data.shapes_train": 6, "train.batch_size": 4, "data.augment.flip": 0}
     config = load_config(None, overrides | {"data.source": "shapes"})

@@ -172,6 +172,7 @@ def test_pictures_that_cannot_be_read_are_blank(analysis, tmp_path):
     assert text.count("cannot be read") == 40 and "<img" not in text
 
 
+@pytest.mark.long
 def test_same_data_same_page(analysis, tmp_path):
     assert write(tmp_path / "a.html", analysis) == write(tmp_path / "b.html", analysis)
 

@@ -82,6 +82,7 @@ def test_a_new_an_empty_and_no_file(tmp_path):
         assert not is_free(Path("/dev/null"), kind)
 
 
+@pytest.mark.long
 def test_what_this_package_wrote_may_be_written_anew(tmp_path, small):
     write_coco_json([], tmp_path / "none.json")
     rows = coco_results(ONE.boxes, ONE.scores, category_ids=[1], image_id=1)

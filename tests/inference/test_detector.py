@@ -84,6 +84,7 @@ def test_rows_of_every_kind_of_image_are_what_the_model_detects(model_file, imag
             np.testing.assert_array_equal(row["scores"], scores)
 
 
+@pytest.mark.long
 def test_what_is_no_image_costs_its_row_alone(model_file, images, tmp_path):
     rows = Detector(model_file).rows([images[0], b"no image", tmp_path / "none.png", images[1]])
     assert [len(row["scores"]) for row in rows] == [5, 0, 0, 5]

@@ -222,6 +222,7 @@ def model():
     return small_model()
 
 
+@pytest.mark.long
 def test_a_model_in_tiles_finds_what_it_finds_in_each_tile(model):
     image = blobs(96, 160)
     detector = with_tiles(model, tile=96, overlap=0.2, whole=False)
@@ -314,6 +315,7 @@ def test_an_explicit_tile_wins_over_the_model_s_own(model, own):
     exactly(result, with_tiles(model, tile=128, whole=False).detect(image)[0])
 
 
+@pytest.mark.long
 def test_the_tiles_are_in_the_model_file_and_missing_ones_are_none(own, tmp_path):
     save_model(own, tmp_path / "a.keras")
     assert load(tmp_path / "a.keras").config.tiles == TilesConfig(96, 0.25, True)
@@ -339,6 +341,7 @@ def test_a_side_without_room_for_an_object_is_refused(side):
         model_config_from_dict({"tiles": {"side": side}})
 
 
+@pytest.mark.long
 def test_test_time_passes_run_in_the_model_s_tiles(model, own):
     image = blobs(96, 160)
     (result,) = with_test_time(own, scales=(1, 1.5)).detect(image)

@@ -115,6 +115,7 @@ def imitation(distiller, images, labels, student):
     return float(loss), tape.gradient(loss, variables)
 
 
+@pytest.mark.long
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn():
     student, teacher = model(), model()
     teacher.set_weights(student.get_weights())

@@ -94,6 +94,7 @@ def test_unchanged_weights_are_folded_once(model, rng, monkeypatch):
     assert len(folds) == len({id(conv) for conv, _ in folds}) > 10
 
 
+@pytest.mark.long
 def test_a_saved_model_holds_nothing_twice(model, rng, tmp_path):
     model.save(tmp_path / "before.keras")
     count = len(model.weights)
@@ -129,6 +130,7 @@ def test_where_nothing_is_folded(rng):
         assert model._detect_folded.experimental_get_tracing_count() == 0
 
 
+@pytest.mark.long
 def test_a_callers_graph_follows_the_weights(model, rng):
     images = pictures(rng)
     run = tf.function(model.detect_batch)

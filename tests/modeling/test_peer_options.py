@@ -72,6 +72,7 @@ def test_canvases(canvas, multiple, resized, expected):
 # ----------------------------------------------------------------------------------------- pixels
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "size"),
     [

@@ -64,6 +64,7 @@ def test_published_graph(name, in_1x1):
     assert backbone_preprocessing(name, None) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("size", [64, 65])
 def test_padding_puts_the_window_where_it_says(padding, size):
@@ -143,6 +144,7 @@ def test_grouped_convolution_equals_its_definition():
     np.testing.assert_allclose(result, native(image), atol=1e-5)
 
 
+@pytest.mark.long
 def test_every_weight_of_a_resnext_learns():
     trunk = resnet(SMALL, stride_in_1x1=False)
     for layer in trunk.layers:

@@ -63,6 +63,7 @@ def test_untrained_probability_is_the_prior_on_real_pictures(resnet50, coco_batc
     assert float(tf.reduce_max(probabilities)) < 0.1
 
 
+@pytest.mark.long
 def test_first_loss_is_what_the_prior_predicts(resnet50, coco_batch):
     images, labels = coco_batch
     anchors = resnet50.anchors(*images.shape[1:3])
@@ -192,6 +193,7 @@ def test_detect_refuses_what_is_no_picture(small_model, image):
         small_model.detect([image])
 
 
+@pytest.mark.long
 def test_thresholds_come_from_the_model(rng):
     config = ModelConfig(**{**vars(SMALL), "detections": DetectionConfig(max_detections=3),
                             "head": HeadConfig(channels=32, depth=1, prior=0.3)})  # fmt: skip

@@ -115,6 +115,7 @@ def test_other_graph_than_the_weights_is_refused(trained, tmp_path):
         load(wider)
 
 
+@pytest.mark.long
 def test_what_our_models_do_not_have_is_refused(trained, tmp_path):
     """Keras would take other arguments, and build objects from some of them."""
     save_model(trained, tmp_path / "model.keras")
@@ -249,6 +250,7 @@ def test_weights_are_not_read_through_the_zip(trained, tmp_path, monkeypatch):
     assert_same(trained, load(tmp_path / "model.keras"))
 
 
+@pytest.mark.long
 def test_weights_that_end_the_process_end_another_one(trained, tmp_path):
     """Data sets that claim what the file does not hold are found before Keras reads them."""
 

@@ -79,6 +79,7 @@ def test_every_block_is_read():
     assert sorted(BLOCKS[place].level for place in outputs) == [3, 4, 5, 6, 7]
 
 
+@pytest.mark.long
 def test_parents_are_summed_with_the_block_that_no_other_reads():
     backbone = spinenet(SMALL)
     joined = backbone.get_layer("block14_sum").input
@@ -134,6 +135,7 @@ def test_options_that_a_backbone_lacks(name, option):
         build_backbone(name, **option)
 
 
+@pytest.mark.long
 def test_frozen_stages_are_the_stem_and_its_blocks():
     backbone = build_backbone("spinenet49s", weights="x.keras", load_weights=False)
     frozen = {layer.name.split("_")[0] for layer in backbone.layers if not layer.trainable}

@@ -152,6 +152,7 @@ def test_small_objects_get_a_larger_input_that_the_time_allows(planned):
     assert "the images have 512" in lines["input"]
 
 
+@pytest.mark.long
 def test_anchors_are_fitted_where_the_usual_ones_miss_boxes(planned):
     flat = [
         record(n, (480, 640), [(20, 20, 420, 60), (50, 200, 350, 220)], [0, 0]) for n in range(40)

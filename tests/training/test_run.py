@@ -185,6 +185,7 @@ def test_dry_run_measures_and_draws(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["batch.png"]
 
 
+@pytest.mark.long
 def test_transfer_keeps_all_but_the_last_layers(finished, models, capsys):
     out, _ = finished
     config = toy(**{"train.weights": str(out / "last.keras"), "data.classes": ["star", "circle"]})
@@ -222,6 +223,7 @@ def test_pictures_without_boxes_alone_are_refused(tmp_path):
         train(config, tmp_path / "run")
 
 
+@pytest.mark.long
 def test_memory_that_cannot_suffice_is_told_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_retinanet.training.resources.available_memory", lambda: 2**20)
     with pytest.raises(UserError, match=r"A step of 4 images needs about .* GiB.*--?[a-z_]+"):

@@ -86,6 +86,7 @@ def folder(place, running) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_page_reads_what_was_dropped_and_keeps_nothing_of_it(page, place, folder):
     assert folder.stat().st_mode & 0o777 == 0o700
     uploaded = drop(page, place / "pictures" / "b.png")
@@ -99,6 +100,7 @@ def test_the_page_reads_what_was_dropped_and_keeps_nothing_of_it(page, place, fo
     assert answer.content[:3] == b"\xff\xd8\xff" and answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.long
 def test_no_path_of_a_request_leads_out_of_the_folder(page, place, folder):
     secret = place / "private.png"
     (folder / "link.png").symlink_to(secret)
@@ -166,6 +168,7 @@ def test_a_path_that_passed_the_guard_is_checked_by_gradio_and_by_the_page(place
     assert (place / "private.png").exists() and list(tmp_path.rglob("*.png")) == []
 
 
+@pytest.mark.long
 def test_who_lacks_the_token_gets_nothing(stranger, page, place, address, folder):
     token = address.partition("token=")[2]
     assert len(token) >= 43
