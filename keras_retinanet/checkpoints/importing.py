@@ -15,6 +15,7 @@ from keras_retinanet.checkpoints.families import (
     kerashub,
     mmdet,
     model_garden,
+    model_garden_mobilenet,
     model_garden_spinenet,
     odtk,
     torchvision,
@@ -50,6 +51,7 @@ FAMILIES: dict[str, Family] = {
         kerashub.FAMILY,
         kerascv.FAMILY,
         model_garden_spinenet.FAMILY,
+        model_garden_mobilenet.FAMILY,
         model_garden.FAMILY,
         tpu_spinenet.FAMILY,
     )

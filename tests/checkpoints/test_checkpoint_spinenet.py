@@ -6,9 +6,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from foreign import assert_same_detections, golden, picture
-from goldens.seeded_keras import seeded
-from tensorflow.core.protobuf import trackable_object_graph_pb2
+from foreign import assert_same_detections, golden, picture, write_tensorflow_checkpoint
 
 from keras_retinanet.checkpoints.families import model_garden_spinenet, tpu_spinenet
 from keras_retinanet.checkpoints.families.family import named_weights
@@ -32,35 +30,10 @@ PEERS = {
 }
 
 
-def write_checkpoint(peer, prefix):
-    """Write the file of a peer: seeded tensors, and what each was created as where it is told."""
-    spec = json.loads(str(peer["spec"]))
-    gain = float(peer["class_gain"])
-    tensors = {name: tf.constant(seeded(name, tuple(shape), gain)) for name, shape, *_ in spec}
-    graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    node = graph.nodes.add()
-    for name, _, *created in spec:
-        if created:
-            node.attributes.add(checkpoint_key=name, full_name=created[0])
-    if node.attributes:
-        tensors["_CHECKPOINTABLE_OBJECT_GRAPH"] = tf.constant(graph.SerializeToString())
-        tensors[f"save_counter{VALUE}"] = tf.constant(1, tf.int64)
-    else:
-        tensors["global_step"] = tf.constant(231500, tf.int64)
-        tensors |= {f"{spec[0][0]}/Momentum": tf.zeros(spec[0][1])}
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=list(tensors.values()),
-    )
-    return f"{prefix}.index"
-
-
 @pytest.fixture(scope="module", params=PEERS)
 def imported(request, tmp_path_factory):
     peer = golden(f"spinenet_{request.param}")
-    path = write_checkpoint(peer, tmp_path_factory.mktemp("spinenet") / "ckpt-1")
+    path = write_tensorflow_checkpoint(peer, tmp_path_factory.mktemp("spinenet") / "ckpt-1")
     side = int(peer["side"])
     return (*PEERS[request.param], peer, import_checkpoint(path, image_size=(side, side)))
 

@@ -1,8 +1,9 @@
-"""Runs both releases of SpineNet's RetinaNet and writes tests/goldens/spinenet_*.npz.
+"""Runs both releases of SpineNet's RetinaNet, and MobileNetV2's, and writes their goldens.
 
 In the environment of model_garden_goldens.py:
   python tests/parity/spinenet_goldens.py model_garden spinenet 49S
   python tests/parity/spinenet_goldens.py model_garden spinenet_mobile 49
+  python tests/parity/spinenet_goldens.py model_garden mobilenet MobileNetV2
   python tests/parity/spinenet_goldens.py tpu FOLDER
 FOLDER is models/official/detection of github.com/tensorflow/tpu, whose code is run as it is, on
 tensorflow.compat.v1. Each golden has the names, shapes and seeds of the peer's checkpoint, and what
@@ -28,7 +29,24 @@ from seeded_keras import seeded  # noqa: E402
 NUM_CLASSES = 5
 SIDE = 128
 DEPTH = 2  # of the heads
-GAINS = {"spinenet": 0.2, "spinenet_mobile": 3.5, "tpu": 0.2}  # of the class kernel
+# Of the class kernel.
+GAINS = {"spinenet": 0.2, "spinenet_mobile": 3.5, "mobilenet": 0.3, "tpu": 0.2}
+# How the names of Model Garden's goldens begin.
+GOLDEN_OF = {
+    "spinenet": "spinenet_garden",
+    "spinenet_mobile": "spinenet_mobile",
+    "mobilenet": "model_garden",
+}
+# What official/vision/configs/experiments/retinanet/coco_mobilenetv2_tpu.yaml sets.
+MOBILENET = {
+    "backbone": {"type": "mobilenet"},
+    "decoder": {
+        "type": "fpn",
+        "fpn": {"num_filters": 128, "use_separable_conv": True, "use_keras_layer": True},
+    },
+    "head": {"num_filters": 128, "use_separable_conv": True},
+    "norm_activation": {"activation": "relu6"},
+}
 
 
 def picture():
@@ -44,7 +62,7 @@ def flat(levels, last):
 def write(name, gain, spec, **arrays):
     scores = arrays["detection_scores"]
     np.savez_compressed(
-        GOLDENS / f"spinenet_{name}.npz",
+        GOLDENS / f"{name}.npz",
         spec=json.dumps(spec),
         class_gain=gain,
         side=SIDE,
@@ -60,16 +78,19 @@ def model_garden(backbone, size):
     from official.vision.tasks.retinanet import RetinaNetTask
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-    mobile = backbone == "spinenet_mobile"
     experiment = exp_factory.get_exp_config(
-        "retinanet_mobile_coco" if mobile else "retinanet_spinenet_coco"
+        "retinanet_spinenet_coco" if backbone == "spinenet" else "retinanet_mobile_coco"
     )
     config = experiment.task.model
+    if backbone == "mobilenet":
+        config.override(MOBILENET)
+    else:
+        mobile = backbone == "spinenet_mobile"
+        config.head.num_filters = {"49S": 128, "49": 48 if mobile else 256}[size]
+        config.norm_activation.activation = "hard_swish" if mobile else "swish"
     getattr(config.backbone, backbone).model_id = size
     config.num_classes, config.input_size = NUM_CLASSES, [SIDE, SIDE, 3]
     config.head.num_convs = DEPTH
-    config.head.num_filters = {"49S": 128, "49": 48 if mobile else 256}[size]
-    config.norm_activation.activation = "hard_swish" if mobile else "swish"
     model = RetinaNetTask(experiment.task).build_model()
     image = preprocess_ops.normalize_image(tf.constant(picture()))
     image, info = preprocess_ops.resize_and_crop_image(
@@ -103,7 +124,7 @@ def model_garden(backbone, size):
     count = int(outputs["num_detections"][0])
     boxes = outputs["detection_boxes"].numpy()[0, :count] / np.tile(info[2], 2)
     write(
-        f"{'mobile' if mobile else 'garden'}_{size.lower()}",
+        f"{GOLDEN_OF[backbone]}_{size.lower()}",
         gain,
         spec,
         class_logits=flat(outputs["cls_outputs"], NUM_CLASSES),
@@ -172,7 +193,7 @@ def tpu(folder):
     corners = found["detection_boxes"][0, :count] / np.tile([s / o for s, o in zip(
         sides, (height, width), strict=True)], 2)  # fmt: skip
     write(
-        "tpu_49s",
+        "spinenet_tpu_49s",
         gain,
         spec,
         class_logits=flat(classes, NUM_CLASSES),
