@@ -19,6 +19,7 @@ from keras_retinanet.checkpoints.families import (
     model_garden_spinenet,
     odtk,
     torchvision,
+    tpu_resnet,
     tpu_spinenet,
     yhenon,
 )
@@ -54,6 +55,7 @@ FAMILIES: dict[str, Family] = {
         model_garden_mobilenet.FAMILY,
         model_garden.FAMILY,
         tpu_spinenet.FAMILY,
+        tpu_resnet.FAMILY,
     )
 }
 

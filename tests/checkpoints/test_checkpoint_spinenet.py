@@ -6,7 +6,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from foreign import assert_same_detections, golden, picture, write_tensorflow_checkpoint
+from foreign import (
+    assert_same_detections,
+    golden,
+    picture,
+    with_last_pixels,
+    write_tensorflow_checkpoint,
+)
 
 from keras_retinanet.checkpoints.families import model_garden_spinenet, tpu_spinenet
 from keras_retinanet.checkpoints.families.family import named_weights
@@ -15,7 +21,6 @@ from keras_retinanet.checkpoints.families.spinenet import PUBLISHED
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.config.model import HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint
@@ -54,27 +59,6 @@ def test_detections_are_the_peers(imported):
     else:
         found = model.detect(picture())[0]
     assert_same_detections(found, peer)
-
-
-def with_last_pixels(model, peer):
-    """Suppress the model's boxes as the first release does: they name their last pixel inside.
-
-    At 128 px a pixel decides 7 of 100 suppressions.
-    """
-    side = int(peer["side"])
-    canvas, _ = model.preprocessing.letterbox(picture())
-    outputs = model(canvas[None], training=False)
-    boxes = model.box_coder.decode(outputs["box_deltas"][0], model.anchors(side, side)).numpy()
-    boxes = np.clip(boxes - [0, 0, 1, 1], 0, side - 1).astype("f4")
-    scores = tf.sigmoid(outputs["class_logits"][0]).numpy()
-    kept = [
-        (float(scores[i, label]), i, label)
-        for label in range(1, scores.shape[1])
-        for i in tf.image.non_max_suppression(boxes, scores[:, label], 100, 0.5, 0.05).numpy()
-    ]
-    found, places, labels = zip(*sorted(kept, reverse=True)[:100], strict=True)
-    scale = max(picture().shape[:2]) / side
-    return Detections(boxes[list(places)] * scale, np.array(found), np.array(labels), [])
 
 
 def test_family_and_backbone_are_recognized(imported):

@@ -1,10 +1,12 @@
-"""Runs both releases of SpineNet's RetinaNet, and MobileNetV2's, and writes their goldens.
+"""Runs both releases of SpineNet's RetinaNet, and their other networks, and writes the goldens.
 
 In the environment of model_garden_goldens.py:
   python tests/parity/spinenet_goldens.py model_garden spinenet 49S
   python tests/parity/spinenet_goldens.py model_garden spinenet_mobile 49
   python tests/parity/spinenet_goldens.py model_garden mobilenet MobileNetV2
-  python tests/parity/spinenet_goldens.py tpu FOLDER
+  python tests/parity/spinenet_goldens.py tpu FOLDER spinenet_tpu_49s
+  python tests/parity/spinenet_goldens.py tpu FOLDER tpu_resnet50
+  python tests/parity/spinenet_goldens.py tpu FOLDER tpu_nas_fpn
 FOLDER is models/official/detection of github.com/tensorflow/tpu, whose code is run as it is, on
 tensorflow.compat.v1. Each golden has the names, shapes and seeds of the peer's checkpoint, and what
 the peer computes from the picture of torchvision_v1.npz.
@@ -30,7 +32,8 @@ NUM_CLASSES = 5
 SIDE = 128
 DEPTH = 2  # of the heads
 # Of the class kernel.
-GAINS = {"spinenet": 0.2, "spinenet_mobile": 3.5, "mobilenet": 0.3, "tpu": 0.2}
+GAINS = {"spinenet": 0.2, "spinenet_mobile": 3.5, "mobilenet": 0.3}
+GAINS |= {"spinenet_tpu_49s": 0.2, "tpu_resnet50": 0.2, "tpu_nas_fpn": 0.2}
 # How the names of Model Garden's goldens begin.
 GOLDEN_OF = {
     "spinenet": "spinenet_garden",
@@ -135,18 +138,20 @@ def model_garden(backbone, size):
     )
 
 
-def tpu(folder):
+def tpu(folder, name):
     sys.path[:0] = [folder, str(Path(folder).parents[1])]
     import tensorflow.compat.v1 as tf1
 
     tf1.disable_v2_behavior()
     from dataloader import anchor
     from hyperparameters import params_dict
-    from modeling.architecture import heads, nn_ops, spinenet
+    from modeling.architecture import fpn, heads, nasfpn, nn_ops, resnet, spinenet
     from ops import postprocess_ops
     from utils import input_utils
 
-    norm = nn_ops.BatchNormActivation(momentum=0.997, epsilon=1e-4, activation="swish")
+    activation = "swish" if name == "spinenet_tpu_49s" else "relu"
+    norm = nn_ops.BatchNormActivation(momentum=0.997, epsilon=1e-4, activation=activation)
+    options = {"activation": activation, "batch_norm_activation": norm}
     image = input_utils.normalize_image(tf1.constant(picture()))
     # In one piece with the resize of TensorFlow 2, which ours has: see docs/spinenet.md.
     height, width = picture().shape[:2]
@@ -155,13 +160,17 @@ def tpu(folder):
     image = tf.image.resize(image, sides)
     image = tf1.image.pad_to_bounding_box(image, 0, 0, SIDE, SIDE)[None]
     image.set_shape((1, SIDE, SIDE, 3))
-    features = spinenet.spinenet_builder("49S", activation="swish", batch_norm_activation=norm)(
-        image
-    )
-    classes, boxes = heads.RetinanetHead(
-        3, 7, NUM_CLASSES, 9, DEPTH, 128, activation="swish", batch_norm_activation=norm
-    )(features)
-    anchors = anchor.Anchor(3, 7, 3, [1.0, 2.0, 0.5], 3.0, (SIDE, SIDE)).multilevel_boxes
+    if name == "spinenet_tpu_49s":
+        features, strides = spinenet.spinenet_builder("49S", **options)(image), 3.0
+    else:
+        features, strides = resnet.Resnet(50, **options)(image), 4.0
+        neck = {"fpn_feat_dims": 128, "batch_norm_activation": norm}
+        if name == "tpu_resnet50":
+            features = fpn.Fpn(**neck)(features)
+        else:
+            features = nasfpn.Nasfpn(num_repeats=2, **neck)(features)
+    classes, boxes = heads.RetinanetHead(3, 7, NUM_CLASSES, 9, DEPTH, 128, **options)(features)
+    anchors = anchor.Anchor(3, 7, 3, [1.0, 2.0, 0.5], strides, (SIDE, SIDE)).multilevel_boxes
     options = params_dict.ParamsDict(
         {
             "apply_nms": True, "use_batched_nms": False, "nms_version": "v1",
@@ -172,7 +181,7 @@ def tpu(folder):
     detections = postprocess_ops.MultilevelDetectionGenerator(3, 7, options)(
         boxes, classes, anchors, tf1.constant([[[SIDE, SIDE]]], tf.float32)
     )
-    gain = GAINS["tpu"]
+    gain = GAINS[name]
     variables = tf1.global_variables()
     spec = [[variable.op.name, variable.shape.as_list()] for variable in variables]
     prefix = str(Path(tempfile.mkdtemp()) / "seeded")
@@ -193,7 +202,7 @@ def tpu(folder):
     corners = found["detection_boxes"][0, :count] / np.tile([s / o for s, o in zip(
         sides, (height, width), strict=True)], 2)  # fmt: skip
     write(
-        "spinenet_tpu_49s",
+        name,
         gain,
         spec,
         class_logits=flat(classes, NUM_CLASSES),

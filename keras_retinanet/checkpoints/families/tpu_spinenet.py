@@ -26,6 +26,7 @@ EPSILON = 1e-4
 STEP = "global_step"
 # Steps of the recipe with ReLU, 350 epochs; the others, with swish, took more.
 RELU_STEPS = 162050
+LAST_PIXEL = "; boxes end one pixel after the peer's x2 and y2, which name the last pixel inside"
 # Our head -> its scope and the beginning of its layers' names.
 HEADS = {"class_head": ("class_net", "class"), "box_head": ("box_net", "box")}
 
@@ -62,7 +63,6 @@ def _preset(shapes: family.Shapes) -> family.Preset:
         in_block / 3,
         shapes[f"{ROOT}/conv2d_{convs - 1}/kernel"][-1],
     )
-    towers = [n for n in shapes if re.fullmatch(r"retinanet/class_net/class-\d+/bias", n)]
     return spinenet.preset(
         BackboneConfig(
             name=name,
@@ -71,17 +71,24 @@ def _preset(shapes: family.Shapes) -> family.Preset:
             activation="swish",
             single_pool=True,
         ),
-        spinenet.Heads(
-            class_outputs=shapes["retinanet/class_net/class-predict/bias"][-1],
-            box_outputs=shapes["retinanet/box_net/box-predict/bias"][-1],
-            channels=shapes[towers[0]][-1],
-            depth=len(towers),
-            norm_epsilon=EPSILON,
-        ),
+        heads_of(shapes),
+        published=spinenet.PUBLISHED[name],
         ratios=(1.0, 2.0, 0.5),
         inclusive=True,
         source=f"configs/spinenet/{name}_retinanet.yaml",
-        more="; boxes end one pixel after the peer's x2 and y2, which name the last pixel inside",
+        more=LAST_PIXEL,
+    )
+
+
+def heads_of(shapes: family.Shapes) -> spinenet.Heads:
+    """Return what the tensors tell of the heads."""
+    towers = [n for n in shapes if re.fullmatch(r"retinanet/class_net/class-\d+/bias", n)]
+    return spinenet.Heads(
+        class_outputs=shapes["retinanet/class_net/class-predict/bias"][-1],
+        box_outputs=shapes["retinanet/box_net/box-predict/bias"][-1],
+        channels=shapes[towers[0]][-1],
+        depth=len(towers),
+        norm_epsilon=EPSILON,
     )
 
 
@@ -94,14 +101,14 @@ def _rows(model: RetinaNet) -> Iterator[Row]:
             counts[kind] += 1
             for weight in layer.weights:
                 yield Row(f"{theirs}/{weight.name}", f"backbone/{layer.name}/{weight.name}")
-    heads = dict(_head_pairs(model))
+    heads = dict(head_pairs(model))
     for name in family.named_weights(model):
         ours, _, weight = name.rpartition("/")
         if ours in heads:
             yield Row(f"{heads[ours]}/{weight}", name)
 
 
-def _head_pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
+def head_pairs(model: RetinaNet) -> Iterator[tuple[str, str]]:
     """Yield (our layer, their layer)."""
     for ours, (scope, name) in HEADS.items():
         place = f"retinanet/{scope}/{name}"
