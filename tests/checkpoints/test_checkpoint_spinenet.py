@@ -32,6 +32,7 @@ PEERS = {
     "garden_49s": ("model_garden_spinenet", "spinenet49s"),
     "mobile_49": ("model_garden_spinenet", "spinenet49_mobile"),
     "tpu_49s": ("tpu_spinenet", "spinenet49s"),
+    "tpu_mobile_49": ("tpu_spinenet", "spinenet49_mobile"),
 }
 
 
@@ -82,10 +83,11 @@ def shapes_under(family, model):
 
 @pytest.mark.parametrize("family", [model_garden_spinenet.FAMILY, tpu_spinenet.FAMILY])
 @pytest.mark.parametrize(
-    "name", ["spinenet49s", pytest.param("spinenet96", marks=pytest.mark.slow)]
+    "name",
+    ["spinenet49s", "spinenet49xs_mobile", pytest.param("spinenet96", marks=pytest.mark.slow)],
 )
 def test_the_size_is_told_from_the_shapes(name, family):
-    channels = 128 if name == "spinenet49s" else 256
+    channels = {"spinenet49s": 128, "spinenet49xs_mobile": 24, "spinenet96": 256}[name]
     shapes = {
         f"{head}/{layer}": shape
         for head, layer, shape in (

@@ -5,6 +5,7 @@ In the environment of model_garden_goldens.py:
   python tests/parity/spinenet_goldens.py model_garden spinenet_mobile 49
   python tests/parity/spinenet_goldens.py model_garden mobilenet MobileNetV2
   python tests/parity/spinenet_goldens.py tpu FOLDER spinenet_tpu_49s
+  python tests/parity/spinenet_goldens.py tpu FOLDER spinenet_tpu_mobile_49
   python tests/parity/spinenet_goldens.py tpu FOLDER tpu_resnet50
   python tests/parity/spinenet_goldens.py tpu FOLDER tpu_nas_fpn
 FOLDER is models/official/detection of github.com/tensorflow/tpu, whose code is run as it is, on
@@ -33,6 +34,7 @@ SIDE = 128
 DEPTH = 2  # of the heads
 # Of the class kernel.
 GAINS = {"spinenet": 0.2, "spinenet_mobile": 3.5, "mobilenet": 0.3}
+GAINS |= {"spinenet_tpu_mobile_49": 3.5}
 GAINS |= {"spinenet_tpu_49s": 0.2, "tpu_resnet50": 0.2, "tpu_nas_fpn": 0.2}
 # How the names of Model Garden's goldens begin.
 GOLDEN_OF = {
@@ -145,12 +147,13 @@ def tpu(folder, name):
     tf1.disable_v2_behavior()
     from dataloader import anchor
     from hyperparameters import params_dict
-    from modeling.architecture import fpn, heads, nasfpn, nn_ops, resnet, spinenet
+    from modeling.architecture import fpn, heads, nasfpn, nn_ops, resnet, spinenet, spinenet_mbconv
     from ops import postprocess_ops
     from utils import input_utils
 
-    activation = "swish" if name == "spinenet_tpu_49s" else "relu"
+    activation = "swish" if name.startswith("spinenet_") else "relu"
     norm = nn_ops.BatchNormActivation(momentum=0.997, epsilon=1e-4, activation=activation)
+    mobile = name == "spinenet_tpu_mobile_49"
     options = {"activation": activation, "batch_norm_activation": norm}
     image = input_utils.normalize_image(tf1.constant(picture()))
     # In one piece with the resize of TensorFlow 2, which ours has: see docs/spinenet.md.
@@ -162,6 +165,9 @@ def tpu(folder, name):
     image.set_shape((1, SIDE, SIDE, 3))
     if name == "spinenet_tpu_49s":
         features, strides = spinenet.spinenet_builder("49S", **options)(image), 3.0
+    elif mobile:
+        features = spinenet_mbconv.spinenet_mbconv_builder("49", **options)(image)
+        strides = 3.0
     else:
         features, strides = resnet.Resnet(50, **options)(image), 4.0
         neck = {"fpn_feat_dims": 128, "batch_norm_activation": norm}
@@ -169,7 +175,10 @@ def tpu(folder, name):
             features = fpn.Fpn(**neck)(features)
         else:
             features = nasfpn.Nasfpn(num_repeats=2, **neck)(features)
-    classes, boxes = heads.RetinanetHead(3, 7, NUM_CLASSES, 9, DEPTH, 128, **options)(features)
+    head = heads.RetinanetHead(
+        3, 7, NUM_CLASSES, 9, DEPTH, 48 if mobile else 128, use_separable_conv=mobile, **options
+    )
+    classes, boxes = head(features)
     anchors = anchor.Anchor(3, 7, 3, [1.0, 2.0, 0.5], strides, (SIDE, SIDE)).multilevel_boxes
     options = params_dict.ParamsDict(
         {
