@@ -145,7 +145,7 @@ def model_of(
         "assumptions": preset.assumptions,
         "from_file": Path(path).name,
         "sha256": _sha256(Path(path)),
-        "tensors": f"{len(used)} of {len(checkpoint.tensors)} mapped, the others carry no weight",
+        "tensors": f"{len(used)} of {len(checkpoint.tensors)} mapped, the others are not needed",
         "changes": "; ".join([*overrides, *kept]),
         "versions": (
             f"keras_retinanet {__version__}, tensorflow {tf.__version__}, keras {keras.__version__}"
