@@ -15,9 +15,11 @@ from keras_retinanet.checkpoints.families import (
     kerashub,
     mmdet,
     model_garden,
+    model_garden_mobilenet,
     model_garden_spinenet,
     odtk,
     torchvision,
+    tpu_resnet,
     tpu_spinenet,
     yhenon,
 )
@@ -50,8 +52,10 @@ FAMILIES: dict[str, Family] = {
         kerashub.FAMILY,
         kerascv.FAMILY,
         model_garden_spinenet.FAMILY,
+        model_garden_mobilenet.FAMILY,
         model_garden.FAMILY,
         tpu_spinenet.FAMILY,
+        tpu_resnet.FAMILY,
     )
 }
 
@@ -141,7 +145,7 @@ def model_of(
         "assumptions": preset.assumptions,
         "from_file": Path(path).name,
         "sha256": _sha256(Path(path)),
-        "tensors": f"{len(used)} of {len(checkpoint.tensors)} mapped, the others carry no weight",
+        "tensors": f"{len(used)} of {len(checkpoint.tensors)} mapped, the others are not needed",
         "changes": "; ".join([*overrides, *kept]),
         "versions": (
             f"keras_retinanet {__version__}, tensorflow {tf.__version__}, keras {keras.__version__}"

@@ -75,6 +75,11 @@ class BackboneConfig:
         "Shrink a map by 4 with one max pooling of 5 pixels (SpineNet's first release, for TPU) "
         "instead of two of 3 pixels.",
     )
+    smooth_gates: bool | None = option(
+        None,
+        "Gate channels of mobile SpineNets with swish and a sigmoid (SpineNet's first release, for "
+        "TPU) instead of ReLU and a hard sigmoid.",
+    )
     stochastic_depth: Annotated[float, Field(ge=0, lt=1)] = option(
         0.0,
         "Probability that the last block of a SpineNet is skipped for an image of a training "

@@ -6,9 +6,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from foreign import assert_same_detections, golden, picture
-from goldens.seeded_keras import seeded
-from tensorflow.core.protobuf import trackable_object_graph_pb2
+from foreign import (
+    assert_same_detections,
+    golden,
+    picture,
+    with_last_pixels,
+    write_tensorflow_checkpoint,
+)
 
 from keras_retinanet.checkpoints.families import model_garden_spinenet, tpu_spinenet
 from keras_retinanet.checkpoints.families.family import named_weights
@@ -17,7 +21,6 @@ from keras_retinanet.checkpoints.families.spinenet import PUBLISHED
 from keras_retinanet.checkpoints.importing import import_checkpoint
 from keras_retinanet.config.model import HeadConfig, ModelConfig
 from keras_retinanet.errors import UserError
-from keras_retinanet.modeling.detections import Detections
 from keras_retinanet.modeling.retinanet import RetinaNet
 from keras_retinanet.weight_files.checkpoint import Checkpoint
 from keras_retinanet.weight_files.reading import read_checkpoint
@@ -29,38 +32,14 @@ PEERS = {
     "garden_49s": ("model_garden_spinenet", "spinenet49s"),
     "mobile_49": ("model_garden_spinenet", "spinenet49_mobile"),
     "tpu_49s": ("tpu_spinenet", "spinenet49s"),
+    "tpu_mobile_49": ("tpu_spinenet", "spinenet49_mobile"),
 }
-
-
-def write_checkpoint(peer, prefix):
-    """Write the file of a peer: seeded tensors, and what each was created as where it is told."""
-    spec = json.loads(str(peer["spec"]))
-    gain = float(peer["class_gain"])
-    tensors = {name: tf.constant(seeded(name, tuple(shape), gain)) for name, shape, *_ in spec}
-    graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    node = graph.nodes.add()
-    for name, _, *created in spec:
-        if created:
-            node.attributes.add(checkpoint_key=name, full_name=created[0])
-    if node.attributes:
-        tensors["_CHECKPOINTABLE_OBJECT_GRAPH"] = tf.constant(graph.SerializeToString())
-        tensors[f"save_counter{VALUE}"] = tf.constant(1, tf.int64)
-    else:
-        tensors["global_step"] = tf.constant(231500, tf.int64)
-        tensors |= {f"{spec[0][0]}/Momentum": tf.zeros(spec[0][1])}
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=list(tensors.values()),
-    )
-    return f"{prefix}.index"
 
 
 @pytest.fixture(scope="module", params=PEERS)
 def imported(request, tmp_path_factory):
     peer = golden(f"spinenet_{request.param}")
-    path = write_checkpoint(peer, tmp_path_factory.mktemp("spinenet") / "ckpt-1")
+    path = write_tensorflow_checkpoint(peer, tmp_path_factory.mktemp("spinenet") / "ckpt-1")
     side = int(peer["side"])
     return (*PEERS[request.param], peer, import_checkpoint(path, image_size=(side, side)))
 
@@ -81,27 +60,6 @@ def test_detections_are_the_peers(imported):
     else:
         found = model.detect(picture())[0]
     assert_same_detections(found, peer)
-
-
-def with_last_pixels(model, peer):
-    """Suppress the model's boxes as the first release does: they name their last pixel inside.
-
-    At 128 px a pixel decides 7 of 100 suppressions.
-    """
-    side = int(peer["side"])
-    canvas, _ = model.preprocessing.letterbox(picture())
-    outputs = model(canvas[None], training=False)
-    boxes = model.box_coder.decode(outputs["box_deltas"][0], model.anchors(side, side)).numpy()
-    boxes = np.clip(boxes - [0, 0, 1, 1], 0, side - 1).astype("f4")
-    scores = tf.sigmoid(outputs["class_logits"][0]).numpy()
-    kept = [
-        (float(scores[i, label]), i, label)
-        for label in range(1, scores.shape[1])
-        for i in tf.image.non_max_suppression(boxes, scores[:, label], 100, 0.5, 0.05).numpy()
-    ]
-    found, places, labels = zip(*sorted(kept, reverse=True)[:100], strict=True)
-    scale = max(picture().shape[:2]) / side
-    return Detections(boxes[list(places)] * scale, np.array(found), np.array(labels), [])
 
 
 def test_family_and_backbone_are_recognized(imported):
@@ -125,10 +83,11 @@ def shapes_under(family, model):
 
 @pytest.mark.parametrize("family", [model_garden_spinenet.FAMILY, tpu_spinenet.FAMILY])
 @pytest.mark.parametrize(
-    "name", ["spinenet49s", pytest.param("spinenet96", marks=pytest.mark.slow)]
+    "name",
+    ["spinenet49s", "spinenet49xs_mobile", pytest.param("spinenet96", marks=pytest.mark.slow)],
 )
 def test_the_size_is_told_from_the_shapes(name, family):
-    channels = 128 if name == "spinenet49s" else 256
+    channels = {"spinenet49s": 128, "spinenet49xs_mobile": 24, "spinenet96": 256}[name]
     shapes = {
         f"{head}/{layer}": shape
         for head, layer, shape in (

@@ -15,8 +15,10 @@ _CLASS_KERNEL = re.compile(rf".*{_CLASS}/(pointwise_)?kernel.*")
 _CLASS_BIAS = re.compile(rf".*{_CLASS}/bias.*")
 _BOX_KERNEL = re.compile(rf".*{_BOX}/(pointwise_)?kernel.*")
 # Last batch norm of a residual branch: a small gain, so that 16 sums do not blow up.
+# In a ResNet-50 that numbers its norms, the stem's is without a number.
+_NUMBERED = r"resnet50/batch_normalization_(4|7|10|14|17|20|23|27|30|33|36|39|42|46|49|52)"
 _BRANCH_END = re.compile(
-    r".*(branch2c|_norm3|scale_permuted_block_\d+/batch_normalization_2)/gamma.*"
+    rf".*(branch2c|_norm3|scale_permuted_block_\d+/batch_normalization_2|{_NUMBERED})/gamma.*"
 )
 # The stem that sees mean-subtracted 0..255 pixels, not scaled to unit variance.
 _RAW_PIXEL_STEM = re.compile(r"conv1/conv1/kernel:0")

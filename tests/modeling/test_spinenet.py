@@ -127,6 +127,7 @@ def test_stochastic_depth_drops_the_branches_of_whole_images(build):
         ("spinenet49s", {"stride_in_1x1": True}),
         ("resnet18", {"activation": "swish"}),
         ("spinenet49_mobile", {"single_pool": True}),
+        ("spinenet49", {"smooth_gates": True}),
         ("mobilenet_v2", {"stochastic_depth": 0.2}),
     ],
 )

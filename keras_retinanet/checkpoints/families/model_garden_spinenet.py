@@ -95,6 +95,7 @@ def _preset(shapes: family.Shapes) -> family.Preset:
             depth=len(towers),
             norm_epsilon=1e-3,
         ),
+        published=spinenet.PUBLISHED[name],
         ratios=(0.5, 1.0, 2.0),
         inclusive=False,
         source="Model Garden's configuration",

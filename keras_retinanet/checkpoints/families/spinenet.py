@@ -175,6 +175,8 @@ def preset(
     backbone: configs.BackboneConfig,
     heads: Heads,
     *,
+    published: Published,
+    fpn: configs.FPNConfig | None = None,
     ratios: tuple[float, ...],
     inclusive: bool,
     source: str,
@@ -185,18 +187,20 @@ def preset(
     Args:
         backbone: with every option of the release.
         heads: of the checkpoint.
+        published: of this network.
+        fpn: None: the backbone computes P3 to P7.
         ratios: of the anchors, in the release's order.
         inclusive: whether a side of an anchor is x2 - x1 + 1.
         source: which configuration was taken for granted, for `info`.
         more: at the end of the assumptions.
     """
-    published = PUBLISHED[backbone.name]
     received = f"{heads.box_outputs // 4} in the box head"
     count = family.class_count(heads.class_outputs, heads.box_outputs, received)
     names, ids = classes_of(count)
     side = published.side
     config = configs.ModelConfig(
         backbone=backbone,
+        fpn=fpn or configs.FPNConfig(),
         head=heads.config_for(backbone),
         anchors=configs.AnchorConfig(
             sizes=tuple(published.anchor_size * 2.0**level for level in configs.LEVELS),
@@ -210,7 +214,7 @@ def preset(
         detections=DETECTIONS,
     )
     assumptions = (
-        f"activation {backbone.activation}, input {side} x {side}, anchors of "
+        f"activation {config.head.activation}, input {side} x {side}, anchors of "
         f"{published.anchor_size} strides: {source}'s, which a checkpoint does not tell{more}"
     )
     return family.Preset(config, names, ids, "Apache-2.0", assumptions)

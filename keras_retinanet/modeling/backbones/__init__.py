@@ -81,6 +81,7 @@ def build_backbone(
     bn_epsilon: float | None = BackboneConfig.bn_epsilon,
     activation: str | None = BackboneConfig.activation,
     single_pool: bool | None = BackboneConfig.single_pool,
+    smooth_gates: bool | None = BackboneConfig.smooth_gates,
     stochastic_depth: float = BackboneConfig.stochastic_depth,
     freeze_bn: bool = BackboneConfig.freeze_bn,
     sync_bn: bool = BackboneConfig.sync_bn,
@@ -94,7 +95,7 @@ def build_backbone(
         weights: None (random), "imagenet" or "imagenet_v2", or the path of a file; `imagenet.py`
             lists which.
         stride_in_1x1, stem_padding, pool_padding: of ResNets, as described in `BackboneConfig`.
-        activation, single_pool, stochastic_depth: of SpineNets, the same.
+        activation, single_pool, smooth_gates, stochastic_depth: of SpineNets, the same.
         padding, bn_epsilon, freeze_bn, frozen_stages: the same. Frozen random statistics would be
             noise: the last two are ignored unless `weights` is given.
         sync_bn: compute the statistics of batch norms that train over all devices.
@@ -118,6 +119,7 @@ def build_backbone(
         "bn_epsilon": bn_epsilon,
         "activation": activation,
         "single_pool": single_pool,
+        "smooth_gates": smooth_gates,
         "stochastic_depth": stochastic_depth or None,
     }
     options = {key: value for key, value in given.items() if value is not None}

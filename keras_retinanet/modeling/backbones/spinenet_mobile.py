@@ -80,13 +80,13 @@ MOBILE_SPINENETS = {
 }
 
 
-def _squeezed(x: Any, inner: int, name: str) -> Any:
+def _squeezed(x: Any, inner: int, name: str, *, smooth: bool) -> Any:
     """Squeeze-and-excitation: scale each channel by what all of them say of the whole map."""
     channels = x.shape[-1]
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(x)
     for part, filters, activation, place in (
-        ("reduce", inner, "relu", "inner"),
-        ("expand", channels, "hard_sigmoid", "gate"),
+        ("reduce", inner, "silu" if smooth else "relu", "inner"),
+        ("expand", channels, "sigmoid" if smooth else "hard_sigmoid", "gate"),
     ):
         conv = layers.Conv2D(
             filters,
@@ -99,13 +99,13 @@ def _squeezed(x: Any, inner: int, name: str) -> Any:
 
 
 def _block(
-    x: Any, block: Block, name: str, *, spec: MobileSpec, parts: ConvNorm, drop_rate: float,
-    strides: int,
+    x: Any, block: Block, name: str, *, spec: MobileSpec, parts: ConvNorm, smooth: bool,
+    drop_rate: float, strides: int,
 ) -> Any:  # fmt: skip
     shortcut, width, given = x, spec.width_of(block), x.shape[-1]
     x = parts.conv(x, EXPANSION * given, f"{name}_expand_{{}}")
     x = parts.depthwise(x, f"{name}_depthwise_{{}}", strides=strides)
-    x = _squeezed(x, max(1, int(given * SQUEEZE)), f"{name}_se")
+    x = _squeezed(x, max(1, int(given * SQUEEZE)), f"{name}_se", smooth=smooth)
     x = parts.conv(x, width, f"{name}_project_{{}}", activate=False)
     if strides > 1 or given != width:
         return x
@@ -131,6 +131,7 @@ def spinenet_mobile(
     padding: str = "same",
     bn_epsilon: float = 1e-3,
     activation: str = "hard_swish",
+    smooth_gates: bool = False,
     stochastic_depth: float = 0.0,
 ) -> keras.Model:
     """Build a mobile SpineNet with random weights; the defaults are TensorFlow Model Garden's.
@@ -138,7 +139,8 @@ def spinenet_mobile(
     Args:
         spec: size of the network.
         name: name of the model.
-        padding, bn_epsilon, activation, stochastic_depth: as described in `BackboneConfig`.
+        padding, bn_epsilon, activation, smooth_gates, stochastic_depth: as described in
+            `BackboneConfig`.
 
     Returns:
         Model: normalized image (B,H,W,3) float -> {"p3", ..., "p7"}, feature maps
@@ -149,7 +151,9 @@ def spinenet_mobile(
 
     def apply(x: Any, block: Block, name: str, share: float, strides: int = 1) -> Any:
         rate = share * stochastic_depth
-        return _block(x, block, name, drop_rate=rate, strides=strides, **options)
+        return _block(
+            x, block, name, smooth=smooth_gates, drop_rate=rate, strides=strides, **options
+        )
 
     image = keras.Input((None, None, 3), name="image")
     stem = int(STEM_CHANNELS * spec.width)
