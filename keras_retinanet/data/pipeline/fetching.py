@@ -67,34 +67,7 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
             more (training). Else the whole image is decoded, then cut, to the very pixels that
             `detect` sees, and whoever scores them looks whether any could be read.
     """
-    noted: set[int] = set()
-    sound: set[int] = set()
-
-    def note(index: int, kind: str) -> None:
-        if index not in noted:
-            noted.add(index)
-            dataset.problems.note(kind, dataset.records[index].file_name)
-
-    def read(index, window, canvas):
-        record = dataset.records[index]
-        try:
-            encoded = dataset.read_bytes(index)
-            damage: list[str] = []
-            options = {"is_sound": int(index) in sound, "on_damage": damage.append}
-            found, place, source = _decode(record, encoded, (window, canvas), reduced, options)
-        except (PictureError, OSError) as error:
-            note(int(index), getattr(error, "kind", "unreadable picture"))
-            if reduced:
-                _require_readable(dataset, int(index))
-            return _blank(record)
-        for kind in damage:
-            note(int(index), kind)
-        if not damage:
-            sound.add(int(index))
-        if tuple(source) != (record.height, record.width):
-            note(int(index), "picture of another size than annotated")
-        places = np.stack([*place, source]).astype(np.int32)
-        return found, record.boxes, record.classes, record.ignore, places
+    read = _Reader(dataset, reduced)
 
     def fetch(index, view, canvas):
         window = tf.stack([view.start, view.length, view.size])
@@ -111,6 +84,44 @@ def fetcher(dataset: Dataset, *, reduced: bool) -> Callable[[Any, View, Any], Fe
         return Fetched(pixels, labels, view, source_size)
 
     return fetch
+
+
+class _Reader:
+    """Reads images by the numbers of their records, and counts what is wrong, once an image."""
+
+    def __init__(self, dataset: Dataset, reduced: bool):
+        self._dataset, self._reduced = dataset, reduced
+        self._noted: set[int] = set()
+        self._sound: set[int] = set()
+
+    def __call__(self, index: np.ndarray, window: np.ndarray, canvas: np.ndarray) -> tuple:
+        number = int(index)
+        record = self._dataset.records[number]
+        damage: list[str] = []
+        options = {"is_sound": number in self._sound, "on_damage": damage.append}
+        try:
+            encoded = self._dataset.read_bytes(number)
+            found, place, source = _decode(
+                record, encoded, (window, canvas), self._reduced, options
+            )
+        except (PictureError, OSError) as error:
+            self._note(number, getattr(error, "kind", "unreadable picture"))
+            if self._reduced:
+                _require_readable(self._dataset, number)
+            return _blank(record)
+        if not damage:
+            self._sound.add(number)
+        if tuple(source) != (record.height, record.width):
+            damage.append("picture of another size than annotated")
+        for kind in damage:
+            self._note(number, kind)
+        places = np.stack([*place, source]).astype(np.int32)
+        return found, record.boxes, record.classes, record.ignore, places
+
+    def _note(self, number: int, kind: str) -> None:
+        if number not in self._noted:
+            self._noted.add(number)
+            self._dataset.problems.note(kind, self._dataset.records[number].file_name)
 
 
 @atexit.register

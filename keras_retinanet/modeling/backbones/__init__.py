@@ -123,11 +123,10 @@ def build_backbone(
         "stochastic_depth": stochastic_depth or None,
     }
     options = {key: value for key, value in given.items() if value is not None}
-    builder = BACKBONES[name]
     _check_options(name, options, given)
     demanded = required_options(name, weights) or {}
     demanded = {key: value for key, value in demanded.items() if key not in _INPUT_OPTIONS}
-    backbone = builder(name=name, **{**demanded, **options})
+    backbone = BACKBONES[name](name=name, **{**demanded, **options})
     _synchronize(backbone, sync_bn)
     if weights is not None:
         if load_weights:
