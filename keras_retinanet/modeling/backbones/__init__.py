@@ -110,7 +110,6 @@ def build_backbone(
         UserError: unknown backbone (the message lists all), an option that this backbone lacks, or
             weights that are not available.
     """
-    _check_name(name)
     given = {
         "stride_in_1x1": stride_in_1x1,
         "padding": padding,
@@ -136,7 +135,8 @@ def build_backbone(
 
 
 def _check_options(name: str, options: Iterable[str], all_options: Iterable[str]) -> None:
-    """Raise a `UserError` if backbone `name` lacks one of `options`."""
+    """Raise a `UserError` if there is no backbone `name`, or if it lacks one of `options`."""
+    _check_name(name)
     parameters = inspect.signature(BACKBONES[name]).parameters
     known = [key for key in all_options if key in parameters]
     absent = [key for key in options if key not in known]
