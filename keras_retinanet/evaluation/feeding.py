@@ -4,10 +4,12 @@ A Keras model is fed by `tf.data`, which reads, decodes and resizes in parallel;
 its own `prepare`.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.pipeline.batches import evaluation_dataset
@@ -16,6 +18,7 @@ from keras_retinanet.data.records import Dataset
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import PictureError
 from keras_retinanet.modeling.detecting import Prepared, Steps
+from keras_retinanet.modeling.preprocessing import Preprocessing
 
 
 def prepared_canvases(model: Any, dataset: Dataset, *, batch_size: int) -> Iterator[Prepared]:
@@ -26,12 +29,22 @@ def prepared_canvases(model: Any, dataset: Dataset, *, batch_size: int) -> Itera
     if not len(dataset.records):
         return
     with strict_errors(dataset.problems):
-        for batch in evaluation_dataset(dataset, model.preprocessing, batch_size=batch_size):
+        for batch in _canvases(dataset, model.preprocessing, batch_size):
             indices, images, sizes, sources = (np.asarray(part) for part in batch)
             for index, image, size, source in zip(indices, images, sizes, sources, strict=True):
                 # An image that cannot be read has size 0.
                 inputs = image if size.all() else None
                 yield Prepared(int(index), inputs, tuple(size), tuple(source))
+
+
+@functools.lru_cache(maxsize=1)
+def _canvases(dataset: Dataset, preprocessing: Preprocessing, batch_size: int) -> tf.data.Dataset:
+    """Keep the graph of the last data set: a training evaluates on one again and again.
+
+    TensorFlow keeps the Python functions of a graph, and what they refer to, as long as the process
+    lives.
+    """
+    return evaluation_dataset(dataset, preprocessing, batch_size=batch_size)
 
 
 def prepared_images(detector: Steps, dataset: Dataset) -> Iterator[Prepared]:

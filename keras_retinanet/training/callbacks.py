@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gc
 import math
 import time
 from pathlib import Path
@@ -210,6 +211,8 @@ class Evaluation(keras.callbacks.Callback):
             self.clock.evaluated = self.clock.step
             self.log.window_losses = []
             learning_curves(self.log.path, self.curves)
+        # Graphs and figures refer to themselves: left to Python, they pile up for hours.
+        gc.collect()
 
     def _value(self) -> float:
         if self.validation is None:

@@ -1,15 +1,20 @@
 """Exported files over a data set: how they are given pictures, and how they are timed."""
 
+import gc
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_retinanet.config import ModelConfig
+from keras_retinanet.data.pipeline.fetching import _Reader
 from keras_retinanet.data.records import Dataset, ImageRef, make_record
+from keras_retinanet.evaluation.feeding import prepared_canvases
 from keras_retinanet.evaluation.runner import run_detector
 from keras_retinanet.modeling.detections import Detections
+from keras_retinanet.modeling.preprocessing import Preprocessing
 from keras_retinanet.processes.read_ahead import read_ahead
 
 
@@ -117,3 +122,22 @@ def test_an_error_comes_in_its_turn():
     assert [next(found), next(found)] == [1, 2]
     with pytest.raises(ValueError, match="third"):
         next(found)
+
+
+def test_what_is_seen_again_leaves_nothing_more_behind(dataset):
+    """TensorFlow never forgets the Python functions of a graph."""
+
+    def seen():
+        model = SimpleNamespace(preprocessing=Preprocessing(short_side=16, long_side=16))
+        items = [*prepared_canvases(model, dataset, batch_size=2)]
+        gc.collect()
+        readers = [each for each in gc.get_objects() if isinstance(each, _Reader)]
+        inputs = {item.number: item.inputs for item in items}
+        return [inputs[index] for index in range(5)], len(readers)
+
+    (first, count), *others = (seen() for _ in range(3))
+    assert first[2] is None and count >= 1
+    for images, readers in others:
+        assert readers == count
+        for one, other in zip(images, first, strict=True):
+            np.testing.assert_array_equal(one, other)
