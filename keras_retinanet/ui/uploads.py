@@ -1,7 +1,8 @@
 """The folder of what is dropped on the page: private, and gone when its process is.
 
-The process holds a lock on its folder until it has ended, however it ends. Whoever gets the lock
-knows that the folder is left behind: a watcher, which waits for it, and the next start of `ui`.
+A watcher, started before the folder is made, waits for the end of the process, however it ends,
+and removes the folder. The process holds a lock on it too: the next start of `ui` removes a folder
+without one, whose watcher was killed as well.
 """
 
 import fcntl
@@ -11,15 +12,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
+from secrets import token_hex
+from tempfile import gettempdir
 from typing import Any
 
 PREFIX = "keras_retinanet_ui_"
 # A small file takes a block of the disk as well.
 BLOCK = 4096
+# Its standard input ends with the process, which alone could write to it.
 WATCHER = """
-import fcntl, os, shutil, sys
-fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+import os, shutil, sys
+os.read(0, 1)
 shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 
@@ -28,12 +31,13 @@ shutil.rmtree(sys.argv[1], ignore_errors=True)
 def upload_folder() -> Iterator[Path]:
     """Make a folder that no other account can read; remove it at any end, SIGKILL included."""
     _remove_left_behind()
-    folder = _make_locked_folder()
+    folder = Path(gettempdir()).resolve() / f"{PREFIX}{token_hex(8)}"
     _start_watcher(folder)
+    _make_locked(folder)
     try:
         yield folder
     finally:
-        # The lock stays: what a thread may still write is removed by the watcher.
+        # The watcher stays: what a thread may still write is removed by it.
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -71,24 +75,29 @@ def size_on_disk(folder: Path) -> int:
     return size
 
 
-def _make_locked_folder() -> Path:
+def _start_watcher(folder: Path) -> None:
+    """Start a process that waits for the end of this one and removes the folder."""
+    waits, _ = os.pipe()  # the other end is never closed: it ends with the process
+    command = [sys.executable, "-I", "-S", "-c", WATCHER, str(folder)]
+    actions = [
+        (os.POSIX_SPAWN_DUP2, waits, 0),
+        *((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)),
+    ]
+    # In a session of its own it gets neither the Ctrl-C of the terminal nor its end.
+    os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    os.close(waits)
+
+
+def _make_locked(folder: Path) -> None:
     while True:
-        folder = Path(mkdtemp(prefix=PREFIX)).resolve()
+        folder.mkdir(mode=0o700)
         # Another start may take a folder without a lock for one that was left behind.
         with suppress(FileNotFoundError):
             held = os.open(folder, os.O_RDONLY)  # never closed: the lock ends with the process
             fcntl.flock(held, fcntl.LOCK_EX)
             if folder.is_dir():
-                return folder
+                return
             os.close(held)
-
-
-def _start_watcher(folder: Path) -> None:
-    """Start a process that waits for the end of this one and removes the folder."""
-    command = [sys.executable, "-I", "-S", "-c", WATCHER, str(folder)]
-    silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
-    # In a session of its own it gets neither the Ctrl-C of the terminal nor its end.
-    os.posix_spawn(sys.executable, command, os.environ, file_actions=silent, setsid=True)
 
 
 def _remove_left_behind() -> None:

@@ -67,6 +67,29 @@ def test_a_start_removes_what_dead_starts_left_and_nothing_else(tmp_path):
     wait_for(lambda: not newer.exists())
 
 
+KILLED = """
+import os, signal
+from pathlib import Path
+from keras_retinanet.ui import uploads
+make = Path.mkdir
+def make_and_die(folder, **options):
+    make(folder, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.mkdir = make_and_die
+print(os.getpid(), flush=True)
+with uploads.upload_folder():
+    print("not killed", flush=True)
+"""
+
+
+def test_a_kill_right_after_it_is_made_leaves_no_folder(tmp_path):
+    command = [sys.executable, "-c", KILLED]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert process.returncode == -signal.SIGKILL and process.stdout.strip().isdigit()
+    wait_for(lambda: not upload_folders(tmp_path))
+
+
 def watchers(folder: Path) -> list[Path]:
     """Return the /proc folders of the processes that watch `folder`."""
     found = []
