@@ -5,21 +5,19 @@
     python benchmarks/ablation.py --docs docs --figure4 runs/ablation/focal-seed0
 
 Each run is a `keras_retinanet train` of `configs/ablation/base.yaml` with the changes of its row,
-of the same steps, one after the other: first all rows of one seed. A run that was cut is resumed,
-one that is complete is not repeated, and rows of several tables share one run. A loss that becomes
-infinite ends its run, and the table says so. The tables are printed after each run and written to
-`table.md` in the folder of the runs, or with --docs to the page `ablation.md` there.
+of the same steps, one after the other: first all rows of one seed. Rows of several tables share one
+run. A loss that becomes infinite ends its run, and the table says so. The tables are printed after
+each run and written to `table.md` in the folder of the runs, or with --docs to the page
+`ablation.md` there.
 """
 
 import argparse
-import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from ablation_plots import plot_gammas, plot_losses
 from marked_section import replace_section
+from studies import FIGURES, Figures, Runs, last_evaluation, run_name
 
 from keras_retinanet.files import atomic_write
 
@@ -136,55 +134,32 @@ CAPTIONS = {
 }
 
 
-def run(row: Row, seed: int, *, out: Path, settings: list[str]) -> None:
-    """Train one row with one seed, or what is left of it."""
-    folder = out / f"{row.run}-seed{seed}"
-    if result(folder) is not None:
-        return
-    command = [sys.executable, "-m", "keras_retinanet", "train"]
-    if (folder / "config.yaml").exists():
-        command += ["--resume", str(folder)]
-    else:
-        command += ["--config", str(BASE), "--seed", str(seed), "--out", str(folder)]
-        for change in (*row.changes, *settings):
-            command += ["--set", change]
-    log = Path(f"{folder}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "a") as stream:
-        code = subprocess.run(command, stdout=stream, stderr=stream).returncode
-    if code and result(folder) is None:
-        sys.exit(f"{folder.name} ended with code {code}; see {log}")
+def words_of(row: Row, seed: int, settings: list[str]) -> list[str]:
+    """Return the words that train a row."""
+    changes = [word for change in (*row.changes, *settings) for word in ("--set", change)]
+    return ["--config", str(BASE), "--seed", str(seed), *changes]
 
 
-def result(folder: Path) -> dict[str, float] | None:
+def result(folder: Path) -> Figures | None:
     """Return the figures after the last step, none of a run that diverged; None: not complete."""
     log = Path(f"{folder}.log")
     if log.exists() and DIVERGED in log.read_text(errors="replace"):
         return {}
-    if not (folder / "last.keras").exists():
-        return None
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["AP"]]
-    return {name: float(rows[-1][name]) for name in ("AP", "AP50", "AP75", "seconds")}
+    return last_evaluation(folder)
 
 
-def results(out: Path, row: Row, seeds: list[int]) -> list[dict[str, float] | None]:
-    """Return the result of a row for each seed."""
-    return [result(out / f"{row.run}-seed{seed}") for seed in seeds]
-
-
-def table(out: Path, group: str, seeds: list[int]) -> str:
+def table(runs: Runs, group: str, seeds: list[int]) -> str:
     """Return a table in Markdown: the paper's AP, and ours by seed; a diverged run has AP 0."""
-    titles = ["", "paper's AP", *(f"AP, seed {seed}" for seed in seeds), "AP", "AP50", "AP75"]
+    titles = ["", "paper's AP", *(f"AP, seed {seed}" for seed in seeds), *FIGURES]
     titles.append("evaluation, s")
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for row in GROUPS[group]:
         cells = [row.label, "" if row.paper is None else f"{row.paper:.3f}"]
-        found = results(out, row, seeds)
+        found = [runs.figures(run_name(row.run, seed)) for seed in seeds]
         for values in found:
             cells.append("" if values is None else f"{values['AP']:.3f}" if values else "diverged")
         complete = [values for values in found if values is not None]
-        for name in ("AP", "AP50", "AP75"):
+        for name in FIGURES:
             mean = sum(values.get(name, 0) for values in complete) / max(1, len(complete))
             cells.append(f"{mean:.3f}" if complete else "not run yet")
         times = [values["seconds"] for values in complete if values]
@@ -194,17 +169,16 @@ def table(out: Path, group: str, seeds: list[int]) -> str:
     return f"### {CAPTIONS[group]}\n\n" + "\n".join(lines) + "\n"
 
 
-def write(out: Path, docs: Path | None, seeds: list[int]) -> None:
+def write(runs: Runs, docs: Path | None, seeds: list[int]) -> None:
     """Write the tables, and AP over gamma as far as it is known."""
-    images = docs / "images" if docs else out
-    text = "\n".join(table(out, group, seeds) for group in GROUPS)
-    points = {
-        row.label.split(",")[0].removeprefix("gamma "): (
-            [values.get("AP", 0.0) for values in results(out, row, seeds) if values is not None],
-            row.paper or 0.0,
-        )
-        for row in GROUPS["gamma"]
-    }
+    images = docs / "images" if docs else runs.out
+    text = "\n".join(table(runs, group, seeds) for group in GROUPS)
+    points = {}
+    for row in GROUPS["gamma"]:
+        found = [runs.figures(run_name(row.run, seed)) for seed in seeds]
+        ours = [values.get("AP", 0.0) for values in found if values is not None]
+        gamma = row.label.split(",")[0].removeprefix("gamma ")
+        points[gamma] = (ours, row.paper or 0.0)
     if all(ours for ours, _ in points.values()):
         plot_gammas(points, images / "ablation_gamma.png")
         text += f"\n![AP over gamma]({'images/' if docs else ''}ablation_gamma.png)\n"
@@ -212,7 +186,7 @@ def write(out: Path, docs: Path | None, seeds: list[int]) -> None:
     if docs:
         replace_section(docs / "ablation.md", SECTION, text)
     else:
-        with atomic_write(out / "table.md") as stream:
+        with atomic_write(runs.out / "table.md") as stream:
             stream.write(text)
 
 
@@ -230,10 +204,12 @@ def main(words: list[str] | None = None) -> None:
         folder = args.docs / "images" if args.docs else args.out
         plot_losses(args.figure4, BASE, folder / "ablation_losses.png", settings=args.set)
         return
+    kept = args.docs and args.docs / "measured" / "ablation.json"
+    runs = Runs(args.out, kept, read=result)
     for seed in args.seeds:
         for row in (row for group in args.groups for row in GROUPS[group]):
-            run(row, seed, out=args.out, settings=args.set)
-            write(args.out, args.docs, args.seeds)
+            runs.train(run_name(row.run, seed), words_of(row, seed, args.set))
+            write(runs, args.docs, args.seeds)
 
 
 if __name__ == "__main__":

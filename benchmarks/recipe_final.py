@@ -3,17 +3,16 @@
     python benchmarks/recipe_final.py --data_dir bccd --out runs/final --docs docs
 
 Bounded by steps, the same for all. Each row trains on `train` or on `train` and `val` together, and
-is evaluated with and without test-time augmentation. Runs are resumed and kept as in
-`recipe_study.py`.
+is evaluated with and without test-time augmentation.
 """
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-from recipe_study import FIGURES, NO_TURNS, TURNS, folder_of, make
+from recipe_study import NO_TURNS, TURNS
+from studies import FIGURES, Figures, Runs, make, run_name, study_parser
 
 STEPS = 1250
 LENGTH = (f"train.steps={STEPS // 2}",)
@@ -26,41 +25,48 @@ ROWS = {
 PASSES: dict[str, list[str]] = {"one pass": [], "test-time augmentation": ["--tta"]}
 
 
-def test_figures(folder: Path, name: str, data_dir: str) -> dict[str, float]:
-    """Return the metrics of a run on the test split, evaluated at most once."""
-    path = folder.with_name(f"{folder.name}-test-{name.replace(' ', '-')}.json")
-    if not path.exists():
-        # Without a validation split, the last weights are those of the whole schedule.
-        model = folder / ("best.keras" if "val" not in folder.name else "last.keras")
-        words = ["evaluate", "voc", "--data_dir", data_dir, "--split", "test"]
-        words += ["--model", str(model), "--json", str(path), *PASSES[name]]
-        subprocess.run([sys.executable, "-m", "keras_retinanet", *words], check=True)
-    return json.loads(path.read_text())["coco"]
+def test_figures(runs: Runs, run: str, passes: str, data_dir: str) -> Figures:
+    """Return the metrics of a complete run on the test split, evaluated at most once."""
+    name = f"{run}-test-{passes.replace(' ', '-')}"
+    path = runs.out / f"{name}.json"
+
+    def read() -> Figures:
+        if not path.exists():
+            # Without a validation split, the last weights are those of the whole schedule.
+            model = runs.out / run / ("best.keras" if "val" not in run else "last.keras")
+            words = ["evaluate", "voc", "--data_dir", data_dir, "--split", "test"]
+            words += ["--model", str(model), "--json", str(path), *PASSES[passes]]
+            subprocess.run([sys.executable, "-m", "keras_retinanet", *words], check=True)
+        found = json.loads(path.read_text())["coco"]
+        return {figure: found[figure] for figure in FIGURES}
+
+    return runs.known(name, read)
 
 
-def table(out: Path, seeds: list[int], data_dir: str) -> str:
+def table(runs: Runs, seeds: list[int], data_dir: str) -> str:
     """Return mean and standard deviation over the seeds that are complete, in Markdown."""
     lines = ["| trained on | test | seeds | AP | AP50 | AP75 |", "|---" * 6 + "|"]
     for row in ROWS:
-        folders = [folder_of(out, row, seed) for seed in seeds]
-        folders = [folder for folder in folders if (folder / "last.keras").exists()]
-        for name in PASSES if folders else ():
-            found = [test_figures(folder, name, data_dir) for folder in folders]
+        names = [run_name(row, seed) for seed in seeds]
+        complete = [name for name in names if runs.figures(name) is not None]
+        for passes in PASSES if complete else ():
+            found = [test_figures(runs, name, passes, data_dir) for name in complete]
             cells = []
             for figure in FIGURES:
                 values = [figures[figure] for figures in found]
                 spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
                 cells.append(f"{np.mean(values):.3f}{spread}")
-            lines.append(f"| {row} | {name} | {len(found)} | " + " | ".join(cells) + " |")
+            lines.append(f"| {row} | {passes} | {len(found)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
+    args = study_parser(__doc__, ROWS, out="runs/final", seeds=[0, 1, 2]).parse_args()
     make(
-        __doc__,
-        ROWS,
-        out="runs/final",
-        seeds=[0, 1, 2],
+        args,
+        ROWS.__getitem__,
+        study="recipe_final",
+        page="recipe_study.md",
         section="table of the full runs",
-        table=lambda args: table(args.out, args.seeds, args.data_dir),
+        table=lambda runs: table(runs, args.seeds, args.data_dir),
     )

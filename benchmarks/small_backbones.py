@@ -3,16 +3,12 @@
     python benchmarks/small_backbones.py --data_dir bccd --out runs/backbones --docs docs
 
 Each run is a `keras_retinanet train` of the recipe `bccd` (320 px) with another backbone, scored on
-`val` after the last step. Runs are made one after the other; one that was cut is resumed, one that
-is complete is not repeated. The table is written to the page `spinenet.md` of the folder --docs.
+`val` after the last step. Runs are made one after the other; the table is written to the page
+`spinenet.md` of the folder --docs.
 """
 
-import argparse
-from pathlib import Path
-
-from distillation import STEPS, steps
-from marked_section import replace_section
-from recipe_study import FIGURES, figures, folder_of, recipe, train
+from distillation import STEPS
+from studies import make, study_parser, table
 
 SECTION = "table of small runs"
 # Weights at random, and norms that learn with them.
@@ -34,37 +30,16 @@ ROWS = {
 }
 
 
-def table(out: Path, seed: int) -> str:
-    """Return AP, AP50, AP75 and the steps of the complete runs, in Markdown."""
-    lines = [f"| backbone, start | {' | '.join(FIGURES)} | steps |", "|---" * 5 + "|"]
-    for row in ROWS:
-        folder = folder_of(out, row, seed)
-        if found := figures(folder):
-            cells = " | ".join(f"{found[name]:.3f}" for name in FIGURES)
-            lines.append(f"| {row} | {cells} | {steps(folder):,} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Make the runs that are missing; after each print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_dir", required=True)
+if __name__ == "__main__":
+    parser = study_parser(__doc__, ROWS, out="runs/backbones", seeds=[0])
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/backbones"))
-    parser.add_argument("--docs", type=Path, help="folder of spinenet.md")
     args = parser.parse_args()
     limits = f"train.minutes={args.minutes:g}", f"train.steps={STEPS}", f"train.eval_every={STEPS}"
-    for row, changes in ROWS.items():
-        train(
-            folder_of(args.out, row, args.seed),
-            recipe(args.data_dir, args.seed, [*limits, *changes]),
-        )
-        text = table(args.out, args.seed)
-        print(text, flush=True)
-        if args.docs:
-            replace_section(args.docs / "spinenet.md", SECTION, text)
-
-
-if __name__ == "__main__":
-    main()
+    make(
+        args,
+        lambda row: (*limits, *ROWS[row]),
+        study="small_backbones",
+        page="spinenet.md",
+        section=SECTION,
+        table=lambda runs: table(runs, ROWS, args.seeds, title="backbone, start"),
+    )

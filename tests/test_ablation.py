@@ -1,40 +1,32 @@
 """The driver of the paper's ablations: its rows, tables, figures, and two steps of one run."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from drivers import ROOT, complete, driver
 from PIL import Image
 
 from keras_retinanet.config import load_config
 
-ROOT = Path(__file__).parents[1]
-COLUMNS = "step,loss,AP,AP50,AP75,seconds\n"
+
+@pytest.fixture(scope="module")
+def modules():
+    with driver("ablation", "ablation_plots") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")
-def ablation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        yield importlib.import_module("ablation")
-    for name in ("ablation", "ablation_plots"):
-        del sys.modules[name]
+def ablation(modules):
+    return modules[0]
 
 
 @pytest.fixture(scope="module")
-def plots(ablation):
-    return sys.modules["ablation_plots"]
+def plots(modules):
+    return modules[1]
 
 
-def complete(out, name, *, ap, seed=0):
-    folder = out / f"{name}-seed{seed}"
-    folder.mkdir(parents=True)
-    (folder / "last.keras").touch()
-    # The last evaluation counts.
-    rows = f"250,1.0,0.1,0.2,0.1,3.0\n500,1.0,,,,\n500,,{ap},{ap + 0.1},{ap - 0.1},4.5\n"
-    (folder / "metrics.csv").write_text(COLUMNS + rows)
+@pytest.fixture
+def runs(ablation, tmp_path):
+    return ablation.Runs(tmp_path, read=ablation.result)
 
 
 def test_each_row_is_a_configuration_and_each_run_has_one(ablation):
@@ -66,24 +58,24 @@ def test_the_rows_are_those_of_the_paper(ablation):
     assert found[:2] == [(128, 0.7, 0), (256, 0.7, 0)] and found[-1] == (256, 0.5, 3)
 
 
-def test_a_table_has_means_gaps_and_what_diverged(ablation, tmp_path):
-    complete(tmp_path, "ce", ap=0.3)
-    complete(tmp_path, "ce", ap=0.4, seed=1)
+def test_a_table_has_means_gaps_and_what_diverged(ablation, runs, tmp_path):
+    complete(tmp_path / "ce-seed0", ap=0.3, step=400)
+    complete(tmp_path / "ce-seed1", ap=0.4, step=400)
     message = "error: Expected a finite loss. Received: nan at step 20."
     (tmp_path / "ce-no-prior-seed1.log").write_text(message)
-    lines = ablation.table(tmp_path, "prior", [0, 1]).splitlines()
+    lines = ablation.table(runs, "prior", [0, 1]).splitlines()
     assert lines[4] == "| pi .5 |  |  | diverged | 0.000 | 0.000 | 0.000 |  |"
     assert lines[5] == "| pi .01 | 0.302 | 0.300 | 0.400 | 0.350 | 0.450 | 0.250 | 4.5 |"
     assert lines[6].count("not run yet") == 3
     assert {line.count("|") for line in lines[2:]} == {9}
 
 
-def test_the_page_keeps_what_stands_around_the_tables(ablation, tmp_path, capsys):
+def test_the_page_keeps_what_stands_around_the_tables(ablation, runs, tmp_path, capsys):
     page = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
     assert all(f"### {caption}" in page for caption in ablation.CAPTIONS.values())
     (tmp_path / "ablation.md").write_text(page)
-    complete(tmp_path, "ce-alpha10", ap=0.123)
-    ablation.write(tmp_path, tmp_path, [0])
+    complete(tmp_path / "ce-alpha10-seed0", ap=0.123, step=400)
+    ablation.write(runs, tmp_path, [0])
     written = (tmp_path / "ablation.md").read_text()
     assert "| alpha .1 | 0.000 | 0.123 |" in written
     start, end = f"<!-- {ablation.SECTION} -->", f"<!-- end of {ablation.SECTION} -->"
@@ -93,46 +85,33 @@ def test_the_page_keeps_what_stands_around_the_tables(ablation, tmp_path, capsys
     assert written.split(end)[1] == page.split(end)[1]
 
 
-def test_ap_over_gamma_is_drawn_once_all_of_it_is_known(ablation, tmp_path, capsys):
+def test_ap_over_gamma_is_drawn_once_all_of_it_is_known(ablation, runs, tmp_path, capsys):
     *rows, last = ablation.GROUPS["gamma"]
     for row in rows:
-        complete(tmp_path, row.run, ap=0.3)
-    ablation.write(tmp_path, None, [0])
+        complete(tmp_path / f"{row.run}-seed0", ap=0.3, step=400)
+    ablation.write(runs, None, [0])
     picture = tmp_path / "ablation_gamma.png"
     assert (tmp_path / "table.md").exists() and not picture.exists()
-    complete(tmp_path, last.run, ap=0.2)
-    ablation.write(tmp_path, None, [0])
+    complete(tmp_path / f"{last.run}-seed0", ap=0.2, step=400)
+    ablation.write(runs, None, [0])
     assert "(ablation_gamma.png)" in (tmp_path / "table.md").read_text()
     with Image.open(picture) as image:
         assert image.size == (700, 360)
     assert picture.stat().st_size < 100_000
 
 
-def test_a_run_that_fails_stops_the_driver(ablation, tmp_path, monkeypatch):
-    commands = []
-
-    class Failed:
-        returncode = 2
-
-    monkeypatch.setattr(
-        ablation.subprocess, "run", lambda command, **_: commands.append(command) or Failed
-    )
+def test_a_row_is_trained_with_its_changes_and_then_the_callers(ablation):
     row = ablation.GROUPS["prior"][0]
-    with pytest.raises(SystemExit, match="ce-no-prior-seed3 ended with code 2"):
-        ablation.run(row, 3, out=tmp_path, settings=["train.steps=1"])
-    assert commands[0][-2:] == ["--set", "train.steps=1"] and "model.head.prior=0.5" in commands[0]
-    # One that was cut is resumed; one that diverged, or is complete, is not run again.
-    folder = tmp_path / "ce-no-prior-seed3"
-    folder.mkdir()
-    (folder / "config.yaml").touch()
-    with pytest.raises(SystemExit):
-        ablation.run(row, 3, out=tmp_path, settings=[])
-    assert commands[1][-2:] == ["--resume", str(folder)]
-    Path(f"{folder}.log").write_text("Expected a finite loss. Received: inf at step 4.")
-    ablation.run(row, 3, out=tmp_path, settings=[])
-    complete(tmp_path, "focal", ap=0.3)
-    ablation.run(ablation.FOCAL, 0, out=tmp_path, settings=[])
-    assert len(commands) == 2
+    words = ablation.words_of(row, 3, ["train.steps=1"])
+    assert words[:4] == ["--config", str(ablation.BASE), "--seed", "3"]
+    assert "model.head.prior=0.5" in words and words[-2:] == ["--set", "train.steps=1"]
+
+
+def test_a_run_that_diverged_is_not_run_again(ablation, runs, tmp_path):
+    message = "Expected a finite loss. Received: inf at step 4."
+    (tmp_path / "ce-no-prior-seed3.log").write_text(message)
+    runs.train("ce-no-prior-seed3", ["--config", "no such recipe"])
+    assert runs.figures("ce-no-prior-seed3") == {}
 
 
 # ------------------------------------------------------------------------------------- figure 4

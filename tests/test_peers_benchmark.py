@@ -1,25 +1,18 @@
 """The driver of the comparison with other RetinaNets, without the peers: files, table, curves."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drivers import driver
 from PIL import Image
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def modules():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks" / "peers")
-        patch.syspath_prepend(ROOT / "benchmarks")
-        yield importlib.import_module("peers_bccd"), importlib.import_module("shared")
-    for name in ("peers_bccd", "shared"):
-        del sys.modules[name]
+    with driver("peers_bccd", "shared") as modules:
+        yield modules
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import importlib
 import itertools
 import json
-import sys
 from pathlib import Path
 
+import drivers
 import numpy as np
 import pytest
+from drivers import ROOT
 
-ROOT = Path(__file__).parents[1]
 PEER = """
 import sys
 from turns import arguments, serve
@@ -26,9 +26,12 @@ serve(step, version=f"peer {args.job}", detections=3)
 
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "peers")
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    driver = importlib.import_module("peers_speed")
+    with drivers.driver("peers_speed") as (module,):
+        set_toys(module, tmp_path, monkeypatch)
+        yield module
+
+
+def set_toys(driver, tmp_path, monkeypatch):
     (tmp_path / "peer.py").write_text(PEER)
     rows = [driver.Row("**ours**", "ours", "a"), driver.Row("theirs", "theirs", "b")]
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "benchmarks" / "peers"))
@@ -39,9 +42,6 @@ def driver(tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "TABLES", {"small": ("A table", rows, 64, 1)})
     (tmp_path / "files-64").mkdir()
     (tmp_path / "files-64" / "torchvision.onnx").touch()
-    yield driver
-    for name in ("peers_speed", "peers_bccd", "environments", "marked_section"):
-        sys.modules.pop(name, None)
 
 
 def run(driver, out: Path) -> list[dict]:

@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 import tensorflow as tf
 
-from keras_retinanet.files.images.headers import READERS
+from keras_retinanet.files.images.headers import MAX_PIXELS, READERS
 
 # TensorFlow's default is a faster transform, a gray level off what Pillow, OpenCV and browsers
 # decode: enough to move a score by .06. This one is theirs, to the bit, and here no slower.
@@ -20,6 +20,7 @@ DCT = "INTEGER_ACCURATE"
 CUT_OFF, DAMAGED = "picture cut off", "picture damaged"
 # Gets the kind of damage (of `problems.KINDS`) of an image, before its pixels are returned.
 OnDamage = Callable[[str], object]
+FOUR_COLORS = ("CMYK", "YCCK")
 # What libjpeg warns of although every pixel is there.
 _HARMLESS = ("JFIF", "SOS", "Adobe")
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
@@ -49,7 +50,10 @@ def decode_sound(encoded: bytes, on_damage: OnDamage | None = None) -> np.ndarra
             as they decode.
     """
     try:
-        if _has_four_colors(encoded) and not is_damaged(encoded):
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(encoded)
+        if height * width > MAX_PIXELS:
+            return None  # Pillow read another header, of fewer pixels
+        if colors in FOUR_COLORS and not is_damaged(encoded):
             # As the graph of a SavedModel does it, a gray level off libjpeg-turbo's own.
             with tf.device("/CPU:0"):  # else a GPU machine copies the result there and back
                 return tf.io.decode_jpeg(encoded, channels=3, dct_method=DCT).numpy()
@@ -113,10 +117,6 @@ def decode_crop(
             return tf.io.decode_and_crop_jpeg(encoded, crop, **options).numpy()
     except tf.errors.InvalidArgumentError:
         return None
-
-
-def _has_four_colors(encoded: bytes) -> bool:
-    return simplejpeg.decode_jpeg_header(encoded)[2] in ("CMYK", "YCCK")
 
 
 def _is_harmless(warning: ValueError) -> bool:
