@@ -32,7 +32,15 @@ NETWORKS = {
         **{"backbone.padding": "symmetric", "head.activation": "swish"},
     },
     "spinenet49xs_mobile": {"head.activation": "hard_swish", "head.separable": True},
+    "spinenet49s_mobile": {
+        **{"backbone.activation": "swish", "backbone.smooth_gates": True},
+        **{"backbone.stochastic_depth": 0.2, "head.activation": "swish"},
+    },
     "mobilenet_v2": {"head.activation": "relu6", "fpn.activation": "relu6"},
+    "mobilenet_v2_separable": {
+        **{"backbone.name": "mobilenet_v2", "fpn.separable": True, "fpn.norm": "batch_norm"},
+        **{"head.separable": True, "head.activation": "relu6", "fpn.activation": "relu6"},
+    },
     "nas_fpn": {
         **{"backbone.name": "mobilenet_v2", "head.activation": "relu6"},
         **{"fpn.name": "nas_fpn", "fpn.repeats": 2, "fpn.norm": "batch_norm"},

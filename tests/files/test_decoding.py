@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images import jpegs
 from keras_retinanet.files.images.decoding import (
     decode_image,
     image_size,
@@ -165,6 +166,13 @@ def test_bomb_is_refused_by_its_header():
     with pytest.raises(PictureError, match=r"at most 178956970 pixels.*30000 x 30000") as caught:
         decode_image(bomb())
     assert caught.value.kind == "huge picture"
+
+
+def test_jpeg_of_more_pixels_than_another_reader_saw_takes_no_memory(picture, monkeypatch):
+    content = encoded(Image.fromarray(picture), "JPEG")
+    assert jpegs.decode_sound(content).shape == picture.shape
+    monkeypatch.setattr(jpegs, "MAX_PIXELS", picture.shape[0] * picture.shape[1] - 1)
+    assert jpegs.decode_sound(content) is None
 
 
 def test_sizes_of_files_in_their_order(tmp_path, picture):
