@@ -12,7 +12,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_retinanet.commands.passes import with_passes
+from keras_retinanet.commands.passes import asks_for_tiles, with_passes
 from keras_retinanet.commands.tensorflow_import import import_for_inference
 from keras_retinanet.config import Config
 from keras_retinanet.errors import UserError
@@ -59,7 +59,8 @@ class Task:
 
     def dataset(self) -> "Dataset":
         """Read the images' records."""
-        dataset = load_split(self.config, self.trained)
+        in_tiles = self.passes is not None and asks_for_tiles(self.model, self.passes)
+        dataset = load_split(self.config, self.trained, in_parts=in_tiles)
         if self.limit is None:
             return dataset
         return replace(dataset, records=[*dataset.records[: self.limit]])
@@ -78,15 +79,19 @@ class Task:
         return model if self.passes is None else with_passes(model, self.passes)
 
 
-def load_split(config: Config, trained: Config | None) -> "Dataset":
-    """Return the split that is asked for; by default the one that training selects on."""
+def load_split(config: Config, trained: Config | None, *, in_parts: bool = False) -> "Dataset":
+    """Return the split that is asked for; by default the one that training selects on.
+
+    Args:
+        in_parts: as `load_dataset` takes it.
+    """
     from keras_retinanet.data.loading import load_dataset
 
     split = config.evaluate.split
     same = trained is not None and trained.data == config.data
     if split is None and same and config.data.annotations and config.data.val_split != "none":
         split = "val"  # a file of the user's is scored whole, but for what was trained on
-    return load_dataset(config.data, split, seed=config.train.seed)
+    return load_dataset(config.data, split, seed=config.train.seed, in_parts=in_parts)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_retinanet.commands.common import (
     add_data_arguments,
@@ -46,8 +46,6 @@ from keras_retinanet.terminal import printable
 if TYPE_CHECKING:
     from keras_retinanet.data.records import Dataset
     from keras_retinanet.evaluation.runner import DetectorRun
-    from keras_retinanet.exporting.detectors import ExportedDetector
-    from keras_retinanet.modeling.retinanet import RetinaNet
 
 # How many images --pictures draws, the first of the split.
 DRAWN = 12
@@ -259,24 +257,26 @@ def _drawing(folder: Path, index: int) -> Path:
     return folder / f"{index + 1:02d}.png"
 
 
-def _draw(
-    model: "RetinaNet | ExportedDetector", dataset: "Dataset", folder: Path, wanted: float | None
-) -> None:
+def _draw(detector: Any, dataset: "Dataset", folder: Path, wanted: float | None) -> None:
     """Write the first images of `dataset` with their detections.
 
     Args:
         wanted: minimum score of a drawn box; None: the model's own.
     """
     from keras_retinanet.drawing.pictures import draw_detections, save_picture
-    from keras_retinanet.files.images.decoding import decode_image
+    from keras_retinanet.evaluation.rasters import opened_image
+    from keras_retinanet.inference.rasters import as_drawn, detect_each
     from keras_retinanet.modeling.draw_threshold import draw_threshold
 
-    threshold = draw_threshold(model.metadata, wanted)
+    threshold = draw_threshold(detector.metadata, wanted)
     for index in range(min(DRAWN, len(dataset.records))):
         try:
-            image = decode_image(dataset.read_bytes(index))
+            with opened_image(dataset, index) as image:
+                (found,) = detect_each(detector, [image], batch_size=8)
+                if isinstance(found, UserError):
+                    raise found
+                shown = as_drawn(image, found)
         except (UserError, OSError):  # the evaluation has named it already
             continue
-        drawn = draw_detections(image, model.detect(image)[0], threshold=threshold)
-        save_picture(drawn, _drawing(folder, index))
+        save_picture(draw_detections(*shown, threshold=threshold), _drawing(folder, index))
     print(f"Drew detections of score {threshold:.3f} or more in {folder}/")

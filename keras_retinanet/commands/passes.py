@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
 from keras_retinanet.config import TilesConfig
@@ -62,6 +63,13 @@ def check_passes(args: Namespace) -> None:
     if given and not args.tile:
         received = "no --tile" if args.tile is None else "--tile 0"
         raise UserError(f"Expected --{given[0]} with --tile. Received: {received}.")
+
+
+def asks_for_tiles(path: Path, args: Namespace) -> bool:
+    """Return whether the flags, or else the model in the file `path`, ask for tiles."""
+    from keras_retinanet.exporting.exported import stored_config
+
+    return bool(stored_config(path).tiles.side if args.tile is None else args.tile)
 
 
 def with_passes(model: Any, args: Namespace) -> Any:

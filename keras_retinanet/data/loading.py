@@ -5,6 +5,7 @@ from types import ModuleType
 
 from keras_retinanet.config import DataConfig
 from keras_retinanet.data.images.exif import apply_exif
+from keras_retinanet.data.images.rasters import raster_size
 from keras_retinanet.data.pipeline.crowding import note_crowded
 from keras_retinanet.data.records import Dataset, align_classes, join_classes, select_classes
 from keras_retinanet.data.sources import SOURCES
@@ -131,8 +132,7 @@ def _source(config: DataConfig) -> ModuleType:
 def _checked(
     dataset: Dataset, config: DataConfig, *, any_units: bool = False, in_parts: bool = False
 ) -> Dataset:
-    if not in_parts:
-        dataset = _decodable(dataset)
+    dataset = _usable(dataset, in_parts=in_parts)
     if not len(dataset.records):
         why = "; ".join(dataset.problems.lines()) or "nothing is listed"
         raise UserError(
@@ -147,12 +147,16 @@ def _checked(
     return apply_exif(dataset) if config.exif == "apply" else dataset
 
 
-def _decodable(dataset: Dataset) -> Dataset:
-    """Return `dataset` without the images that are too large to decode, which are counted."""
+def _usable(dataset: Dataset, *, in_parts: bool) -> Dataset:
+    """Return `dataset` without the images that are too large, which are counted."""
     large = [r for r in dataset.records if r.height * r.width > headers.MAX_PIXELS]
     # An annotation may say what it likes: the file decides.
     sizes = image_sizes([record.image.path for record in large])
-    huge = {id(record) for record, size in zip(large, sizes, strict=True) if size == headers.HUGE}
+    huge = {
+        id(record)
+        for record, size in zip(large, sizes, strict=True)
+        if size == headers.HUGE and not (in_parts and raster_size(record.image.path))
+    }
     if not huge:
         return dataset
     for record in large:

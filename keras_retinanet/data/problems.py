@@ -33,7 +33,7 @@ KINDS = {
     "unreadable picture": "skipped",
     "picture cut off": "used as far as it goes",
     "picture damaged": "used as it decodes",
-    "huge picture": "skipped (dataset tile cuts a large TIFF)",
+    "huge picture": "skipped (dataset tile cuts a large TIFF, evaluate --tile reads it)",
     "malformed picture entry": "skipped",
     "picture id twice": "second one skipped",
     "annotation id twice": "both kept",

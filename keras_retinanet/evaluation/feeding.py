@@ -5,7 +5,7 @@ its own `prepare`.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,17 @@ def _canvases(dataset: Dataset, preprocessing: Preprocessing, batch_size: int) -
     return evaluation_dataset(dataset, preprocessing, batch_size=batch_size)
 
 
-def prepared_images(detector: Steps, dataset: Dataset) -> Iterator[Prepared]:
-    """Yield each image of a dataset, in the order of the records, as `detector` prepares it."""
+def prepared_images(
+    detector: Steps, dataset: Dataset, *, without: Container[int] = ()
+) -> Iterator[Prepared]:
+    """Yield each image of a dataset, in the order of the records, as `detector` prepares it.
+
+    Args:
+        without: indices of the records to leave out.
+    """
     for index in range(len(dataset.records)):
+        if index in without:
+            continue
         image = _read(dataset, index)
         if image is None:
             yield Prepared(index, None, (0, 0), (0, 0))

@@ -5,6 +5,7 @@ Shape letters: B images, N detections, K classes of the model.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from keras_retinanet.evaluation.class_map import map_classes
 from keras_retinanet.evaluation.crowds import counted_detections
 from keras_retinanet.evaluation.feeding import prepared_canvases, prepared_images
 from keras_retinanet.evaluation.metrics.coco_figures import coco_evaluation, figures, per_class
+from keras_retinanet.evaluation.rasters import detect_rasters, raster_rows
 from keras_retinanet.evaluation.replicas import FullBatches
 from keras_retinanet.evaluation.streaming import Columns
 from keras_retinanet.evaluation.tables import (
@@ -27,7 +29,7 @@ from keras_retinanet.evaluation.tables import (
 )
 from keras_retinanet.modeling.detecting import DetectedBatch, detect_batches
 from keras_retinanet.modeling.detections import Detections
-from keras_retinanet.modeling.tiling import is_tiled, with_own_tiles
+from keras_retinanet.modeling.tiling import Tiled, is_tiled, with_own_tiles
 from keras_retinanet.processes.read_ahead import read_ahead
 from keras_retinanet.terminal import progress as progress_bar
 
@@ -184,10 +186,14 @@ def _batches(
         dataset = replace(dataset, records=[dataset.records[index] for index in indices])
     if hasattr(model, "detect_batch"):
         prepared = prepared_canvases(model, dataset, batch_size=batch_size)
-        model = FullBatches(model, batch_size, strategy)
-    else:
-        prepared = read_ahead(prepared_images(model, dataset))
-    return detect_batches(model, prepared, batch_size=batch_size)
+        full = FullBatches(model, batch_size, strategy)
+        return detect_batches(full, prepared, batch_size=batch_size)
+    rasters = raster_rows(dataset) if isinstance(model, Tiled) else []
+    prepared = read_ahead(prepared_images(model, dataset, without=rasters))
+    return chain(
+        detect_batches(model, prepared, batch_size=batch_size),
+        detect_rasters(model, dataset, rasters, batch_size=batch_size),
+    )
 
 
 def detections_for(

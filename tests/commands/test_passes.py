@@ -1,10 +1,13 @@
 """The flags of tiles and test-time augmentation."""
 
+import json
 from argparse import ArgumentParser
 
 import numpy as np
 import pytest
 from exporting_cases import blobs, small_model
+from in_process import command
+from PIL import Image
 
 from keras_retinanet import cli
 from keras_retinanet.commands.passes import (
@@ -14,6 +17,8 @@ from keras_retinanet.commands.passes import (
     with_passes,
 )
 from keras_retinanet.errors import UserError
+from keras_retinanet.files.images import headers
+from keras_retinanet.modeling.saving import save_model
 
 
 def parsed(words):
@@ -62,6 +67,39 @@ def test_a_model_s_own_tiles_are_used_unless_a_flag_says_otherwise():
     assert (given.tile, given.overlap, given.whole) == (64, 0.2, True)
     own, whole = passes("--tile 0")
     assert whole is own and own.config.tiles.side == 0
+
+
+@pytest.mark.long
+def test_evaluate_reads_large_tiffs_in_parts(model, tmp_path, monkeypatch, capsys):
+    """The same detections as in decoded images; one that is damaged is named; all are drawn."""
+    rows = ["image,xmin,ymin,xmax,ymax,class"]
+    for number, name in enumerate(("a.tif", "b.tif", "c.tif")):
+        Image.fromarray(blobs(300, 400, number)).save(tmp_path / name, tiffinfo={278: 16})
+        rows.append(f"{name},40,40,120,110,{model.class_names[number]}")
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    damaged = tmp_path / "c.tif"
+    damaged.write_bytes(damaged.read_bytes()[:-90_000])
+    save_model(model, tmp_path / "model.keras")
+    words = ["evaluate", "csv", "--data_dir", str(tmp_path), "--split", "all"]
+    words += ["--model", str(tmp_path / "model.keras")]
+
+    def evaluated(name):
+        drawings, out = tmp_path / name, tmp_path / f"{name}.json"
+        files = ["--pictures", str(drawings), "--report", str(tmp_path / "page.html")]
+        assert command(*words, *files, "--tile", "128", "--out", str(out)) == 0
+        assert "1 could not be read: c.tif" in capsys.readouterr().out
+        assert len(list(drawings.iterdir())) == 2
+        return json.loads(out.read_text())
+
+    decoded = evaluated("decoded")
+    monkeypatch.setattr(headers, "MAX_PIXELS", 100_000)
+    read = evaluated("read")
+    assert len(read) == len(decoded) > 20
+    for key in ("image_id", "category_id", "score", "bbox"):
+        found, expected = ([row[key] for row in rows] for rows in (read, decoded))
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+    assert command(*words, "--tile", "0") == 2
+    assert "huge picture, skipped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

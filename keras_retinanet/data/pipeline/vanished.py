@@ -2,6 +2,7 @@
 
 from math import gcd
 
+from keras_retinanet.data.images.rasters import raster_size
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.files.images.decoding import decode_image
@@ -50,5 +51,5 @@ def _is_readable(dataset: Dataset, index: int) -> bool:
     try:
         decode_image(dataset.read_bytes(index))
     except (PictureError, OSError):
-        return False
+        return raster_size(dataset.records[index].image.path) is not None
     return True

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.records import Dataset
 from keras_retinanet.drawing.pages import picture_uri
 from keras_retinanet.errors import UserError
@@ -19,8 +18,8 @@ from keras_retinanet.evaluation.errors.kinds import CLS, DETECTION_KINDS, LOC
 from keras_retinanet.evaluation.errors.worst import ErrorCosts, worst_pictures
 from keras_retinanet.evaluation.metrics.curves import threshold_places
 from keras_retinanet.evaluation.metrics.pairs import rows_of_each
+from keras_retinanet.evaluation.rasters import opened_image
 from keras_retinanet.evaluation.tables import EvaluationSet
-from keras_retinanet.files.images.decoding import decode_image
 
 Pictures = Callable[[int], np.ndarray]
 
@@ -43,11 +42,14 @@ class Shown:
 
 
 def dataset_pictures(dataset: Dataset) -> Pictures:
-    """Return what reads image `index` of a dataset as boxes see it: (H, W, 3) uint8 RGB."""
+    """Return what reads image `index` of a dataset as boxes see it: (H, W, 3) uint8 RGB.
+
+    One that is too large to decode is read smaller.
+    """
 
     def read(index: int) -> np.ndarray:
-        image = decode_image(dataset.read_bytes(index))
-        return turn_image(image, dataset.records[index].orientation)
+        with opened_image(dataset, index) as image:
+            return image if isinstance(image, np.ndarray) else image.reduced()[0]
 
     return read
 
