@@ -11,6 +11,7 @@ from keras import layers
 
 from keras_retinanet.errors import UserError
 from keras_retinanet.modeling.batch_norms import folded_kernel, own_norms, scale_and_shift
+from keras_retinanet.modeling.convolutions import Conv2D
 from keras_retinanet.modeling.retinanet import RetinaNet
 
 # Precision -> dtype of the stored weights, and of what the network computes in.
@@ -20,7 +21,7 @@ PRECISIONS = {
     # Few CPUs have half arithmetic, and half cannot hold every activation: it is for storing.
     "float16": ("float16", "float32"),
 }
-# The heads' last layers (`heads.py`): 8 bits of fraction would make scores equal that are not.
+# The heads' last layers (`heads.py`).
 _FINAL = {"final", "per_anchor", "joined"}
 
 
@@ -54,8 +55,8 @@ def folded(
     Args:
         model: not changed; its weights are copied.
         precision: "float32"; "bfloat16", in which weights are stored and most is computed, but
-            normalization and the last convolutions in float32; or "float16", in which weights are
-            stored alone.
+            normalization and the boxes' last convolution in float32; or "float16", in which
+            weights are stored alone.
         compute: "float16" computes in it what bfloat16 would, for runtimes that have half
             arithmetic; None: as `precision` says.
 
@@ -125,6 +126,8 @@ class _Copy:
         return type(layer).from_config(config), _folded_weights(layer, norm)
 
     def _policy(self, layer: Any) -> keras.DTypePolicy:
+        if isinstance(layer, Conv2D) and self._computed == "bfloat16":
+            return StoredPolicy(self._stored, self._computed)  # it gives float32
         exact = layers.GroupNormalization, layers.Normalization
         is_exact = layer.name in _FINAL or layer.name == "normalization" or isinstance(layer, exact)
         return StoredPolicy(self._stored, "float32" if is_exact else self._computed)

@@ -16,15 +16,18 @@ from keras import layers
 
 from keras_retinanet.config.model import LEVELS, HeadConfig
 from keras_retinanet.modeling.activations import activation_layer
+from keras_retinanet.modeling.convolutions import Conv2D
 from keras_retinanet.modeling.fpn import norm_layer
 
 
-def _conv3x3(filters: int, name: str, *, separable: bool, **options: Any) -> Any:
+def _conv3x3(
+    filters: int, name: str, *, separable: bool, kind: Any = layers.Conv2D, **options: Any
+) -> Any:
     """Return a 3x3 convolution drawn from normal(.01); of a separable one the pointwise half is."""
     options |= {"padding": "same", "name": name}
     normal = keras.initializers.RandomNormal(stddev=0.01)
     if not separable:
-        return layers.Conv2D(filters, 3, kernel_initializer=normal, **options)
+        return kind(filters, 3, kernel_initializer=normal, **options)
     # The depthwise half keeps the variance, so that the product stays normal(.01)-sized.
     depthwise = keras.initializers.VarianceScaling(1.0, "fan_out")
     halves = {"depthwise_initializer": depthwise, "pointwise_initializer": normal}
@@ -81,12 +84,14 @@ def build_head(
     ]
     bias = 0.0 if prior is None else -math.log((1 - prior) / prior)
     activate = activation_layer(activation, activation)
+    # In mixed precision all digits of boxes are kept, and of logits those that count.
+    is_mixed = prior is not None and not separable
     final = _conv3x3(
         num_anchors * outputs_per_anchor,
         "final",
         separable=separable,
         bias_initializer=keras.initializers.Constant(bias),
-        dtype="float32",
+        **({"kind": Conv2D} if is_mixed else {"dtype": "float32"}),
     )
     # (B,h,w,A*K) -> (B,h*w*A,K)
     per_anchor = layers.Reshape((-1, outputs_per_anchor), name="per_anchor", dtype="float32")

@@ -121,17 +121,20 @@ def test_every_weight_learns(norm, separable):
         assert np.abs(gradient).max() > 0, weight.name
 
 
+@pytest.mark.parametrize("prior", [0.01, None])
 @pytest.mark.parametrize("norm", ["none", "group_norm", "batch_norm"])
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_outputs_are_float32_under_any_policy(norm, precision):
+def test_outputs_are_float32_under_any_policy(norm, precision, prior):
+    """Boxes are computed in it, classes have their bias added in it."""
     policy = keras.mixed_precision.dtype_policy()
     try:
         keras.mixed_precision.set_dtype_policy(precision)
-        head = small_head(norm=norm, prior=0.01)
+        head = small_head(norm=norm, prior=prior)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
-    assert head.get_layer("conv1").compute_dtype == precision.removeprefix("mixed_")
-    assert head.get_layer("final").compute_dtype == "float32"
+    half = precision.removeprefix("mixed_")
+    assert head.get_layer("conv1").compute_dtype == half
+    assert head.get_layer("final").compute_dtype == ("float32" if prior is None else half)
     rows = head(random_levels())
     assert rows.dtype == tf.float32
     # Not rounded to 8 or 11 bits on the way: most values change when they are.

@@ -116,7 +116,9 @@ def parts_advice(error: Exception) -> str:
     """Return what to add to the error of an image that was decoded whole; "" for another one."""
     is_huge = isinstance(error, PictureError) and error.kind == headers.HUGE
     is_huge |= isinstance(error, OSError) and error.errno == errno.EFBIG
-    advice = " With --tile PX, predict and evaluate read a large TIFF in parts; dataset tile cuts it."
+    advice = (
+        " With --tile PX, predict and evaluate read a large TIFF in parts; dataset tile cuts it."
+    )
     return advice if is_huge else ""
 
 
