@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_retinanet.data.images.exif import turn_image
 from keras_retinanet.data.images.rasters import Raster, open_raster, raster_size
-from keras_retinanet.data.records import Dataset
+from keras_retinanet.data.records import Dataset, Record
 from keras_retinanet.files.images import headers
 from keras_retinanet.files.images.decoding import decode_image
 from keras_retinanet.files.images.headers import PictureError
@@ -25,22 +25,16 @@ def opened_image(dataset: Dataset, index: int) -> Iterator[np.ndarray | Raster]:
         PictureError, OSError: it cannot be read.
     """
     record = dataset.records[index]
-    is_large = record.height * record.width > headers.MAX_PIXELS
-    raster = open_raster(record.image.path) if is_large else None
-    if raster is None:
+    if _is_raster(record):
+        with contextlib.closing(cast(Raster, open_raster(record.image.path))) as raster:
+            yield raster
+    else:
         yield turn_image(decode_image(dataset.read_bytes(index)), record.orientation)
-        return
-    with contextlib.closing(raster):
-        yield raster
 
 
 def raster_rows(dataset: Dataset) -> list[int]:
     """Return the indices of the records whose images are read in parts."""
-    return [
-        index
-        for index, record in enumerate(dataset.records)
-        if record.height * record.width > headers.MAX_PIXELS and raster_size(record.image.path)
-    ]
+    return [index for index, record in enumerate(dataset.records) if _is_raster(record)]
 
 
 def detect_rasters(
@@ -63,3 +57,8 @@ def detect_rasters(
             yield DetectedBatch((), None, [(index, None)])
         else:
             yield DetectedBatch((record.height, record.width, 3), milliseconds, [(index, found)])
+
+
+def _is_raster(record: Record) -> bool:
+    is_large = record.height * record.width > headers.MAX_PIXELS
+    return is_large and raster_size(record.image.path) is not None

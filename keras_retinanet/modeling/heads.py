@@ -75,23 +75,21 @@ def build_head(
         precision policy.
     """
     use_bias = bias_before_norm or norm == "none"
-    tower = [
-        (
-            _conv3x3(channels, f"conv{i}", separable=separable, use_bias=use_bias),
-            _norms(norm, channels, f"norm{i}", norm_epsilon),
-        )
-        for i in range(1, depth + 1)
-    ]
+    tower = []
+    for i in range(1, depth + 1):
+        conv = _conv3x3(channels, f"conv{i}", separable=separable, use_bias=use_bias)
+        tower.append((conv, _norms(norm, channels, f"norm{i}", norm_epsilon)))
     bias = 0.0 if prior is None else -math.log((1 - prior) / prior)
     activate = activation_layer(activation, activation)
     # In mixed precision all digits of boxes are kept, and of logits those that count.
     is_mixed = prior is not None and not separable
+    options: dict[str, Any] = {"kind": Conv2D} if is_mixed else {"dtype": "float32"}
     final = _conv3x3(
         num_anchors * outputs_per_anchor,
         "final",
         separable=separable,
         bias_initializer=keras.initializers.Constant(bias),
-        **({"kind": Conv2D} if is_mixed else {"dtype": "float32"}),
+        **options,
     )
     # (B,h,w,A*K) -> (B,h*w*A,K)
     per_anchor = layers.Reshape((-1, outputs_per_anchor), name="per_anchor", dtype="float32")

@@ -26,6 +26,17 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return _iou(common, _areas(boxes), _areas(others))
 
 
+def overlapping(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return (N, M) bool, whether boxes (N, 4) and others (M, 4), both xywh, have a common area."""
+    (starts, ends), (other_starts, other_ends) = _corners(boxes), _corners(others)
+    along_x, along_y = (
+        np.minimum(ends[:, None, axis], other_ends[None, :, axis])
+        > np.maximum(starts[:, None, axis], other_starts[None, :, axis])
+        for axis in (0, 1)
+    )
+    return along_x & along_y
+
+
 def coverages(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the share (N, M) of each of boxes (N, 4) that lies in others (M, 4), both xywh.
 

@@ -121,7 +121,7 @@ def _verdicts(errors: ErrorAnalysis, truth_bins: np.ndarray, count: int) -> list
     truths, image_pairs = errors.pictures.truths, ImagePairs(errors.pictures, errors.found)
     scored = errors.judgement.kinds >= 0
     verdicts = [np.where(scored, WRONG, NO_MATTER).astype(np.int8) for _ in range(count)]
-    for ranked, there in image_pairs:
+    for ranked, there in image_pairs.parts():
         rows, crowd = ranked[scored[ranked]], truths.ignore[there]
         ious = image_pairs.ious(rows, there)
         ious[:, crowd] = image_pairs.coverages(rows, there[crowd])

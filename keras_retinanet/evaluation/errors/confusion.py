@@ -101,7 +101,7 @@ def confusion_matrix(
     truths, pairs = pictures.truths, ImagePairs(pictures, found)
     kept = found.scores >= np.broadcast_to(thresholds, (size,))[found.classes]
     partners = np.where(kept, -1, NOT_COUNTED).astype(np.int32)
-    for ranked, there in pairs:
+    for ranked, there in pairs.parts():
         rows, crowds = ranked[kept[ranked]], there[truths.ignore[there]]
         there = there[~truths.ignore[there]]
         taken = _partners(pairs.ious(rows, there), pairs.same_class(rows, there), foreground)

@@ -105,8 +105,8 @@ def judge(
         )
     judged, truths = _unjudged(pictures, found), pictures.truths
     pairs = ImagePairs(pictures, found)
-    for ranked, there in pairs:
-        rows, crowds = ranked[:max_detections], there[truths.ignore[there]]
+    for rows, there in pairs.parts(limit=max_detections):
+        crowds = there[truths.ignore[there]]
         there = there[~truths.ignore[there]]
         ious, same = pairs.ious(rows, there), pairs.same_class(rows, there)
         _judge_picture(judged, rows, there, ious=ious, same=same, limits=(background, foreground))

@@ -43,7 +43,7 @@ def match_detections(pictures: EvaluationSet, found: Found, *, iou: float = MATC
     truths, pairs = pictures.truths, ImagePairs(pictures, found)
     taken = np.full(len(found.scores), -1, np.int32)
     counts = np.ones(len(found.scores), bool)
-    for rows, there in pairs:
+    for rows, there in pairs.parts():
         if not rows.size or not there.size:
             continue
         is_crowd = truths.ignore[there]

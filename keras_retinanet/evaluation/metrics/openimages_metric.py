@@ -108,7 +108,7 @@ def _claims(pictures: EvaluationSet, found: Found) -> tuple[np.ndarray, np.ndarr
     """
     claims = np.full((2, len(found.scores)), -1)
     pairs, is_group = ImagePairs(pictures, found), pictures.truths.ignore
-    for rows, there in pairs:
+    for rows, there in pairs.parts():
         for kind, measure in enumerate((pairs.ious, pairs.coverages)):
             boxes = there[is_group[there] == bool(kind)]
             claims[kind, rows] = pairs.nearest(rows, boxes, measure, least=OPEN_IMAGES_IOU)

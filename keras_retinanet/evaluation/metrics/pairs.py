@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from keras_retinanet.evaluation.metrics.neighborhoods import MANY_PAIRS, neighborhoods
 from keras_retinanet.evaluation.tables import EvaluationSet, Found
 from keras_retinanet.modeling.numpy_boxes import coverages, overlaps
 
@@ -47,6 +48,22 @@ class ImagePairs:
             rows_of_each(self._truths.image, self._count),
             strict=True,
         )
+
+    def parts(self, *, limit: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the rows of each image, those of one with thousands of boxes in parts.
+
+        No box of a part overlaps a box of another.
+
+        Args:
+            limit: an image's best detections; the others are left out. None: all.
+        """
+        for rows, there in self:
+            rows = rows[:limit]
+            if rows.size * there.size <= MANY_PAIRS:
+                yield rows, there
+                continue
+            for part in neighborhoods(self._found_xywh[rows], self._truth_xywh[there]):
+                yield rows[part[0]], there[part[1]]
 
     def same_class(self, rows: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Return (d, t) bool: whether detections `rows` and true boxes `there` share a class."""

@@ -69,7 +69,7 @@ def voc_evaluation(
     truths, count = pictures.truths, len(pictures.class_names)
     claimed = np.full(len(found.scores), -1)
     pairs = ImagePairs(pictures, found, border=LAST_PIXEL * inclusive)
-    for rows, there in pairs:
+    for rows, there in pairs.parts():
         claimed[rows] = pairs.nearest(rows, there, pairs.ious, least=iou)
     counts = ~np.append(truths.ignore, False)[claimed]  # the last for what claims none
     is_true = first_claims(claimed, found.scores)
