@@ -155,7 +155,7 @@ def draw(args: argparse.Namespace, names: list[str], data: Path, path: Path) -> 
         axis.plot([0, *minutes], [0, *found], style, ms=4, label=label)
     axis.set(xlabel="minutes of training", ylabel="AP, val", ylim=(0, None), xlim=(0, None))
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, loc="lower right")  # "best" is slow
+    figure.legend(frameon=False, loc="outside upper center", ncols=2)
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "wb") as stream:
