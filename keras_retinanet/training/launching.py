@@ -59,7 +59,8 @@ def launch(words: Sequence[str], *, count: int, program: Sequence[str] = PROGRAM
 def free_ports(count: int) -> list[int]:
     """Return ports of the loopback interface that nothing listens on."""
     ports: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
+    # Not the seeded generator: two programs of one seed would want the same ports.
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
             ports.append(port)
